@@ -1,0 +1,58 @@
+"""Where class activation maps read a network."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+SMALLEST_MAP = 4
+"""Cells a side that a map needs to say where something is; deeper stages with fewer are not used."""
+
+
+@dataclass(frozen=True)
+class CamTarget:
+    """A layer whose activation can be drawn over the image.
+
+    A transformer's activation lies as (B, H, W, C) or (B, N, C). Read in the wrong order it still gives a map of the right
+    size, only a wrong one; so the order is declared and the shape checked.
+
+    Attributes:
+        name: what the map is called in figures, e.g. ``swin``.
+        layer: the module whose output is read.
+        channels: C of the activation.
+        side: H and W of the activation.
+        channels_last: whether the activation is (B, H, W, C) instead of (B, C, H, W).
+    """
+
+    name: str
+    layer: nn.Module
+    channels: int
+    side: int
+    channels_last: bool = False
+
+    def as_nchw(self, activation: Tensor) -> Tensor:
+        """Bring an activation, or its gradient, into (B, C, H, W), float32.
+
+        Raises:
+            ValueError: the activation does not have the declared shape.
+        """
+        square = (self.side, self.side)
+        expected = (*square, self.channels) if self.channels_last else (self.channels, *square)
+        if tuple(activation.shape[1:]) != expected:
+            raise ValueError(
+                f"Grad-CAM target '{self.name}' gave {tuple(activation.shape)}, declared was (B, {expected}); "
+                "correct the declaration of the architecture"
+            )
+        nchw = activation.permute(0, 3, 1, 2) if self.channels_last else activation
+        return nchw.to(torch.float32)
+
+
+def deepest_stage(stages: list[dict[str, object]], image_size: int) -> dict[str, object]:
+    """Choose the deepest stage of a timm network whose map still has `SMALLEST_MAP` cells a side.
+
+    Args:
+        stages: timm's ``feature_info``: ``module``, ``reduction`` and ``num_chs`` of each stage, shallow to deep.
+        image_size: side of the input in pixels.
+    """
+    wide = [s for s in stages if -(-image_size // int(str(s["reduction"]))) >= SMALLEST_MAP]
+    return wide[-1] if wide else stages[0]

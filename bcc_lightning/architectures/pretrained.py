@@ -1,0 +1,128 @@
+"""Weights from the hub's cache, from the hub, or from a local file; never silently random ones."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
+from sys import modules
+from typing import Any
+from urllib.parse import urlparse
+
+import timm
+import torch
+from safetensors import SafetensorError
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from bcc_lightning.errors import UserError
+
+HUB_TIMEOUT = 3.0
+"""Seconds to wait for the hub's answer before saying that it cannot be reached."""
+
+SHOWN_KEYS = 3
+
+
+def check_weights_available(name: str) -> None:
+    """Make sure that a backbone's pretrained weights are in the cache or can be fetched.
+
+    Args:
+        name: timm's name of the backbone.
+
+    Raises:
+        UserError: timm has no weights for it, or they are neither cached nor reachable (within about 3 seconds).
+    """
+    from huggingface_hub import constants
+
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or not cfg.has_weights:
+        raise UserError(f"timm has no pretrained weights for '{name}'; use --model.pretrained false")
+    if is_cached(cfg.hf_hub_id) or (not constants.HF_HUB_OFFLINE and hub_answers(constants.ENDPOINT)):
+        return
+    raise UserError(
+        f"pretrained weights of '{name}' ({cfg.hf_hub_id}) are not in the cache {constants.HF_HUB_CACHE} and the hub cannot be reached.\n"
+        "Next step: run once with a network connection, or give a file with --model.weights FILE, "
+        "or train from random weights with --model.pretrained false"
+    )
+
+
+def is_cached(hub_id: str) -> bool:
+    """Tell whether the hub's local cache holds a weights file of a repository."""
+    from huggingface_hub import try_to_load_from_cache
+
+    files = ("model.safetensors", "pytorch_model.bin")
+    return any(isinstance(try_to_load_from_cache(hub_id, file), str) for file in files)
+
+
+def hub_answers(endpoint: str) -> bool:
+    """Tell within `HUB_TIMEOUT` seconds whether the hub, or the proxy before it, takes connections."""
+    from urllib.request import getproxies
+
+    url = urlparse(getproxies().get(urlparse(endpoint).scheme, endpoint))
+    try:
+        with socket.create_connection((url.hostname or "", url.port or 443), timeout=HUB_TIMEOUT):
+            return True
+    except OSError:
+        return False
+
+
+def load_backbone_weights(backbone: nn.Module, state: dict[str, Tensor], file: str | Path) -> None:
+    """Load a timm checkpoint into a timm network without classifier, adapting position tables to its image size.
+
+    Args:
+        backbone: a network from ``timm.create_model(..., num_classes=0)``.
+        state: what `read_state_dict` gave; the keys of a classifier in it are left out.
+        file: where it came from, for the message.
+
+    Raises:
+        UserError: the weights are those of another architecture.
+    """
+    cfg: Any = backbone.pretrained_cfg
+    classifiers = cfg["classifier"] or ()
+    heads = tuple(f"{c}." for c in ([classifiers] if isinstance(classifiers, str) else classifiers))
+    body = {key: value for key, value in state.items() if not key.startswith(heads)}
+    adapt: Callable[..., dict[str, Tensor]] | None = getattr(modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    same_keys = body.keys() == backbone.state_dict().keys()
+    load_strictly(backbone, adapt(body, backbone) if adapt and not same_keys else body, file)
+
+
+def load_strictly(network: nn.Module, state: dict[str, Tensor], file: str | Path) -> None:
+    """Load a state dict and sum up what does not fit.
+
+    Raises:
+        UserError: keys are missing or unexpected, or shapes differ; nothing has been loaded then.
+    """
+    own = network.state_dict()
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    reshaped = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    if missing or unexpected or reshaped:
+        raise UserError(
+            f"weights in {file} belong to another architecture than {type(network).__name__}: "
+            f"{count('missing', missing)}; {count('unexpected', unexpected)}; {count('of another shape', sorted(reshaped))}.\n"
+            "Next step: give the file of this architecture, or leave --model.weights out"
+        )
+    network.load_state_dict(state)
+
+
+def count(what: str, keys: list[str]) -> str:
+    """Sum up keys: how many, and the first few of them."""
+    shown = ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
+    return f"{len(keys)} {what}" + (f" ({shown})" if keys else "")
+
+
+def read_state_dict(file: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a weights file or a checkpoint, without running code from it.
+
+    Args:
+        file: ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt``.
+
+    Raises:
+        UserError: there is no such file, or it holds no weights.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(f"weights file {path} does not exist; give another with --model.weights FILE")
+    try:
+        state: dict[str, Any] = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, SafetensorError) as error:
+        raise UserError(f"weights file {path} cannot be read as a state dict: {error!s:.200}") from error
+    return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}

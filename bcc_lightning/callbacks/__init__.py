@@ -1,0 +1,1 @@
+"""What happens around training: seeds, speed, figures, explanations."""

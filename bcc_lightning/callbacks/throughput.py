@@ -1,0 +1,50 @@
+"""Measures how fast a run trains."""
+
+import time
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from bcc_lightning.datamodules.cell_images import CellBatch
+
+
+class Throughput(Callback):
+    """Counts the training images of all processes and the seconds of the training steps, validation left out."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = 0.0
+        self._start = 0.0
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Training images per second; None before the first epoch has ended."""
+        return self.images / self.seconds if self.seconds else None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: CellBatch,
+        batch_idx: int,
+    ) -> None:
+        """Count the batch, and read the clock after the last one."""
+        self.images += len(batch.label) * trainer.world_size
+        if trainer.is_last_batch:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize()
+            self.seconds += time.perf_counter() - self._start
+
+    def state_dict(self) -> dict[str, float]:
+        """Keep the counts for a resumed run."""
+        return {"images": self.images, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the counts of the stopped run."""
+        self.images, self.seconds = state_dict["images"], state_dict["seconds"]

@@ -1,0 +1,213 @@
+"""From a command line to data module, module and trainer: LightningCLI with ``--exp``."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+import bcc_lightning.datamodules
+import bcc_lightning.modules
+from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
+from bcc_lightning.datamodules import CellDataModule
+from bcc_lightning.errors import UserError
+from bcc_lightning.experiment_files import experiment_names, find_experiment
+from bcc_lightning.modules import CellClassifier
+from bcc_lightning.tracking.store import Tracking
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": 30,
+    "log_every_n_steps": 50,  # a call to MLflow costs 4 ms
+    "num_sanity_val_steps": 0,  # would count validation cells before the first epoch
+    "enable_model_summary": False,
+}
+
+
+NOT_RESOLVED = {"config", "summary", "resume", "traceback"}
+"""Keys that belong to one call, not to the experiment."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which epoch's weights are kept, and when training stops. The test part has no say in it.
+
+    Args:
+        monitor: metric of the validation part.
+        mode: whether ``max`` or ``min`` is better.
+        patience: epochs without a better value before training stops; null never stops early.
+        keep: weights of the ``best`` or of the ``last`` epoch.
+    """
+
+    monitor: str = "val/accuracy"
+    mode: Literal["max", "min"] = "max"
+    patience: int | None = 5
+    keep: Literal["best", "last"] = "best"
+
+
+class ExperimentParser(LightningArgumentParser):
+    """A parser that words its errors for people and names the file they come from."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise a `UserError` with what is wrong, without the usage of 60 options."""
+        raise UserError(plain_words(message)) from ex
+
+
+class ExperimentCLI(LightningCLI):
+    """Builds data module and module from experiment files and flags; the trainer follows when the run exists.
+
+    Args:
+        argv: arguments of the configuration, see `configuration_arguments`.
+    """
+
+    datamodule: CellDataModule
+    model: CellClassifier
+
+    def __init__(self, argv: list[str]) -> None:
+        super().__init__(
+            CellClassifier,
+            CellDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=dict(TRAINER_DEFAULTS),
+            parser_class=ExperimentParser,
+            auto_configure_optimizers=False,
+            args=argv,
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what is ours, and let facts flow from the data to the module."""
+        parser.add_argument("--exp", type=list[str], default=[], help="names or files of experiments; several stack")
+        parser.add_argument("--resume", type=str | None, default=None, help="`last` or the id of a run to go on with")
+        parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
+        parser.add_argument("--summary", type=str | None, default=None, help="copy summary.json to this file")
+        parser.add_class_arguments(Tracking, "tracking")
+        parser.add_class_arguments(Selection, "selection")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
+        parser.link_arguments("data.image_size", "model.init_args.image_size", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401 - LightningCLI's signature
+        """Parse, and on an error find the file that is at fault."""
+        try:
+            super().parse_arguments(parser, args)
+        except UserError as error:
+            raise UserError(f"{self._origin(args)}: {error}") from error
+
+    def instantiate_classes(self) -> None:
+        """Build data module and module only.
+
+        Raises:
+            UserError: as raised by their constructors, without the parser's wrapping.
+        """
+        try:
+            self.config_init = self.parser.instantiate_classes(self.config)
+        except ValueError as error:
+            raise innermost(error) from None
+        self.datamodule = self.config_init["data"]
+        self.model = self.config_init["model"]
+
+    @property
+    def experiment_name(self) -> str:
+        """Names of the stacked experiments, joined by ``+``."""
+        return "+".join(Path(name).with_suffix("").name if name.endswith(".yaml") else name for name in self.config["exp"]) or "unnamed"
+
+    def build_trainer(self, callbacks: list[Callback], logger: Logger | Literal[False]) -> Trainer:
+        """Build the trainer with the callbacks of a run, behind those of the configuration."""
+        own = self.config_init["trainer"]
+        progress = [] if own["enable_progress_bar"] is False else [TQDMProgressBar(refresh_rate=10, leave=True)]
+        plugins = [*(own["plugins"] or []), WholeFileCheckpoints()]
+        return self.instantiate_trainer(callbacks=[*(own["callbacks"] or []), *progress, *callbacks], logger=logger, plugins=plugins)
+
+    def resolved_config(self) -> dict[str, Any]:
+        """Give the whole configuration, defaults included, as a plain dict that can be given back as a file."""
+        text = self.parser.dump(self.config, skip_none=False)
+        return {key: value for key, value in yaml.safe_load(text).items() if key not in NOT_RESOLVED}
+
+    def _origin(self, args: list[str]) -> str:
+        """Tell which file, or the command line, an error comes from: the first that fails when parsed alone."""
+        for option, value in zip(args, args[1:], strict=False):
+            if option == "--config":
+                try:
+                    self.parser.parse_args([option, value])
+                except UserError:
+                    return value
+        return "command line"
+
+
+def configuration_arguments(experiments: list[str], argv: list[str]) -> list[str]:
+    """Expand experiment names to configuration files, before the flags, so that flags win wherever they stand.
+
+    Args:
+        experiments: values of ``--exp``.
+        argv: the other arguments.
+
+    Raises:
+        UserError: an experiment does not exist, or none is named.
+    """
+    if not experiments and not {"--config", "-c", "--help", "-h"} & set(argv):
+        raise UserError(f"name an experiment with --exp NAME; there are: {', '.join(experiment_names())}")
+    files = [str(find_experiment(name)) for name in experiments]
+    for file in files:
+        check_yaml(Path(file))
+    configs = [part for file in files for part in ("--config", file)]
+    return [*configs, f"--exp={json.dumps(experiments)}", *argv]
+
+
+def flatten(config: object, prefix: str = "") -> dict[str, str]:
+    """Flatten a nested configuration to dotted names, as on the command line."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: str(config)}
+    parts = (flatten(value, f"{prefix}.{key}".lstrip(".").replace(".init_args", "")) for key, value in config.items())
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def check_yaml(file: Path) -> None:
+    """Refuse a file that is no YAML mapping, with the line that is at fault."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is no valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file} must hold keys such as model, data and trainer; it holds {type(content).__name__}")
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Unwrap an exception that the parser has raised from another."""
+    while error.__cause__ is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
+
+
+def plain_words(message: str) -> str:
+    """Reduce the parser's message to its key, what is wrong with it, and the value."""
+    key = re.search(r'key "([\w.]+)"', message)
+    inner = re.findall(r'key "([\w.]+)":', message)
+    name = ".".join(dict.fromkeys(inner)) if inner else key.group(1) if key else ""
+    if option := re.search(r"[Oo]ption '([\w.]+)' is not accepted|does not accept option '([\w.]+)'", message):
+        unknown = option.group(1) or option.group(2)
+        group = re.search(r"[Gg]roup '([\w.]+)'", message)
+        where = group.group(1) if group else name
+        return f"key '{where}.{unknown}' is not known. `--print_config` lists the keys that are"
+    if path := re.search(r"Expected a dot import path string: (\S+)", message):
+        return f"{name}: class '{path.group(1)}' is not known. {known_classes(name)}"
+    expected = [re.sub(r"<class '([\w.]+)'>", r"\1", text) for text in re.findall(r"Expected an? ([^\n]*)", message)]
+    if expected and name:
+        wanted = " or ".join(dict.fromkeys(re.sub(r"\. Got value.*", "", text) for text in expected if "NoneType" not in text))
+        value = re.search(r"Got value: ([^\n]*)", message) or re.search(r"val='([^']*)'", message) or re.search(r"Given value: (.*)", message)
+        return f"key '{name}' takes {wanted}, not '{value.group(1) if value else '?'}'"
+    return message
+
+
+def known_classes(key: str) -> str:
+    """List the classes that a key takes."""
+    package = bcc_lightning.datamodules if key.startswith("data") else bcc_lightning.modules
+    return f"There are: {', '.join(name for name in package.__all__ if name not in {'CellDataModule', 'CellClassifier'})}"

@@ -1,0 +1,81 @@
+"""What all commands share: exit codes, quiet libraries, and the options that are read before the configuration."""
+
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+
+from bcc_lightning.errors import UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+NOISE = (
+    r".*does not have many workers.*",  # the number of workers is chosen on purpose
+    r".*The number of training batches.*is smaller than the logging interval.*",
+    r".*LightningCLI's args parameter.*",  # a command passes its own arguments on
+    r".*exists and is not empty.*",  # a resumed run goes on in its own folder
+    r".*treespec.*",
+)
+
+
+def run_command(body: Callable[[list[str]], None], argv: list[str] | None = None) -> int:
+    """Run a command and turn what happens into an exit code.
+
+    Args:
+        body: the command; takes the arguments.
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        0 when all was done, 2 after an error that a person can mend, 130 after an interruption. Other exceptions pass.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    shows_traceback = "--traceback" in arguments
+    quieten()
+    try:
+        body([argument for argument in arguments if argument != "--traceback"])
+    except UserError as error:
+        if shows_traceback:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def quieten() -> None:
+    """Silence what libraries say that helps nobody here."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "alembic", "mlflow", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in NOISE:
+        warnings.filterwarnings("ignore", message=pattern)
+
+
+def take_option(argv: list[str], name: str) -> tuple[list[str], list[str]]:
+    """Take an option with a value out of a list of arguments.
+
+    Args:
+        argv: the arguments.
+        name: the option, e.g. ``--exp``; both ``--exp X`` and ``--exp=X`` are understood.
+
+    Returns:
+        The values in order, and the arguments that are left.
+
+    Raises:
+        UserError: the option stands at the end without a value.
+    """
+    values, rest = [], []
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == name:
+            value = next(arguments, None)
+            if value is None:
+                raise UserError(f"{name} needs a value")
+            values.append(value)
+        elif argument.startswith(f"{name}="):
+            values.append(argument.removeprefix(f"{name}="))
+        else:
+            rest.append(argument)
+    return values, rest

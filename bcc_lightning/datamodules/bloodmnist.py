@@ -1,0 +1,108 @@
+"""BloodMNIST: 17,092 cells in eight classes with an official split.
+
+Yang et al., Sci Data 10 (2023) 41, doi:10.1038/s41597-022-01721-8; cells from Acevedo et al., Data in Brief 30 (2020) 105474.
+"""
+
+from typing import Any, Literal
+
+from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, SPLITS, CellDataModule, SplitName
+from bcc_lightning.datamodules.cell_images import CellImages, check_labels
+from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.datamodules.npz import as_cells, file_hash, read_npz
+from bcc_lightning.errors import UserError
+
+
+class BloodMNIST(CellDataModule):
+    """BloodMNIST's official split, from the file of one of its four resolutions.
+
+    Args:
+        resolution: side in pixels of the file's images. ``28`` with ``image_size 224`` is the enlarged 28 of most papers, not
+            the native 224.
+        verify_checksum: accept the official file only; another one is marked as unofficial in the run.
+        download: fetch the official file where it is missing.
+        **base: see `CellDataModule`.
+    """
+
+    class_names = EIGHT_CELL_CLASSES
+    folder = "bloodmnist"
+
+    def __init__(
+        self,
+        resolution: Literal[28, 64, 128, 224] = 28,
+        verify_checksum: bool = True,
+        download: bool = False,
+        **base: Any,  # noqa: ANN401 - the base class's own arguments
+    ) -> None:
+        super().__init__(**base)
+        suffix = "" if resolution == 28 else f"_{resolution}"
+        self.file_resolution = resolution
+        self.file = self.root / f"bloodmnist{suffix}.npz"
+        self.official_md5 = official_md5(suffix)
+        self.verify_checksum = verify_checksum
+        self.download = download
+
+    def prepare_data(self) -> None:
+        """Fetch the file where that was asked for, and check it.
+
+        Raises:
+            UserError: the file is missing, cannot be fetched, or is not the official one.
+        """
+        if not self.file.is_file() and self.download:
+            self._fetch()
+        if not self.file.is_file():
+            raise UserError(self._where_to_get_it(f"{self.file} does not exist"))
+        if self.verify_checksum and (md5 := file_hash(self.file, "md5")) != self.official_md5:
+            raise UserError(
+                f"{self.file} has MD5 {md5}, the official file has {self.official_md5}; replace it, "
+                "or accept it as unofficial with --data.verify_checksum false"
+            )
+
+    def read_splits(self) -> dict[SplitName, CellImages]:
+        """Read the official training, validation and test part."""
+        arrays = read_npz(self.file, [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")])
+        return {split: self._cells(split, arrays) for split in SPLITS}
+
+    def fingerprint(self) -> str:
+        """Hash the file."""
+        return file_hash(self.file, "sha256")
+
+    def facts(self) -> dict[str, str]:
+        """Add whether the file is the official one."""
+        official = file_hash(self.file, "md5") == self.official_md5
+        return {**super().facts(), "data.official": str(official).lower()}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Check the file, then read it."""
+        if not self.file.is_file():
+            self.prepare_data()
+        super().setup(stage)
+
+    def _cells(self, split: str, arrays: dict[str, Any]) -> CellImages:
+        source = f"{self.file} ({split})"
+        images, labels = as_cells(arrays[f"{split}_images"], arrays[f"{split}_labels"], source)
+        check_labels(labels, self.class_names, source)
+        return CellImages(images, labels, [f"{split}/{row:05d}" for row in range(len(labels))])
+
+    def _fetch(self) -> None:
+        import medmnist
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            medmnist.BloodMNIST("train", download=True, root=str(self.root), size=self.file_resolution)
+        except (RuntimeError, OSError) as error:
+            raise UserError(self._where_to_get_it(f"{self.file} could not be fetched ({error!s:.200})")) from error
+
+    def _where_to_get_it(self, problem: str) -> str:
+        return (
+            f"{problem}.\nNext step: place BloodMNIST's file there (MD5 {self.official_md5}), name another folder with "
+            f"--data.root DIR or {DATA_DIR_VARIABLE}=PARENT, or fetch it with --data.download true. "
+            "To try the program without data: --exp quickstart"
+        )
+
+
+def official_md5(suffix: str) -> str:
+    """Look up the official file's MD5 in medmnist: `suffix` is empty, ``_64``, ``_128`` or ``_224``."""
+    from medmnist import INFO
+
+    return str(INFO["bloodmnist"][f"MD5{suffix}"])
+

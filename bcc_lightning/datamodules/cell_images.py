@@ -1,0 +1,132 @@
+"""Labelled cell images in memory, and the batches cut from them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bcc_lightning.datamodules.sampling import Draw
+from bcc_lightning.errors import UserError
+from bcc_lightning.transforms.pipelines import Pipeline, seed_pipeline
+
+
+class CellBatch(NamedTuple):
+    """What a data module gives to a module.
+
+    Attributes:
+        image: (B, 3, H, W) uint8 RGB, channels_last in memory.
+        label: (B,) int64, index into the class names.
+        weight: (B,) float32, weight of each cell in the loss.
+        index: (B,) int64, position of each cell in its split.
+    """
+
+    image: Tensor
+    label: Tensor
+    weight: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class CellImages:
+    """One split of a data set, held in memory once: workers are forked and share these pages.
+
+    Attributes:
+        images: (N, H, W, 3) uint8 RGB.
+        labels: (N,) int64, index into the class names.
+        ids: N names by which a cell is found again, e.g. ``test/00017`` or a relative path.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    ids: Sequence[str]
+
+    def __len__(self) -> int:
+        """Number of cells N."""
+        return len(self.labels)
+
+    def counts(self, num_classes: int) -> npt.NDArray[np.int64]:
+        """Count the cells of each class: (C,) int64."""
+        return np.bincount(self.labels, minlength=num_classes)
+
+
+def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], source: str) -> None:
+    """Refuse labels outside the class list.
+
+    Args:
+        labels: (N,) integers.
+        class_names: names of the C classes; 0 to C-1 are allowed.
+        source: where the labels come from, for the message.
+
+    Raises:
+        UserError: a label is below 0 or above C-1.
+    """
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+    if len(wrong):
+        raise UserError(
+            f"{source} has {len(wrong)} labels outside 0 to {len(class_names) - 1} ({', '.join(class_names)}), "
+            f"the first is {labels[wrong[0]]} at row {wrong[0]}; correct the file or choose the data set it belongs to"
+        )
+
+
+def split_sha256(splits: dict[str, CellImages]) -> str:
+    """Hash which cell stands in which split, whatever the order: the same split, the same hash."""
+    lines = sorted(f"{name}\t{cell}" for name, split in splits.items() for cell in split.ids)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class CellDataset(Dataset[CellBatch]):
+    """Cuts batches from a split; augmentation depends on seed, epoch and cells, never on the worker.
+
+    A loader hands whole batches of draws to `__getitems__`, so that a batch without augmentation is one slice of the array.
+
+    Args:
+        cells: the split.
+        weights: (N,) float32, weight of each cell in the loss.
+        pipeline: augmentation, or None.
+        seed: seed of the augmentation.
+    """
+
+    def __init__(
+        self, cells: CellImages, weights: npt.NDArray[np.float32], pipeline: Pipeline | None = None, seed: int = 0
+    ) -> None:
+        self.cells = cells
+        self.weights = weights
+        self.pipeline = pipeline
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.cells)
+
+    def __getitem__(self, draw: Draw) -> CellBatch:
+        """Get one cell as a batch of one."""
+        return self.__getitems__([draw])
+
+    def __getitems__(self, draws: list[Draw]) -> CellBatch:
+        """Cut a batch.
+
+        Args:
+            draws: epoch and index of each cell.
+        """
+        index = np.array([draw.index for draw in draws])
+        images = self.cells.images[index]
+        if self.pipeline is not None:
+            seed_pipeline(self.pipeline, self.seed, draws[0].epoch, index)
+            images = np.stack([self.pipeline(image=image)["image"] for image in images])
+        return CellBatch(
+            torch.from_numpy(images).permute(0, 3, 1, 2),
+            torch.from_numpy(self.cells.labels[index]),
+            torch.from_numpy(self.weights[index]),
+            torch.from_numpy(index),
+        )
+
+
+def keep_batch(batch: CellBatch) -> CellBatch:
+    """Collate nothing: `CellDataset` already cuts whole batches."""
+    return batch

@@ -1,0 +1,65 @@
+"""Reading arrays from ``.npz`` files that may be missing, cut off, altered or hostile."""
+
+import hashlib
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bcc_lightning.errors import UserError
+
+
+def file_hash(file: Path, algorithm: str) -> str:
+    """Hash a file without reading it into memory at once: hexadecimal digest by ``md5`` or ``sha256``."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def read_npz(file: Path, keys: list[str]) -> dict[str, npt.NDArray[np.generic]]:
+    """Read arrays from an npz file; pickled objects are refused, since loading them would run code.
+
+    Args:
+        file: the file.
+        keys: names of the arrays.
+
+    Raises:
+        UserError: the file is cut off or no npz, lacks a key, or holds pickled objects.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            missing = [key for key in keys if key not in archive]
+            if missing:
+                raise UserError(f"{file} lacks {', '.join(missing)}; it must hold {', '.join(keys)}, it holds {', '.join(archive)}")
+            return {key: archive[key] for key in keys}
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise UserError(broken(file, error)) from error
+        raise UserError(f"{file} holds pickled objects, which could run code, and is refused; save plain uint8 arrays") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise UserError(broken(file, error)) from error
+
+
+def broken(file: Path, error: Exception) -> str:
+    """Word the message for a file that cannot be decoded."""
+    return f"{file} ({file.stat().st_size:,} bytes) is cut off or damaged ({error!s:.100}); fetch or copy it again"
+
+
+def as_cells(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], source: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Check shapes and types of images and labels.
+
+    Args:
+        images: (N, S, S, 3) uint8 is expected.
+        labels: (N,) or (N, 1) integers are expected.
+        source: where they come from, for the message.
+
+    Raises:
+        UserError: shape, type or number is another.
+    """
+    square = images.ndim == 4 and images.shape[1] == images.shape[2] and images.shape[3] == 3
+    if not square or images.dtype != np.uint8:
+        raise UserError(f"{source} holds images {images.shape} {images.dtype}; expected are (N, S, S, 3) uint8")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(images):
+        raise UserError(f"{source} holds labels {labels.shape} {labels.dtype} for {len(images)} images; expected is one integer each")
+    return images.astype(np.uint8, copy=False), labels.reshape(-1).astype(np.int64)

@@ -1,0 +1,121 @@
+"""The figures of a run. Each function takes data and gives a figure; none keeps state."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bcc_lightning.tracking.folder import whole_file
+
+TRAIN, VAL, TEST = "#3b6fb6", "#d1603d", "#6a994e"
+SAMPLES_PER_CLASS = 8
+
+
+class EpochMetrics(Protocol):
+    """The metrics of each epoch of a run."""
+
+    def curve(self, metric: str) -> tuple[list[int], list[float]]:
+        """Give the epochs that have a metric, and its values."""
+        ...
+
+
+def save_figure(figure: Figure, target: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with whole_file(target) as draft:
+        figure.savefig(draft, dpi=figure.dpi)
+
+
+def curves_figure(history: EpochMetrics) -> Figure:
+    """Draw loss and accuracy of training and validation by epoch; the chosen epoch is marked."""
+    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
+        for split, colour in (("train", TRAIN), ("val", VAL)):
+            epochs, values = history.curve(f"{split}/{metric}")
+            axes.plot(epochs, values, "o-", color=colour, markersize=4, label={"train": "training", "val": "validation"}[split])
+        axes.set(xlabel="epoch", ylabel=metric, title=metric.capitalize())
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+    mark_best(accuracy, *history.curve("val/accuracy"))
+    for axes in (loss, accuracy):
+        axes.legend(frameon=False)
+    return figure
+
+
+def mark_best(axes: Axes, epochs: list[int], values: list[float]) -> None:
+    """Ring the epoch with the highest validation accuracy, the first of equals."""
+    if values:
+        best = int(np.argmax(values))
+        label = f"best validation {values[best]:.4f}, epoch {epochs[best]}"
+        axes.plot(epochs[best], values[best], "o", markersize=11, mfc="none", mec="black", label=label)
+
+
+def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str]) -> Figure:
+    """Draw a confusion matrix: rows true, columns predicted, counts as text, share of the row as colour.
+
+    Args:
+        matrix: (C, C) counts.
+        class_names: names of the C classes.
+    """
+    side = 2.2 + 0.72 * len(class_names)
+    figure = Figure(figsize=(side + 1, side), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            shade = "white" if share[row, column] > 0.5 else "#222222"
+            axes.text(column, row, f"{count}", ha="center", va="center", color=shade, fontsize=9)
+    recall = [f"{name}  ({100 * share[i, i]:.1f} %)" for i, name in enumerate(class_names)]
+    axes.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
+    axes.set_yticks(range(len(class_names)), recall)
+    axes.set(xlabel="predicted class", ylabel="true class  (recall)")
+    right, total = int(np.trace(matrix)), int(matrix.sum())
+    axes.set_title(f"Test part: {right:,} of {total:,} cells right ({100 * right / max(total, 1):.2f} %)")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: list[str]) -> Figure:
+    """Draw how many cells each class has in each split.
+
+    Args:
+        counts: split name to (C,) counts.
+        class_names: names of the C classes.
+    """
+    figure = Figure(figsize=(9, 4), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(counts)
+    for i, ((split, values), colour) in enumerate(zip(counts.items(), (TRAIN, VAL, TEST), strict=False)):
+        places = np.arange(len(class_names)) + (i - (len(counts) - 1) / 2) * width
+        bars = axes.bar(places, values, width, color=colour, label=f"{split} ({values.sum():,})")
+        axes.bar_label(bars, fontsize=6, padding=1)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=20, ha="right")
+    axes.set(ylabel="cells", title="Cells per class and split")
+    axes.legend(frameon=False)
+    return figure
+
+
+def samples_figure(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], class_names: list[str]) -> Figure:
+    """Draw the first training cells of each class, as stored.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        labels: (N,) int64.
+        class_names: names of the C classes.
+    """
+    figure = Figure(figsize=(SAMPLES_PER_CLASS + 1.2, len(class_names)), dpi=110, layout="constrained")
+    grid = figure.subplots(len(class_names), SAMPLES_PER_CLASS, squeeze=False)
+    for number, name in enumerate(class_names):
+        members = np.flatnonzero(labels == number)[:SAMPLES_PER_CLASS]
+        for place, axes in enumerate(grid[number]):
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            if place < len(members):
+                axes.imshow(images[members[place]])
+        grid[number][0].set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure

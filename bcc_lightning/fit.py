@@ -1,0 +1,188 @@
+"""Train an experiment, test it once, explain it and file the run."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+from lightning import Callback
+from lightning.pytorch.utilities import rank_zero_only
+
+from bcc_lightning.callbacks.checkpoints import selection_callbacks
+from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
+from bcc_lightning.callbacks.explanation import Explanation
+from bcc_lightning.callbacks.figures import Figures
+from bcc_lightning.callbacks.throughput import Throughput
+from bcc_lightning.cli import ExperimentCLI, Selection, configuration_arguments, flatten
+from bcc_lightning.command import run_command, take_option
+from bcc_lightning.console import print_result, print_unfinished
+from bcc_lightning.errors import UserError
+from bcc_lightning.evaluation.metrics import intervals
+from bcc_lightning.tracking.folder import RunFolder, whole_file, write_json
+from bcc_lightning.tracking.logger import MetricHistory, RunLogger
+from bcc_lightning.tracking.provenance import provenance
+from bcc_lightning.tracking.recording import ending, file_run
+from bcc_lightning.tracking.resume import find_resumable, is_complete
+from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.summary import Stopwatch, Summary, read_summary
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``python -m bcc_lightning.fit``.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code: 0 only when the run was trained, tested, explained and filed.
+    """
+    return run_command(fit, argv)
+
+
+def fit(argv: list[str]) -> None:
+    """Train an experiment or go on with one.
+
+    Args:
+        argv: ``--exp NAME`` or ``--resume RUN_ID``, and flags.
+
+    Raises:
+        UserError: something in the arguments, the data or the surroundings has to be mended.
+    """
+    resumed, cli = configure(argv)
+    cli.datamodule.prepare_data()
+    cli.datamodule.setup("fit")
+    if rank_zero_only.rank == 0:
+        fit_recorded(cli, resumed)
+    else:
+        train(cli, None, None, [], {})
+
+
+def configure(argv: list[str]) -> tuple[RunFolder | None, ExperimentCLI]:
+    """Read the configuration.
+
+    Returns:
+        The folder of the run to go on with, None for a new one; and the configured experiment.
+    """
+    wanted, rest = take_option(argv, "--resume")
+    experiments, flags = take_option(rest, "--exp")
+    if not wanted:
+        return None, ExperimentCLI(configuration_arguments(experiments, flags))
+    folders, _ = take_option(flags, "--tracking.folder")
+    work = Tracking(folder=folders[-1]).work if folders else Tracking().work
+    resumed = find_resumable(work, wanted[-1])
+    return resumed, ExperimentCLI(["--config", str(resumed.config), *flags])
+
+
+def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> None:
+    """Train on the process that writes, and file the run however it ends.
+
+    Args:
+        cli: the configured experiment.
+        resumed: folder of the run to go on with; None starts a new one.
+
+    Raises:
+        UserError: the run is complete, but not all of it could be filed.
+    """
+    run = open_run(cli, resumed)
+    if resumed and is_complete(resumed):
+        summary = read_summary(resumed.summary)
+        waiting = file_run(run, summary)
+    else:
+        summary = Summary(run.run_id, cli.experiment_name)
+        waiting = train_recorded(cli, run, summary)
+    if waiting:
+        raise UserError(waiting)
+    if target := cli.config["summary"]:
+        write_json(Path(target), summary.as_dict())
+    print_result(run, summary, cli.config_init["tracking"])
+    run.folder.remove()
+
+
+def open_run(cli: ExperimentCLI, resumed: RunFolder | None) -> TrackedRun:
+    """Start a run, or go on with one."""
+    tracking: Tracking = cli.config_init["tracking"]
+    if resumed:
+        return TrackedRun.reopen(tracking, resumed.path.name)
+    return TrackedRun.create(tracking, cli.experiment_name, {"experiment": cli.experiment_name})
+
+
+def train_recorded(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str | None:
+    """Train, test, explain and file a run; where it ends early, file what there is.
+
+    Args:
+        cli: the configured experiment.
+        run: where it is recorded.
+        summary: is filled in.
+
+    Returns:
+        None when all has been filed, else a sentence that says what waits where.
+    """
+    logger = RunLogger(run)
+    figures, throughput = Figures(run.folder, logger.history), Throughput()
+    waiting = None
+    try:
+        with ending(summary):
+            describe(cli, run, summary)
+            train(cli, run.folder, logger, [throughput, figures, Explanation(run.folder)], summary.seconds)
+    finally:
+        figures.draw_curves()
+        fill(summary, cli, run, logger.history)
+        summary.images_per_second = throughput.images_per_second
+        waiting = file_run(run, summary)
+        if summary.status != "FINISHED":
+            print_unfinished(run, summary, waiting)
+    return waiting
+
+
+def train(
+    cli: ExperimentCLI, folder: RunFolder | None, logger: RunLogger | None, callbacks: list[Callback], seconds: dict[str, float]
+) -> None:
+    """Train, then test the chosen weights once.
+
+    Args:
+        cli: the configured experiment.
+        folder: the run's folder; None on processes that do not write.
+        logger: where metrics go; None on processes that do not write.
+        callbacks: further callbacks of the writing process.
+        seconds: is filled in with the wall time of ``fit`` and ``test``.
+    """
+    selection: Selection = cli.config_init["selection"]
+    always = [EpochSeeding(cli.config["seed_everything"]), *selection_callbacks(folder, **asdict(selection))]
+    trainer = cli.build_trainer([*always, *callbacks], logger or False)
+    last = folder.last_checkpoint if folder else None
+    watch = Stopwatch()
+    trainer.fit(cli.model, cli.datamodule, ckpt_path=last if last and last.is_file() else None, weights_only=True)
+    seconds["fit"] = watch.seconds
+    chosen = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if not chosen:
+        raise UserError("no epoch was finished, so there are no weights to test; raise --trainer.max_epochs or --trainer.max_time")
+    watch = Stopwatch()
+    trainer.test(cli.model, cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
+    seconds["test"] = watch.seconds
+
+
+def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
+    """Log what the run is made of: configuration, data, code, machine."""
+    config = cli.resolved_config()
+    with whole_file(run.folder.config) as draft:
+        draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    summary.data = cli.datamodule.facts()
+    summary.parameters = sum(p.numel() for p in cli.model.parameters())
+    run.log_params(flatten(config))
+    run.set_tags({**provenance(), **summary.data})
+
+
+def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricHistory) -> None:
+    """Fill in the figures of a run: metrics of the kept epoch, those of the test, and their intervals."""
+    selection: Selection = cli.config_init["selection"]
+    summary.best_epoch = history.kept_epoch(selection.monitor, selection.mode, selection.keep)
+    summary.metrics = history.at(summary.best_epoch)
+    if (run.folder.checkpoints / "best.ckpt").is_file():
+        summary.checkpoint = run.artifact_location(run.folder.checkpoints / "best.ckpt")
+    if predictions := cli.model.test_predictions:
+        summary.intervals = intervals(predictions, len(cli.model.class_names))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

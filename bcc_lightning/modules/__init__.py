@@ -1,0 +1,7 @@
+"""LightningModules: one base class, one thin class per architecture."""
+
+from bcc_lightning.modules.base import CellClassifier
+from bcc_lightning.modules.efficient_swin import EfficientSwin
+from bcc_lightning.modules.transfer_classifier import TransferClassifier
+
+__all__ = ["CellClassifier", "EfficientSwin", "TransferClassifier"]

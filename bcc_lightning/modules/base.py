@@ -1,0 +1,200 @@
+"""The LightningModule that all architectures share: steps, metrics, loss, optimiser."""
+
+from typing import Any, cast
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from bcc_lightning.architectures.acceleration import Precision
+from bcc_lightning.architectures.cam_target import CamTarget
+from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
+from bcc_lightning.datamodules.cell_images import CellBatch
+from bcc_lightning.errors import NonFiniteLossError
+from bcc_lightning.evaluation.metrics import recall_by_class, test_metrics, validation_metrics
+from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
+from bcc_lightning.modules.optimization import OptimizerName, ScheduleName, make_optimizer, make_schedule
+
+
+class CellClassifier(LightningModule):
+    """Base of all modules.
+
+    An architecture fills in `build_network` and `cam_targets`; its own arguments stand in ``self.hparams``.
+
+    Args:
+        class_names: names of the C classes, in label order; follow the data.
+        image_size: side in pixels that the network sees; follows the data.
+        pretrained: start from timm's weights, from the cache or the hub.
+        weights: start from the weights in this file instead: a checkpoint of the same experiment, or a timm file where the
+            architecture is a single backbone.
+        lr: learning rate.
+        optimizer: name of the optimiser.
+        weight_decay: weight decay.
+        schedule: name of the learning-rate schedule.
+        warmup_epochs: epochs over which the learning rate rises to `lr`.
+        label_smoothing: share of the target spread over all classes, in [0, 1).
+        precision: ``auto`` runs each branch in bfloat16 where that is faster.
+    """
+
+    network: nn.Module
+
+    def __init__(
+        self,
+        class_names: list[str],
+        image_size: int,
+        pretrained: bool = True,
+        weights: str | None = None,
+        lr: float = 1e-3,
+        optimizer: OptimizerName = "adam",
+        weight_decay: float = 0.0,
+        schedule: ScheduleName = "constant",
+        warmup_epochs: float = 0.0,
+        label_smoothing: float = 0.0,
+        precision: Precision = "auto",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.class_names = list(class_names)
+        self.image_size = image_size
+        self.label_smoothing = label_smoothing
+        self.network = self.build_network()
+        if weights is not None:
+            self._load_weights(weights)
+        num_classes = len(class_names)
+        self.train_loss, self.val_loss, self.test_loss = MeanMetric(), MeanMetric(), MeanMetric()
+        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.gatherer = PredictionGatherer()
+        self.val_metrics = validation_metrics(num_classes)
+        self.test_metrics = test_metrics(num_classes)
+        self.test_predictions: Predictions | None = None
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether backbones take timm's weights: not where a file replaces them."""
+        return bool(self.hparams["pretrained"]) and self.hparams["weights"] is None
+
+    def build_network(self) -> nn.Module:
+        """Build the network: images (B, 3, S, S) float32 in [0, 1] to logits (B, C)."""
+        raise NotImplementedError
+
+    def cam_targets(self) -> list[CamTarget]:
+        """Declare the layers that class activation maps read, one per branch."""
+        raise NotImplementedError
+
+    def load_backbone(self, state: dict[str, Tensor], file: str) -> None:
+        """Load a weights file that is no checkpoint of this project; a module with one backbone takes timm's files."""
+        load_strictly(self.network, state, file)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Bring images to what the network takes: enlarged, or shrunk, and scaled to [0, 1].
+
+        Args:
+            images: (B, 3, H, W) uint8 in 0 to 255.
+
+        Returns:
+            (B, 3, S, S) float32 in [0, 1].
+        """
+        pixels = images.float() / 255
+        if images.shape[-1] == self.image_size:
+            return pixels
+        shrinks = images.shape[-1] > self.image_size
+        size = (self.image_size, self.image_size)
+        return interpolate(pixels, size, mode="bilinear", antialias=shrinks).clamp(0, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify images: (B, 3, H, W) uint8 to logits (B, C) float32."""
+        return cast(Tensor, self.network(self.prepare(images)))
+
+    def loss(self, logits: Tensor, batch: CellBatch) -> Tensor:
+        """Compute cross-entropy, averaged with the weights of the cells."""
+        per_cell = cross_entropy(logits, batch.label, reduction="none", label_smoothing=self.label_smoothing)
+        return (per_cell * batch.weight).sum() / batch.weight.sum()
+
+    def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
+        """Compute the loss of a training batch; metrics are added up on the device and read once an epoch."""
+        logits = self(batch.image)
+        loss = self.loss(logits, batch)
+        self.train_loss.update(loss.detach(), len(batch.label))
+        self.train_accuracy.update(logits.detach(), batch.label)
+        if batch_idx % self.trainer.log_every_n_steps == 0:
+            self._refuse_non_finite(loss.detach())
+            self.log("train/loss_step", loss.detach(), prog_bar=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log loss and accuracy of the epoch."""
+        loss = self.train_loss.compute()
+        self._refuse_non_finite(loss)
+        self.log_dict({"train/loss": loss, "train/accuracy": self.train_accuracy.compute()})
+        self.train_loss.reset()
+        self.train_accuracy.reset()
+
+    def validation_step(self, batch: CellBatch, batch_idx: int) -> None:
+        """Predict a validation batch."""
+        self._predict(batch, self.val_loss)
+
+    def test_step(self, batch: CellBatch, batch_idx: int) -> None:
+        """Predict a test batch."""
+        self._predict(batch, self.test_loss)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the validation part."""
+        predictions = self._gather()
+        values = self.val_metrics(predictions.probability, predictions.label)
+        self.log_dict({"val/loss": self.val_loss.compute(), **values}, prog_bar=True)
+        self.val_loss.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test part and keep its predictions for figures."""
+        predictions = self.test_predictions = self._gather()
+        values = self.test_metrics(predictions.probability, predictions.label)
+        per_class = recall_by_class(predictions, self.class_names)
+        self.log_dict({"test/loss": self.test_loss.compute(), **values, **per_class})
+        self.test_loss.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build optimiser and schedule from the configuration."""
+        h = self.hparams
+        optimizer = make_optimizer(self.network, h["optimizer"], h["lr"], h["weight_decay"])
+        if h["schedule"] == "constant" and not h["warmup_epochs"]:
+            return optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        per_epoch = total / max(1, self.trainer.max_epochs or 1)
+        schedule = make_schedule(optimizer, h["schedule"], round(h["warmup_epochs"] * per_epoch), total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _load_weights(self, file: str) -> None:
+        state = read_state_dict(file)
+        own = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
+        if own:
+            load_strictly(self.network, own, file)
+        else:
+            self.load_backbone(state, file)
+
+    def _predict(self, batch: CellBatch, mean_loss: MeanMetric) -> None:
+        logits = self(batch.image)
+        mean_loss.update(self.loss(logits, batch), len(batch.label))
+        self.gatherer.update(batch.index, batch.label, logits.softmax(dim=1))
+
+    def _gather(self) -> Predictions:
+        predictions = cast(Predictions, self.gatherer.compute())
+        self.gatherer.reset()
+        return predictions
+
+    def _refuse_non_finite(self, loss: Tensor) -> None:
+        if torch.isfinite(loss):
+            return
+        raise NonFiniteLossError(
+            f"the training loss became {loss.item()} in epoch {self.current_epoch}, step {self.global_step}; training has stopped. "
+            "Next step: lower --model.lr, or clip gradients with --trainer.gradient_clip_val 1.0"
+        )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that was trained on other classes."""
+        trained_on = checkpoint["hyper_parameters"]["class_names"]
+        if list(trained_on) != self.class_names:
+            raise ValueError(f"the checkpoint knows the classes {trained_on}, this data set has {self.class_names}")

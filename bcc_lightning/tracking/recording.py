@@ -1,0 +1,65 @@
+"""How a run ends: finished, failed or interrupted, it says so and files what it has."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bcc_lightning.tracking.folder import write_json
+from bcc_lightning.tracking.report import write_report
+from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.summary import Stopwatch, Summary
+
+
+@contextmanager
+def ending(summary: Summary) -> Iterator[None]:
+    """Record how a run ends.
+
+    An interruption, which Lightning turns into `SystemExit`, ends it as ``KILLED``; any other exception as ``FAILED`` with
+    its message; else it is ``FINISHED``.
+
+    Args:
+        summary: is filled in with status, failure and seconds.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted.
+    """
+    watch = Stopwatch()
+    try:
+        yield
+        summary.status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit) as interruption:
+        summary.status, summary.failure = "KILLED", "interrupted"
+        raise KeyboardInterrupt from interruption
+    except BaseException as error:
+        summary.status, summary.failure = "FAILED", f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        summary.seconds["total"] = watch.seconds
+
+
+def file_run(run: TrackedRun, summary: Summary) -> str | None:
+    """Write summary and report, send everything and end the run.
+
+    Returns:
+        None when all has arrived, else a sentence that says what waits where.
+    """
+    with uninterrupted():
+        run.set_tags({"status": summary.status, **({"failure": summary.failure} if summary.failure else {})})
+        write_json(run.folder.summary, summary.as_dict())
+        write_report(run.folder, summary)
+        return run.close(summary.status)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold off Ctrl-C and SIGTERM, so that no half-written artifact is filed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)

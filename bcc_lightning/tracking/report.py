@@ -1,0 +1,62 @@
+"""``report.html``: a run on one page, for people; pictures are inside, so that the file can be sent on."""
+
+from base64 import b64encode
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from bcc_lightning.tracking.folder import RunFolder, whole_file
+from bcc_lightning.tracking.summary import Summary
+
+PICTURES = (
+    (
+        "Where the network looked",
+        "explain/gradcam.png",
+        "Several test cells of each class; a mistake comes first and is written in red. Warm colours mark what speaks most for "
+        "the predicted class: for each branch of the network and for both combined. Saliency shows which single pixels the "
+        "answer hangs on. Warm colours beside the cell mean that the network uses the background.",
+    ),
+    (
+        "Which cells are mistaken for which",
+        "figures/confusion_matrix.png",
+        "Each row holds the test cells of one true class, each column what they were taken for. The diagonal is right.",
+    ),
+    (
+        "How training went",
+        "figures/curves.png",
+        "Training and validation by epoch. The ring marks the epoch whose weights were kept; the test part had no say in it.",
+    ),
+    ("How many cells each class has", "figures/class_counts.png", "Rare classes have wide uncertainty; read their recall with care."),
+    ("What the cells look like", "figures/samples.png", "The first training cells of each class, as stored."),
+)
+
+
+def write_report(folder: RunFolder, summary: Summary) -> None:
+    """Write the report from what the run's folder holds; pictures that do not exist are left out.
+
+    Args:
+        folder: the run's folder.
+        summary: its figures.
+    """
+    environment = Environment(loader=PackageLoader("bcc_lightning.tracking", "."), autoescape=select_autoescape())
+    pictures = [(t, data_uri(folder.artifacts / name), text) for t, name, text in PICTURES if (folder.artifacts / name).is_file()]
+    config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
+    page = environment.get_template("report.html.jinja").render(summary=summary, rows=metric_rows(summary), pictures=pictures, config=config)
+    with whole_file(folder.report) as draft:
+        draft.write_text(page, encoding="utf-8")
+
+
+def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    """Lay out the test metrics: name, value, 95 % interval or an empty string; recall of single classes last."""
+    names = [name for name in summary.metrics if name.startswith("test/")]
+    rows = []
+    for name in sorted(names, key=lambda n: (n.startswith("test/recall/"), n != "test/accuracy", n)):
+        low_high = summary.intervals.get(name)
+        interval = f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else ""
+        rows.append((name.removeprefix("test/"), f"{summary.metrics[name]:.4f}", interval))
+    return rows
+
+
+def data_uri(picture: Path) -> str:
+    """Put a PNG file into a URI."""
+    return f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"

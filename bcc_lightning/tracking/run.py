@@ -1,0 +1,161 @@
+"""One tracked run: what MLflow knows of it, and what waits because the server is away."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunInfo, RunTag
+from mlflow.exceptions import MlflowException
+from requests import RequestException
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.tracking.folder import RunFolder, whole_file
+from bcc_lightning.tracking.store import Tracking, open_store
+
+RETRY_SECONDS = 15.0
+"""Pause after a failed sending, so that a dead server does not slow down training."""
+
+BATCH = 100
+"""Entries that MLflow takes at once."""
+
+LONGEST_VALUE = 5000
+"""Characters of a parameter or tag that every MLflow store keeps."""
+
+
+class TrackedRun:
+    """A run in MLflow that outlives its server: what cannot be sent is kept in the run's folder and sent later.
+
+    Args:
+        client: connection to the store.
+        info: what MLflow knows of the run.
+        work: folder of runs at work.
+    """
+
+    def __init__(self, client: MlflowClient, info: RunInfo, work: Path) -> None:
+        self.client = client
+        self.run_id: str = info.run_id
+        self.artifact_uri = str(info.artifact_uri).removeprefix("file://")
+        self.folder = RunFolder(work / self.run_id)
+        self.folder.create()
+        self._waiting: list[dict[str, Any]] = list(read_unsent(self.folder.unsent))
+        self._retry_at = 0.0
+
+    @classmethod
+    def create(cls, tracking: Tracking, name: str, tags: dict[str, str]) -> "TrackedRun":
+        """Open the store and start a new run.
+
+        Raises:
+            UserError: the store cannot be reached.
+        """
+        client, experiment = open_store(tracking)
+        run = client.create_run(experiment, run_name=tracking.run_name or name, tags=tags)
+        return cls(client, run.info, tracking.work)
+
+    @classmethod
+    def reopen(cls, tracking: Tracking, run_id: str) -> "TrackedRun":
+        """Open the store and go on with a run.
+
+        Raises:
+            UserError: the store cannot be reached, or does not know the run.
+        """
+        client, _ = open_store(tracking)
+        try:
+            client.update_run(run_id, status="RUNNING")
+            return cls(client, client.get_run(run_id).info, tracking.work)
+        except MlflowException as error:
+            raise UserError(f"run {run_id} is not in {tracking.resolved_uri}: {error!s:.200}") from error
+
+    def log_params(self, params: dict[str, str]) -> None:
+        """Log parameters; those that the run has already stay as they are, since MLflow does not change them."""
+        known = self.client.get_run(self.run_id).data.params
+        changed = sorted(key for key, value in params.items() if known.get(key, cut(value)) != cut(value))
+        self._send([{"kind": "param", "key": k, "value": cut(v)} for k, v in params.items() if k not in known])
+        if changed:
+            self.set_tags({"resumed.changed": cut(", ".join(f"{key}={params[key]}" for key in changed))})
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        """Set tags."""
+        self._send([{"kind": "tag", "key": key, "value": cut(value)} for key, value in tags.items()])
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Log metrics at a step; they show in the UI at once."""
+        now = int(time.time() * 1000)
+        self._send([{"kind": "metric", "key": k, "value": v, "step": step, "timestamp": now} for k, v in metrics.items()])
+
+    def close(self, status: str) -> str | None:
+        """File the artifacts and end the run.
+
+        Args:
+            status: ``FINISHED``, ``FAILED`` or ``KILLED``.
+
+        Returns:
+            None when all has arrived, else a sentence that says what waits where.
+        """
+        self._retry_at = 0.0
+        self._send([])
+        try:
+            if not self._waiting:
+                self.client.log_artifacts(self.run_id, str(self.folder.artifacts))
+                self.client.set_terminated(self.run_id, status)
+                return None
+        except (MlflowException, RequestException, OSError) as error:
+            reason = f"{error!s:.200}"
+        else:
+            reason = f"{len(self._waiting)} entries wait"
+        return (
+            f"The tracking server could not be reached at the end ({reason}). Nothing is lost: the run is in {self.folder.path}; "
+            f"`--resume {self.run_id}` sends it"
+        )
+
+    def artifact_location(self, artifact: Path) -> str:
+        """Say where a filed artifact lies: a path where the store is on this machine, else a URI."""
+        return f"{self.artifact_uri}/{artifact.relative_to(self.folder.artifacts)}"
+
+    def _send(self, entries: list[dict[str, Any]]) -> None:
+        """Send entries behind those that wait; keep them all where that fails."""
+        self._waiting += entries
+        if time.monotonic() < self._retry_at:
+            return self._keep()
+        try:
+            while self._waiting:
+                self.client.log_batch(self.run_id, **as_mlflow(self._waiting[:BATCH]))
+                del self._waiting[:BATCH]
+        except (MlflowException, RequestException, OSError) as error:
+            if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
+                raise
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return self._keep()
+        self.folder.unsent.unlink(missing_ok=True)
+        return None
+
+    def _keep(self) -> None:
+        with whole_file(self.folder.unsent) as draft:
+            draft.write_text("".join(json.dumps(entry) + "\n" for entry in self._waiting), encoding="utf-8")
+
+
+def read_unsent(file: Path) -> Iterator[dict[str, Any]]:
+    """Read the entries that an earlier process could not send."""
+    if file.is_file():
+        yield from (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+
+
+def as_mlflow(entries: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Turn entries into the arguments of MLflow's ``log_batch``."""
+    batch: dict[str, list[Any]] = {"metrics": [], "params": [], "tags": []}
+    for entry in entries:
+        fields = {name: value for name, value in entry.items() if name != "kind"}
+        if entry["kind"] == "metric":
+            batch["metrics"].append(Metric(**fields))
+        elif entry["kind"] == "param":
+            batch["params"].append(Param(**fields))
+        else:
+            batch["tags"].append(RunTag(**fields))
+    return batch
+
+
+def cut(value: str) -> str:
+    """Shorten a value to what MLflow keeps."""
+    return value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 3] + "..."

@@ -1,0 +1,106 @@
+"""The tracking store: an embedded SQLite file by default, any MLflow server or database by its URI."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from bcc_lightning.errors import UserError
+
+# MLflow would try a dead server seven times with growing pauses; training must not stand still for that.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+CONNECT_TIMEOUT = 3.0
+WAYS_OUT = "Next step: start the server, or name another with --tracking.uri URI or MLFLOW_TRACKING_URI; without either, mlruns/ is used"
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where runs are filed.
+
+    Args:
+        uri: tracking URI; by default ``$MLFLOW_TRACKING_URI``, else a SQLite file in `folder`.
+        experiment: name of the MLflow experiment.
+        folder: local folder of the embedded store and of runs at work.
+        run_name: name of the run; by default the name of the experiment file.
+    """
+
+    uri: str | None = None
+    experiment: str = "bcc_lightning"
+    folder: str = "mlruns"
+    run_name: str | None = None
+
+    @property
+    def home(self) -> Path:
+        """Local folder, absolute, since MLflow keeps artifact locations as they are given."""
+        return Path(self.folder).absolute()
+
+    @property
+    def resolved_uri(self) -> str:
+        """The tracking URI that is used."""
+        return self.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def work(self) -> Path:
+        """Folder of runs at work, one below it for each run id."""
+        return self.home / "work"
+
+
+def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
+    """Connect to the store and find or create the experiment.
+
+    Several processes that start at the same instant would all create the tables of a fresh database; a lock lets one go first.
+
+    Args:
+        tracking: where.
+
+    Returns:
+        Client and experiment id.
+
+    Raises:
+        UserError: the server does not answer, or the URI is none.
+    """
+    uri = tracking.resolved_uri
+    refuse_dead_server(uri)
+    tracking.home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(tracking.home / ".store.lock"):
+            client = MlflowClient(uri)
+            return client, experiment_id(client, tracking)
+    except (MlflowException, OSError) as error:
+        raise UserError(f"tracking store {uri} cannot be opened: {error!s:.300}\n{WAYS_OUT}") from error
+
+
+def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
+    """Find or create the experiment; a database keeps its artifacts below the local folder."""
+    found = client.get_experiment_by_name(tracking.experiment)
+    if found is not None and found.lifecycle_stage == "active":
+        return str(found.experiment_id)
+    if found is not None:
+        raise UserError(f"MLflow experiment '{tracking.experiment}' was deleted; restore it or choose another with --tracking.experiment NAME")
+    served = urlparse(tracking.resolved_uri).scheme in {"http", "https"}
+    location = None if served else (tracking.home / "artifacts").as_uri()
+    return str(client.create_experiment(tracking.experiment, artifact_location=location))
+
+
+def refuse_dead_server(uri: str) -> None:
+    """Find out within seconds whether an HTTP server takes connections.
+
+    Raises:
+        UserError: it does not.
+    """
+    url = urlparse(uri)
+    if url.scheme not in {"http", "https"}:
+        return
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((url.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
+    except OSError as error:
+        raise UserError(f"tracking server {uri} does not answer ({error}).\n{WAYS_OUT}") from error
+

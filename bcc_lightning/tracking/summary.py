@@ -1,0 +1,62 @@
+"""``summary.json``: a run in figures, for programs."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bcc_lightning.evaluation.metrics import Interval
+
+
+@dataclass
+class Summary:
+    """The figures of a run.
+
+    Attributes:
+        run_id: MLflow's id.
+        experiment: name of the experiment file, or files.
+        status: ``FINISHED``, ``FAILED`` or ``KILLED``.
+        failure: why it failed, or None.
+        checkpoint: where the chosen checkpoint lies.
+        metrics: last value of each metric.
+        intervals: 95 % interval of each test metric that has one.
+        data: facts of the data set.
+        seconds: wall time by part: ``fit``, ``test``, ``total``.
+        images_per_second: training images per second of training steps.
+        parameters: number of parameters of the network.
+        best_epoch: the epoch whose weights were kept, from 0.
+    """
+
+    run_id: str
+    experiment: str
+    status: str = "RUNNING"
+    failure: str | None = None
+    checkpoint: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    images_per_second: float | None = None
+    parameters: int | None = None
+    best_epoch: int | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """Give a plain dict for JSON."""
+        return asdict(self)
+
+
+def read_summary(file: Path) -> Summary:
+    """Read a summary back from its JSON file."""
+    return Summary(**json.loads(file.read_text(encoding="utf-8")))
+
+
+class Stopwatch:
+    """Measures the wall time of parts, in seconds."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._start

@@ -1,0 +1,1 @@
+"""Albumentations pipelines by name."""
