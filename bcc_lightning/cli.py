@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -118,14 +119,19 @@ class ExperimentCLI(LightningCLI):
     @property
     def experiment_name(self) -> str:
         """Names of the stacked experiments, joined by ``+``."""
-        return "+".join(Path(name).with_suffix("").name if name.endswith(".yaml") else name for name in self.config["exp"]) or "unnamed"
+        return (
+            "+".join(Path(name).with_suffix("").name if name.endswith(".yaml") else name for name in self.config["exp"])
+            or "unnamed"
+        )
 
     def build_trainer(self, callbacks: list[Callback], logger: Logger | Literal[False]) -> Trainer:
         """Build the trainer with the callbacks of a run, behind those of the configuration."""
         own = self.config_init["trainer"]
         progress = [] if own["enable_progress_bar"] is False else [TQDMProgressBar(refresh_rate=10, leave=True)]
         plugins = [*(own["plugins"] or []), WholeFileCheckpoints()]
-        return self.instantiate_trainer(callbacks=[*(own["callbacks"] or []), *progress, *callbacks], logger=logger, plugins=plugins)
+        return self.instantiate_trainer(
+            callbacks=[*(own["callbacks"] or []), *progress, *callbacks], logger=logger, plugins=plugins
+        )
 
     def resolved_config(self) -> dict[str, Any]:
         """Give the whole configuration, defaults included, as a plain dict that can be given back as a file."""
@@ -134,7 +140,7 @@ class ExperimentCLI(LightningCLI):
 
     def _origin(self, args: list[str]) -> str:
         """Tell which file, or the command line, an error comes from: the first that fails when parsed alone."""
-        for option, value in zip(args, args[1:], strict=False):
+        for option, value in pairwise(args):
             if option == "--config":
                 try:
                     self.parser.parse_args([option, value])
@@ -202,7 +208,11 @@ def plain_words(message: str) -> str:
     expected = [re.sub(r"<class '([\w.]+)'>", r"\1", text) for text in re.findall(r"Expected an? ([^\n]*)", message)]
     if expected and name:
         wanted = " or ".join(dict.fromkeys(re.sub(r"\. Got value.*", "", text) for text in expected if "NoneType" not in text))
-        value = re.search(r"Got value: ([^\n]*)", message) or re.search(r"val='([^']*)'", message) or re.search(r"Given value: (.*)", message)
+        value = (
+            re.search(r"Got value: ([^\n]*)", message)
+            or re.search(r"val='([^']*)'", message)
+            or re.search(r"Given value: (.*)", message)
+        )
         return f"key '{name}' takes {wanted}, not '{value.group(1) if value else '?'}'"
     return message
 

@@ -52,7 +52,7 @@ def fit(argv: list[str]) -> None:
     resumed, cli = configure(argv)
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
-    if rank_zero_only.rank == 0:
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         fit_recorded(cli, resumed)
     else:
         train(cli, None, None, [], {})
@@ -156,7 +156,9 @@ def train(
     seconds["fit"] = watch.seconds
     chosen = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not chosen:
-        raise UserError("no epoch was finished, so there are no weights to test; raise --trainer.max_epochs or --trainer.max_time")
+        raise UserError(
+            "no epoch was finished, so there are no weights to test; raise --trainer.max_epochs or --trainer.max_time"
+        )
     watch = Stopwatch()
     trainer.test(cli.model, cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
     seconds["test"] = watch.seconds

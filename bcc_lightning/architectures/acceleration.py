@@ -35,7 +35,7 @@ def runs_in_bf16(network: nn.Module, device: torch.device, precision: Precision)
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and cpu_has_bf16() and not has_depthwise_convolution(network)
 
 

@@ -32,6 +32,7 @@ class Backbone(nn.Module):
         UserError: the image size is refused, or the weights cannot be had.
     """
 
+    network: Any  # timm's networks share attributes that no common type declares
     mean: Tensor
     std: Tensor
 
@@ -53,13 +54,13 @@ class Backbone(nn.Module):
         from_hub = pretrained and weights is None
         if from_hub:
             check_weights_available(name)
-        self.network: Any = timm.create_model(name, pretrained=from_hub, num_classes=0, **timm_arguments)
+        self.network = timm.create_model(name, pretrained=from_hub, num_classes=0, **timm_arguments)
         if weights is not None:
             load_backbone_weights(self.network, read_state_dict(weights), weights)
         lay_out(self.network)
         self.image_size = image_size
         self.precision = precision
-        self.num_features: int = self.network.num_features
+        self.num_features = int(self.network.num_features)
         cfg = self.network.pretrained_cfg
         self.register_buffer("mean", torch.tensor(mean or cfg["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or cfg["std"]).view(1, 3, 1, 1), persistent=False)

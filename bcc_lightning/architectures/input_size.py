@@ -22,7 +22,7 @@ def check_image_size(backbone: str, image_size: int) -> None:
     Raises:
         UserError: the size is below the family's smallest, or no multiple of Swin's patch.
     """
-    family = backbone.split("_")[0]
+    family = backbone.split("_", maxsplit=1)[0]
     smallest = SMALLEST_INPUT.get(family, SMALLEST_INPUT_OTHERWISE)
     if image_size < smallest:
         raise UserError(
@@ -31,7 +31,8 @@ def check_image_size(backbone: str, image_size: int) -> None:
     if family == "swin" and image_size % SWIN_PATCH:
         near = round(image_size / SWIN_PATCH) * SWIN_PATCH
         raise UserError(
-            f"image_size {image_size} is not allowed for {backbone}: it takes multiples of {SWIN_PATCH}; use --data.image_size {near}"
+            f"image_size {image_size} is not allowed for {backbone}: it takes multiples of {SWIN_PATCH}; "
+            f"use --data.image_size {near}"
         )
 
 

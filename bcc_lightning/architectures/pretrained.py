@@ -34,12 +34,13 @@ def check_weights_available(name: str) -> None:
     from huggingface_hub import constants
 
     cfg = timm.get_pretrained_cfg(name)
-    if cfg is None or not cfg.has_weights:
+    if cfg is None or cfg.hf_hub_id is None:
         raise UserError(f"timm has no pretrained weights for '{name}'; use --model.pretrained false")
     if is_cached(cfg.hf_hub_id) or (not constants.HF_HUB_OFFLINE and hub_answers(constants.ENDPOINT)):
         return
     raise UserError(
-        f"pretrained weights of '{name}' ({cfg.hf_hub_id}) are not in the cache {constants.HF_HUB_CACHE} and the hub cannot be reached.\n"
+        f"pretrained weights of '{name}' ({cfg.hf_hub_id}) are not in the cache {constants.HF_HUB_CACHE} "
+        "and the hub cannot be reached.\n"
         "Next step: run once with a network connection, or give a file with --model.weights FILE, "
         "or train from random weights with --model.pretrained false"
     )

@@ -43,7 +43,9 @@ def balance_cells(labels: npt.NDArray[np.int64], num_classes: int, balance: Bala
     counts = np.bincount(labels, minlength=num_classes)
     if (counts == 0).any():
         empty = ", ".join(map(str, np.flatnonzero(counts == 0)))
-        raise UserError(f"--data.balance {balance} needs a training cell of every class, class {empty} has none; use --data.balance none")
+        raise UserError(
+            f"--data.balance {balance} needs a training cell of every class, class {empty} has none; use --data.balance none"
+        )
     per_cell = (len(labels) / (num_classes * counts))[labels]
     if balance == "class_weights":
         return Balancing(per_cell.astype(np.float32))

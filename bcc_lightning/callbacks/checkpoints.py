@@ -28,9 +28,7 @@ class StopInTime(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
-def selection_callbacks(
-    folder: RunFolder | None, monitor: str, mode: str, patience: int | None, keep: str
-) -> list[Callback]:
+def selection_callbacks(folder: RunFolder | None, monitor: str, mode: str, patience: int | None, keep: str) -> list[Callback]:
     """Build the callbacks that choose an epoch, stop in time and keep the state of the last epoch.
 
     Args:

@@ -8,7 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class EpochSeeding(Callback):
-    """Seeds torch, NumPy and Python at the start of each training epoch.
+    """Seeds torch and Python at the start of each training epoch.
 
     Args:
         seed: seed of the run.
@@ -22,5 +22,4 @@ class EpochSeeding(Callback):
         sequence = np.random.SeedSequence([self.seed, trainer.current_epoch, trainer.global_rank])
         seed = int(sequence.generate_state(1)[0])
         torch.manual_seed(seed)
-        np.random.seed(seed)
         random.seed(seed)

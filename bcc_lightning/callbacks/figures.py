@@ -56,6 +56,6 @@ class Figures(Callback):
 def predictions_table(predictions: Predictions, data: CellDataModule, class_names: list[str]) -> pd.DataFrame:
     """Lay out test predictions: ``id``, ``label`` (class name), and one column of probabilities per class."""
     ids = data.splits["test"].ids
-    table = pd.DataFrame({"id": [ids[i] for i in predictions.index.tolist()]})
+    table = pd.DataFrame({"id": [ids[i] for i in predictions.position.tolist()]})
     table["label"] = [class_names[i] for i in predictions.label.tolist()]
     return pd.concat([table, pd.DataFrame(predictions.probability.numpy(), columns=class_names)], axis=1)

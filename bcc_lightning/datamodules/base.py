@@ -136,7 +136,7 @@ class CellDataModule(LightningDataModule):
             CellDataset(cells, weights, self.pipeline if training else None, self.seed),
             batch_sampler=BatchSampler(sampler, self.batch_size, drop_last),  # type: ignore[arg-type]
             num_workers=self.num_workers,
-            collate_fn=keep_batch,
+            collate_fn=keep_batch,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0 and training,
         )

@@ -11,6 +11,9 @@ from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
 from bcc_lightning.datamodules.npz import as_cells, file_hash, read_npz
 from bcc_lightning.errors import UserError
 
+SMALLEST_RESOLUTION = 28
+"""Its file bears no resolution in its name."""
+
 
 class BloodMNIST(CellDataModule):
     """BloodMNIST's official split, from the file of one of its four resolutions.
@@ -34,7 +37,7 @@ class BloodMNIST(CellDataModule):
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
         super().__init__(**base)
-        suffix = "" if resolution == 28 else f"_{resolution}"
+        suffix = "" if resolution == SMALLEST_RESOLUTION else f"_{resolution}"
         self.file_resolution = resolution
         self.file = self.root / f"bloodmnist{suffix}.npz"
         self.official_md5 = official_md5(suffix)
@@ -105,4 +108,3 @@ def official_md5(suffix: str) -> str:
     from medmnist import INFO
 
     return str(INFO["bloodmnist"][f"MD5{suffix}"])
-

@@ -23,13 +23,13 @@ class CellBatch(NamedTuple):
         image: (B, 3, H, W) uint8 RGB, channels_last in memory.
         label: (B,) int64, index into the class names.
         weight: (B,) float32, weight of each cell in the loss.
-        index: (B,) int64, position of each cell in its split.
+        position: (B,) int64, position of each cell in its split.
     """
 
     image: Tensor
     label: Tensor
     weight: Tensor
-    index: Tensor
+    position: Tensor
 
 
 @dataclass(frozen=True)
@@ -112,18 +112,18 @@ class CellDataset(Dataset[CellBatch]):
         """Cut a batch.
 
         Args:
-            draws: epoch and index of each cell.
+            draws: epoch and position of each cell.
         """
-        index = np.array([draw.index for draw in draws])
-        images = self.cells.images[index]
+        position = np.array([draw.position for draw in draws])
+        images = self.cells.images[position]
         if self.pipeline is not None:
-            seed_pipeline(self.pipeline, self.seed, draws[0].epoch, index)
+            seed_pipeline(self.pipeline, self.seed, draws[0].epoch, position)
             images = np.stack([self.pipeline(image=image)["image"] for image in images])
         return CellBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2),
-            torch.from_numpy(self.cells.labels[index]),
-            torch.from_numpy(self.weights[index]),
-            torch.from_numpy(index),
+            torch.from_numpy(self.cells.labels[position]),
+            torch.from_numpy(self.weights[position]),
+            torch.from_numpy(position),
         )
 
 

@@ -31,7 +31,9 @@ def read_npz(file: Path, keys: list[str]) -> dict[str, npt.NDArray[np.generic]]:
         with np.load(file, allow_pickle=False) as archive:
             missing = [key for key in keys if key not in archive]
             if missing:
-                raise UserError(f"{file} lacks {', '.join(missing)}; it must hold {', '.join(keys)}, it holds {', '.join(archive)}")
+                raise UserError(
+                    f"{file} lacks {', '.join(missing)}; it must hold {', '.join(keys)}, it holds {', '.join(archive)}"
+                )
             return {key: archive[key] for key in keys}
     except ValueError as error:
         if "allow_pickle" not in str(error):
@@ -46,7 +48,9 @@ def broken(file: Path, error: Exception) -> str:
     return f"{file} ({file.stat().st_size:,} bytes) is cut off or damaged ({error!s:.100}); fetch or copy it again"
 
 
-def as_cells(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], source: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def as_cells(
+    images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], source: str
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Check shapes and types of images and labels.
 
     Args:
@@ -57,9 +61,11 @@ def as_cells(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], s
     Raises:
         UserError: shape, type or number is another.
     """
-    square = images.ndim == 4 and images.shape[1] == images.shape[2] and images.shape[3] == 3
-    if not square or images.dtype != np.uint8:
+    side = images.shape[1] if images.ndim > 1 else 0
+    if images.shape != (len(images), side, side, 3) or images.dtype != np.uint8:
         raise UserError(f"{source} holds images {images.shape} {images.dtype}; expected are (N, S, S, 3) uint8")
     if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(images):
-        raise UserError(f"{source} holds labels {labels.shape} {labels.dtype} for {len(images)} images; expected is one integer each")
+        raise UserError(
+            f"{source} holds labels {labels.shape} {labels.dtype} for {len(images)} images; expected is one integer each"
+        )
     return images.astype(np.uint8, copy=False), labels.reshape(-1).astype(np.int64)

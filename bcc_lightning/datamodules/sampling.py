@@ -12,7 +12,7 @@ class Draw(NamedTuple):
     """One cell drawn in one epoch. The epoch travels with it, so that long-lived workers need not be told."""
 
     epoch: int
-    index: int
+    position: int
 
 
 class EpochSampler(DistributedSampler[Draw]):
@@ -46,7 +46,7 @@ class EpochSampler(DistributedSampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         """Yield the draws of this process for the current epoch."""
-        return (Draw(self.epoch, int(index)) for index in self._order()[self.rank :: self.num_replicas])
+        return (Draw(self.epoch, int(position)) for position in self._order()[self.rank :: self.num_replicas])
 
     def __len__(self) -> int:
         """Number of draws of this process."""

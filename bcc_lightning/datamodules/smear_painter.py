@@ -182,9 +182,7 @@ def _paint_background(rng: np.random.Generator, width: int) -> Canvas:
     return canvas
 
 
-def _outlines(
-    rng: np.random.Generator, centres: Points, radius: float, wobble: float, indentation: float = 0.0
-) -> Points:
+def _outlines(rng: np.random.Generator, centres: Points, radius: float, wobble: float, indentation: float = 0.0) -> Points:
     """Return one polygon, 48 corners around each of N centres, shape (N, 48), with an uneven rim and a random turn."""
     swell = wobble * (rng.standard_normal((len(centres), len(_WAVES))) @ _WAVES)
     turns = rng.uniform(0.0, 2.0 * np.pi, (len(centres), 1))

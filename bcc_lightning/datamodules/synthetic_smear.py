@@ -48,7 +48,7 @@ class SyntheticSmear(CellDataModule):
         """Hash the painted pixels."""
         pixels = hashlib.sha256()
         for split in SPLITS:
-            pixels.update(self.splits[split].images)
+            pixels.update(self.splits[split].images.data)
         return pixels.hexdigest()
 
     def _paint(self, split: SplitName, place: int) -> CellImages:

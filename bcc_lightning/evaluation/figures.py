@@ -13,6 +13,8 @@ from bcc_lightning.tracking.folder import whole_file
 
 TRAIN, VAL, TEST = "#3b6fb6", "#d1603d", "#6a994e"
 SAMPLES_PER_CLASS = 8
+DARK = 0.5
+"""Share of a row above which the cell of the matrix is dark and its text white."""
 
 
 class EpochMetrics(Protocol):
@@ -68,7 +70,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str]) -> F
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            shade = "white" if share[row, column] > 0.5 else "#222222"
+            shade = "white" if share[row, column] > DARK else "#222222"
             axes.text(column, row, f"{count}", ha="center", va="center", color=shade, fontsize=9)
     recall = [f"{name}  ({100 * share[i, i]:.1f} %)" for i, name in enumerate(class_names)]
     axes.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
@@ -96,7 +98,7 @@ def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: l
         axes.bar_label(bars, fontsize=6, padding=1)
     axes.set_xticks(range(len(class_names)), class_names, rotation=20, ha="right")
     axes.set(ylabel="cells", title="Cells per class and split")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=len(counts), loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return figure
 
 

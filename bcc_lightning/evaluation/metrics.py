@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
@@ -36,7 +36,7 @@ def validation_metrics(num_classes: int) -> MetricCollection:
 
 def test_metrics(num_classes: int) -> MetricCollection:
     """Collect what a finished run is judged by; ``test/recall/<class>`` comes from `recall_by_class`."""
-    metrics = {"accuracy": MulticlassAccuracy(num_classes, average="micro")}
+    metrics: dict[str, Metric | MetricCollection] = {"accuracy": MulticlassAccuracy(num_classes, average="micro")}
     for average in ("macro", "weighted"):
         metrics[f"precision_{average}"] = MulticlassPrecision(num_classes, average=average)
         metrics[f"recall_{average}"] = MulticlassRecall(num_classes, average=average)

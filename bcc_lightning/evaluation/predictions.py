@@ -1,7 +1,6 @@
 """The predictions of one pass over a split, gathered from all processes."""
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,12 +13,12 @@ class Predictions:
     """Predictions in the order of the split.
 
     Attributes:
-        index: (N,) int64, position of each cell in its split, ascending.
+        position: (N,) int64, position of each cell in its split, ascending.
         label: (N,) int64, true class.
         probability: (N, C) float32, rows sum to 1.
     """
 
-    index: Tensor
+    position: Tensor
     label: Tensor
     probability: Tensor
 
@@ -38,24 +37,24 @@ class PredictionGatherer(Metric):
     """Collects predictions batch by batch and gathers them from all processes at the end of a pass."""
 
     full_state_update = False
-    index: list[Tensor]
+    position: list[Tensor]
     label: list[Tensor]
     probability: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("index", "label", "probability"):
+        for name in ("position", "label", "probability"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
-    def update(self, index: Tensor, label: Tensor, probability: Tensor) -> None:
+    def update(self, position: Tensor, label: Tensor, probability: Tensor) -> None:
         """Add a batch: (B,) int64, (B,) int64, (B, C) float32."""
-        self.index.append(index)
+        self.position.append(position)
         self.label.append(label)
         self.probability.append(probability)
 
     def compute(self) -> Predictions:
         """Give all predictions, in the order of the split."""
-        index = cast(Tensor, dim_zero_cat(self.index))
-        order = torch.argsort(index)
+        position = dim_zero_cat(self.position)
+        order = torch.argsort(position)
         label, probability = dim_zero_cat(self.label), dim_zero_cat(self.probability)
-        return Predictions(index[order].cpu(), label[order].cpu(), probability[order].cpu())
+        return Predictions(position[order].cpu(), label[order].cpu(), probability[order].cpu())

@@ -84,7 +84,8 @@ def strip(explanations: Explanations, i: int) -> npt.NDArray[np.float32]:
     if len(maps) > 1:
         maps.append(combined)
     heat = [colour(m, "turbo") for m in maps]
-    overlay = 0.55 * image + 0.45 * colour(combined, "turbo")
+    strength = 0.6 * enlarge(combined)[..., None]
+    overlay = (1 - strength) * image + strength * colour(combined, "turbo")
     panels = [image, *heat, overlay, colour(explanations.saliency[i], "hot")]
     gap = np.ones((PANEL, GAP, 3), np.float32)
     return np.hstack([part for panel in panels for part in (panel, gap)][:-1]).astype(np.float32)
@@ -92,5 +93,9 @@ def strip(explanations: Explanations, i: int) -> npt.NDArray[np.float32]:
 
 def colour(values: Maps, name: str) -> npt.NDArray[np.float32]:
     """Colour one map (S, S) in [0, 1]: (PANEL, PANEL, 3) float32."""
-    large = cv2.resize(values, (PANEL, PANEL), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(matplotlib.colormaps[name](large)[..., :3], np.float32)
+    return np.asarray(matplotlib.colormaps[name](enlarge(values))[..., :3], np.float32)
+
+
+def enlarge(values: Maps) -> Maps:
+    """Enlarge one map (S, S) to a panel."""
+    return np.asarray(cv2.resize(values, (PANEL, PANEL), interpolation=cv2.INTER_LINEAR), np.float32)

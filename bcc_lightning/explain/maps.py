@@ -52,7 +52,7 @@ def explain_images(module: CellClassifier, images: Tensor, labels: Tensor) -> Ex
         images: (N, 3, H, W) uint8.
         labels: (N,) int64, true classes.
     """
-    parts = [explain_chunk(module, i, t) for i, t in zip(images.split(CHUNK), labels.split(CHUNK), strict=True)]
+    parts = [explain_chunk(module, i, t) for i, t in zip(torch.split(images, CHUNK), torch.split(labels, CHUNK), strict=True)]
     return Explanations(
         np.concatenate([part.pixels for part in parts]),
         {name: np.concatenate([part.branches[name] for part in parts]) for name in parts[0].branches},
@@ -111,7 +111,8 @@ def vanilla_gradient(network: nn.Module, pixels: Tensor, labels: Tensor) -> Maps
 def stretch(maps: Maps) -> Maps:
     """Scale each map (N, S, S) so that its largest value is 1; an all-zero map stays."""
     largest = maps.max(axis=(1, 2), keepdims=True)
-    return np.divide(maps, largest, out=np.zeros_like(maps, dtype=np.float32), where=largest > 0)
+    stretched: Maps = np.divide(maps, largest, out=np.zeros_like(maps, dtype=np.float32), where=largest > 0)
+    return stretched
 
 
 @contextmanager

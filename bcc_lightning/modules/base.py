@@ -120,7 +120,7 @@ class CellClassifier(LightningModule):
         loss = self.loss(logits, batch)
         self.train_loss.update(loss.detach(), len(batch.label))
         self.train_accuracy.update(logits.detach(), batch.label)
-        if batch_idx % self.trainer.log_every_n_steps == 0:
+        if batch_idx % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._refuse_non_finite(loss.detach())
             self.log("train/loss_step", loss.detach(), prog_bar=True)
         return loss
@@ -178,10 +178,10 @@ class CellClassifier(LightningModule):
     def _predict(self, batch: CellBatch, mean_loss: MeanMetric) -> None:
         logits = self(batch.image)
         mean_loss.update(self.loss(logits, batch), len(batch.label))
-        self.gatherer.update(batch.index, batch.label, logits.softmax(dim=1))
+        self.gatherer.update(batch.position, batch.label, logits.softmax(dim=1))
 
     def _gather(self) -> Predictions:
-        predictions = cast(Predictions, self.gatherer.compute())
+        predictions: Predictions = self.gatherer.compute()
         self.gatherer.reset()
         return predictions
 
@@ -189,7 +189,8 @@ class CellClassifier(LightningModule):
         if torch.isfinite(loss):
             return
         raise NonFiniteLossError(
-            f"the training loss became {loss.item()} in epoch {self.current_epoch}, step {self.global_step}; training has stopped. "
+            f"the training loss became {loss.item()} in epoch {self.current_epoch}, step {self.global_step}; "
+            "training has stopped. "
             "Next step: lower --model.lr, or clip gradients with --trainer.gradient_clip_val 1.0"
         )
 

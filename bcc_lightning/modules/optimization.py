@@ -1,7 +1,7 @@
 """Optimisers and learning-rate schedules by name."""
 
 from math import cos, pi
-from typing import Literal
+from typing import Any, Literal
 
 from timm.optim import create_optimizer_v2
 from torch import nn
@@ -23,7 +23,7 @@ def make_optimizer(network: nn.Module, name: OptimizerName, lr: float, weight_de
         lr: learning rate.
         weight_decay: weight decay.
     """
-    fused = {"fused": True} if name in FUSED_OPTIMIZERS else {}
+    fused: dict[str, Any] = {"fused": True} if name in FUSED_OPTIMIZERS else {}
     return create_optimizer_v2(network, opt=name, lr=lr, weight_decay=weight_decay, **fused)
 
 

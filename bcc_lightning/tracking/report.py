@@ -26,7 +26,11 @@ PICTURES = (
         "figures/curves.png",
         "Training and validation by epoch. The ring marks the epoch whose weights were kept; the test part had no say in it.",
     ),
-    ("How many cells each class has", "figures/class_counts.png", "Rare classes have wide uncertainty; read their recall with care."),
+    (
+        "How many cells each class has",
+        "figures/class_counts.png",
+        "Rare classes have wide uncertainty; read their recall with care.",
+    ),
     ("What the cells look like", "figures/samples.png", "The first training cells of each class, as stored."),
 )
 
@@ -41,7 +45,9 @@ def write_report(folder: RunFolder, summary: Summary) -> None:
     environment = Environment(loader=PackageLoader("bcc_lightning.tracking", "."), autoescape=select_autoescape())
     pictures = [(t, data_uri(folder.artifacts / name), text) for t, name, text in PICTURES if (folder.artifacts / name).is_file()]
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
-    page = environment.get_template("report.html.jinja").render(summary=summary, rows=metric_rows(summary), pictures=pictures, config=config)
+    page = environment.get_template("report.html.jinja").render(
+        summary=summary, rows=metric_rows(summary), pictures=pictures, config=config
+    )
     with whole_file(folder.report) as draft:
         draft.write_text(page, encoding="utf-8")
 

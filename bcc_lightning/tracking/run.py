@@ -121,7 +121,8 @@ class TrackedRun:
             return self._keep()
         try:
             while self._waiting:
-                self.client.log_batch(self.run_id, **as_mlflow(self._waiting[:BATCH]))
+                metrics, params, tags = as_mlflow(self._waiting[:BATCH])
+                self.client.log_batch(self.run_id, metrics, params, tags)
                 del self._waiting[:BATCH]
         except (MlflowException, RequestException, OSError) as error:
             if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
@@ -142,18 +143,13 @@ def read_unsent(file: Path) -> Iterator[dict[str, Any]]:
         yield from (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
 
 
-def as_mlflow(entries: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Turn entries into the arguments of MLflow's ``log_batch``."""
-    batch: dict[str, list[Any]] = {"metrics": [], "params": [], "tags": []}
-    for entry in entries:
-        fields = {name: value for name, value in entry.items() if name != "kind"}
-        if entry["kind"] == "metric":
-            batch["metrics"].append(Metric(**fields))
-        elif entry["kind"] == "param":
-            batch["params"].append(Param(**fields))
-        else:
-            batch["tags"].append(RunTag(**fields))
-    return batch
+def as_mlflow(entries: list[dict[str, Any]]) -> tuple[list[Metric], list[Param], list[RunTag]]:
+    """Sort entries into MLflow's metrics, parameters and tags."""
+
+    def of_kind(kind: str) -> list[dict[str, Any]]:
+        return [{name: value for name, value in entry.items() if name != "kind"} for entry in entries if entry["kind"] == kind]
+
+    return [Metric(**m) for m in of_kind("metric")], [Param(**p) for p in of_kind("param")], [RunTag(**t) for t in of_kind("tag")]
 
 
 def cut(value: str) -> str:

@@ -17,7 +17,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 CONNECT_TIMEOUT = 3.0
-WAYS_OUT = "Next step: start the server, or name another with --tracking.uri URI or MLFLOW_TRACKING_URI; without either, mlruns/ is used"
+WAYS_OUT = (
+    "Next step: start the server, or name another with --tracking.uri URI or MLFLOW_TRACKING_URI; without either, mlruns/ is used"
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
     if found is not None and found.lifecycle_stage == "active":
         return str(found.experiment_id)
     if found is not None:
-        raise UserError(f"MLflow experiment '{tracking.experiment}' was deleted; restore it or choose another with --tracking.experiment NAME")
+        raise UserError(
+            f"MLflow experiment '{tracking.experiment}' was deleted; restore it or choose another with --tracking.experiment NAME"
+        )
     served = urlparse(tracking.resolved_uri).scheme in {"http", "https"}
     location = None if served else (tracking.home / "artifacts").as_uri()
     return str(client.create_experiment(tracking.experiment, artifact_location=location))
@@ -103,4 +107,3 @@ def refuse_dead_server(uri: str) -> None:
         socket.create_connection((url.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
     except OSError as error:
         raise UserError(f"tracking server {uri} does not answer ({error}).\n{WAYS_OUT}") from error
-

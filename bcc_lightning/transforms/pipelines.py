@@ -1,6 +1,7 @@
 """Augmentation pipelines by name, on uint8 RGB images of any size; normalising is the module's work, on the device."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import albumentations as A  # noqa: N812 - the library's own spelling
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from bcc_lightning.errors import UserError
 
-Pipeline = A.Compose
+Pipeline: TypeAlias = A.Compose
 
 
 def flips_and_turns() -> list[A.BasicTransform]:
@@ -50,7 +51,7 @@ def make_pipeline(name: str) -> Pipeline | None:
     return A.Compose(steps) if steps else None
 
 
-def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, index: npt.NDArray[np.int64]) -> None:
+def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, position: npt.NDArray[np.int64]) -> None:
     """Seed a pipeline for one batch.
 
     Albumentations 2.0.8 repeats its random numbers from worker to worker and from epoch to epoch. Seeding by what is drawn,
@@ -60,7 +61,7 @@ def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, index: npt.NDArray[
         pipeline: is changed.
         seed: seed of the run.
         epoch: number of the epoch.
-        index: (B,) positions of the batch's cells in their split.
+        position: (B,) positions of the batch's cells in their split.
     """
-    entropy = np.random.SeedSequence([seed, epoch, *index.tolist()])
+    entropy = np.random.SeedSequence([seed, epoch, *position.tolist()])
     pipeline.set_random_seed(int(entropy.generate_state(1)[0]))
