@@ -1,10 +1,13 @@
 """What all commands share: exit codes, quiet libraries, and the options that are read before the configuration."""
 
 import logging
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from types import FrameType
 
 from bcc_lightning.errors import UserError
 
@@ -33,6 +36,8 @@ def run_command(body: Callable[[list[str]], None], argv: list[str] | None = None
     arguments = sys.argv[1:] if argv is None else list(argv)
     shows_traceback = "--traceback" in arguments
     quieten()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
     try:
         body([argument for argument in arguments if argument != "--traceback"])
     except UserError as error:
@@ -43,6 +48,11 @@ def run_command(body: Callable[[list[str]], None], argv: list[str] | None = None
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return 0
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Treat SIGTERM, which schedulers send, as Ctrl-C: Lightning alone would go on to the end of the epoch."""
+    raise KeyboardInterrupt
 
 
 def quieten() -> None:

@@ -19,6 +19,9 @@ from bcc_lightning.evaluation.metrics import recall_by_class, test_metrics, vali
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
 from bcc_lightning.modules.optimization import OptimizerName, ScheduleName, make_optimizer, make_schedule
 
+CLASS_PATH = "module_class"
+"""Key of a checkpoint that names the module's class."""
+
 
 class CellClassifier(LightningModule):
     """Base of all modules.
@@ -193,6 +196,10 @@ class CellClassifier(LightningModule):
             "training has stopped. "
             "Next step: lower --model.lr, or clip gradients with --trainer.gradient_clip_val 1.0"
         )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store which class to build when the checkpoint is loaded."""
+        checkpoint[CLASS_PATH] = f"{type(self).__module__}.{type(self).__qualname__}"
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that was trained on other classes."""

@@ -1,8 +1,7 @@
-"""Where a run came from: code, versions, device, process."""
+"""Where a run came from: code, versions, device."""
 
 import os
 import platform
-import socket
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +17,7 @@ def provenance() -> dict[str, str]:
 
     tags = {f"version.{name}": version(name) for name in PACKAGES}
     tags |= {"version.python": platform.python_version(), "version.bcc_lightning": __version__}
-    tags |= {"device": device_name(), "process": f"{socket.gethostname()}:{os.getpid()}"}
+    tags["device"] = device_name()
     if commit := git_commit():
         tags["mlflow.source.git.commit"] = commit
     if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):

@@ -1,6 +1,8 @@
 """One tracked run: what MLflow knows of it, and what waits because the server is away."""
 
 import json
+import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,9 @@ RETRY_SECONDS = 15.0
 
 BATCH = 100
 """Entries that MLflow takes at once."""
+
+PROCESS = "process"
+"""Tag that names the process that trains."""
 
 LONGEST_VALUE = 5000
 """Characters of a parameter or tag that every MLflow store keeps."""
@@ -51,7 +56,8 @@ class TrackedRun:
             UserError: the store cannot be reached.
         """
         client, experiment = open_store(tracking)
-        run = client.create_run(experiment, run_name=tracking.run_name or name, tags=tags)
+        end_dead_runs(client, experiment)
+        run = client.create_run(experiment, run_name=tracking.run_name or name, tags={**tags, PROCESS: this_process()})
         return cls(client, run.info, tracking.work)
 
     @classmethod
@@ -64,6 +70,9 @@ class TrackedRun:
         client, _ = open_store(tracking)
         try:
             client.update_run(run_id, status="RUNNING")
+            client.set_tag(run_id, PROCESS, this_process())
+            if "failure" in client.get_run(run_id).data.tags:
+                client.delete_tag(run_id, "failure")
             return cls(client, client.get_run(run_id).info, tracking.work)
         except MlflowException as error:
             raise UserError(f"run {run_id} is not in {tracking.resolved_uri}: {error!s:.200}") from error
@@ -135,6 +144,25 @@ class TrackedRun:
     def _keep(self) -> None:
         with whole_file(self.folder.unsent) as draft:
             draft.write_text("".join(json.dumps(entry) + "\n" for entry in self._waiting), encoding="utf-8")
+
+
+def this_process() -> str:
+    """Name this process: host and number."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def end_dead_runs(client: MlflowClient, experiment: str) -> None:
+    """Mark runs as killed whose process on this machine is gone: after SIGKILL nothing else can.
+
+    Args:
+        client: connection to the store.
+        experiment: id of the MLflow experiment.
+    """
+    for run in client.search_runs([experiment], filter_string="attributes.status = 'RUNNING'"):
+        host, _, number = run.data.tags.get(PROCESS, "").rpartition(":")
+        if host == socket.gethostname() and not Path(f"/proc/{number}").exists() and Path("/proc/self").exists():
+            client.set_tag(run.info.run_id, "failure", f"process {number} vanished")
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def read_unsent(file: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,26 @@
+"""Every test runs in an empty folder, on one thread per worker, without the user's tracking server."""
+
+import os
+from pathlib import Path
+
+# Before torch is imported: two test workers on two cores with two threads each would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder, so that runs go to its own `mlruns`."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real cells; tests that need them are skipped elsewhere."""
+    folder = Path(os.environ.get("BCC_DATA_DIR", "data"))
+    if not (folder / "bloodmnist_rebuilt" / "bloodmnist.npz").is_file():
+        pytest.skip("real cells are missing: BCC_DATA_DIR names no folder with bloodmnist_rebuilt/bloodmnist.npz")
+    return folder.absolute()

@@ -1,0 +1,33 @@
+"""Two processes train together and test each image exactly once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from sklearn.metrics import accuracy_score
+
+from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
+from tests.miniature import SMALL, runs_in
+
+
+def test_two_processes_test_each_image_once(tmp_path: Path) -> None:
+    flags = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "2"]
+    command = [sys.executable, "-m", "bcc_lightning.fit", *SMALL, *flags, "--summary", "out.json"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    (run,) = runs_in(tmp_path / "mlruns")  # the second process files nothing of its own
+    table = pd.read_parquet(Path(str(run.info.artifact_uri).removeprefix("file://")) / "predictions" / "test.parquet")
+    assert table["id"].tolist() == [f"test/{row:05d}" for row in range(37)]  # 37 cells: one process has 19, the other 18
+    predicted = table[list(EIGHT_CELL_CLASSES)].idxmax(axis=1)
+    assert run.data.metrics["test/accuracy"] == pytest.approx(accuracy_score(table["label"], predicted))
+    assert run.data.params["trainer.devices"] == "2"
+    history = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").get_metric_history(run.info.run_id, "val/accuracy")
+    assert [metric.step for metric in history] == [0, 1]
+    assert json.loads((tmp_path / "out.json").read_text())["images_per_second"] > 0
