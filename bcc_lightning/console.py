@@ -14,7 +14,8 @@ from bcc_lightning.tracking.summary import Summary
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     """Print the closing table, how to open UI and report, and as the last line run id and test accuracy."""
     console = Console()
-    table = Table(title=f"{summary.experiment}: test part of {summary.data['data.name']}, {summary.data['data.resolution']}")
+    console.print(f"\n{summary.experiment}: test part of {summary.data['data.name']}, {summary.data['data.resolution']} pixels")
+    table = Table()
     for heading in ("metric", "value", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for row in metric_rows(summary):
@@ -23,7 +24,7 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     seconds = ", ".join(f"{part} {value:.0f} s" for part, value in summary.seconds.items())
     speed = f"{summary.images_per_second or 0:.0f} training images per second"
     print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {summary.checkpoint}")
-    print(f"Compare runs: {ui_command(tracking)}")
+    print(f"Compare runs: {ui_command(run, tracking)}")
     print(f"Report:       {run.artifact_location(run.folder.report)}")
     print(f"run {run.run_id} finished: test accuracy {summary.metrics['test/accuracy']:.4f}")
 
@@ -39,12 +40,14 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
         print(waiting)
 
 
-def ui_command(tracking: Tracking) -> str:
+def ui_command(run: TrackedRun, tracking: Tracking) -> str:
     """Word the command, or the address, that opens the MLflow UI on a store."""
     uri = tracking.resolved_uri
     if uri.startswith("http"):
-        return uri
+        return f"{uri}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
     launcher = "uv run " if "UV" in os.environ else ""
     # Without job execution the server is two processes and 0.5 GB instead of fifteen and 2.4 GB.
     server = f"mlflow server --workers 1 --backend-store-uri {uri}"
-    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {launcher}{server}   then open http://127.0.0.1:5000"
+    quiet = "MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"
+    page = f"http://127.0.0.1:5000/#/experiments/{run.experiment_id}/runs?workflowType=machine_learning"
+    return f"{quiet} {launcher}{server}\n              then open {page}"

@@ -104,7 +104,8 @@ def open_run(cli: ExperimentCLI, resumed: RunFolder | None) -> TrackedRun:
     tracking: Tracking = cli.config_init["tracking"]
     if resumed:
         return TrackedRun.reopen(tracking, resumed.path.name)
-    return TrackedRun.create(tracking, cli.experiment_name, {"experiment": cli.experiment_name})
+    name = tracking.run_name or f"{cli.experiment_name}-seed{cli.config['seed_everything']}"
+    return TrackedRun.create(tracking, name, {"experiment": cli.experiment_name})
 
 
 def train_recorded(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str | None:

@@ -11,7 +11,16 @@ from bcc_lightning.datamodules.smear_painter import paint_cells
 
 CELLS = {"train": 48, "val": 24, "test": 37}
 
-QUICK = ["--model.pretrained", "false", "--data.image_size", "32", "--data.batch_size", "16", "--trainer.enable_progress_bar", "false"]
+QUICK = [
+    "--model.pretrained",
+    "false",
+    "--data.image_size",
+    "32",
+    "--data.batch_size",
+    "16",
+    "--trainer.enable_progress_bar",
+    "false",
+]
 """Flags that make any experiment small."""
 
 PAINTED = ["--data", "SyntheticSmear", "--data.train_cells", "48", "--data.val_cells", "24", "--data.test_cells", "37"]

@@ -63,7 +63,10 @@ def test_experiment_file_that_does_not_exist(complaint: Complain) -> None:
         ("colour: red\n", "key 'colour' is not known"),
         ("trainer: {max_epochs: many}\n", "key 'trainer.max_epochs' takes int, not 'many'"),
         ("data: {class_path: SyntheticSmear, init_args: {image_size: big}}\n", "key 'data.image_size' takes int, not 'big'"),
-        ("model: {class_path: EfficientSwine}\n", "class 'EfficientSwine' is not known. There are: EfficientSwin, TransferClassifier"),
+        (
+            "model: {class_path: EfficientSwine}\n",
+            "class 'EfficientSwine' is not known. There are: EfficientSwin, TransferClassifier",
+        ),
         ("selection: {mode: most}\n", "most"),
     ],
 )

@@ -37,7 +37,9 @@ def test_experiment_says_what_it_is(name: str) -> None:
 
 
 def test_corrected_and_published_recipe_differ_only_where_the_header_says() -> None:
-    corrected, published = (yaml.safe_load(find_experiment(n).read_text()) for n in ("efficientswin", "as_published/efficientswin"))
+    corrected, published = (
+        yaml.safe_load(find_experiment(n).read_text()) for n in ("efficientswin", "as_published/efficientswin")
+    )
     assert published["model"]["init_args"] == {"input_mean": [0.5] * 3, "input_std": [0.5] * 3, "precision": "32"}
     assert published["selection"] == {"keep": "last"}
     assert published["data"] == corrected["data"]

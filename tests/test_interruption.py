@@ -36,11 +36,11 @@ def interrupt_handler() -> Iterator[None]:
 def stop_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseException) -> None:
     """Raise an exception in the middle of an epoch."""
 
-    def on_train_batch_start(self: EpochSeeding, trainer: Trainer, module: LightningModule, batch: object, number: int) -> None:
-        if trainer.current_epoch == epoch and number == 1:
+    def on_train_batch_end(self: EpochSeeding, trainer: Trainer, *_: object) -> None:
+        if trainer.current_epoch == epoch:
             raise error
 
-    monkeypatch.setattr(EpochSeeding, "on_train_batch_start", on_train_batch_start)
+    monkeypatch.setattr(EpochSeeding, "on_train_batch_end", on_train_batch_end)
 
 
 def weights_and_metrics(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
@@ -103,10 +103,22 @@ def test_failed_run_is_failed_and_its_artifacts_are_whole(tmp_path: Path, monkey
         Image.open(Path(str(run.info.artifact_uri).removeprefix("file://")) / figure).load()
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to jobs in the background, which ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(flags: list[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bcc_lightning.fit", *flags]
     root = str(Path(__file__).parents[1])
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": root})
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        preexec_fn=heed_interrupts,
+    )
 
 
 def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:

@@ -26,7 +26,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train EfficientSwin for two epochs on miniature BloodMNIST, once for all tests of this file."""
     folder = tmp_path_factory.mktemp("run")
     data = write_miniature_bloodmnist(folder / "bloodmnist")
-    flags = ["--data.root", str(data), "--data.verify_checksum", "false", "--trainer.max_epochs", "2"]
+    flags = [
+        "--data.root",
+        str(data),
+        "--data.verify_checksum",
+        "false",
+        "--trainer.max_epochs",
+        "2",
+        "--trainer.log_every_n_steps",
+        "2",
+    ]
     places = ["--tracking.folder", str(folder / "mlruns"), "--summary", str(folder / "out.json")]
     assert main(["--exp", "efficientswin", *QUICK, *flags, *places]) == 0
     return folder
@@ -59,7 +68,7 @@ def test_tags_say_where_the_run_came_from(run: Run, folder: Path) -> None:
     assert tags["data.resolution"] == "28 enlarged to 32"
     assert len(tags["split.sha256"]) == 64
     assert torch.__version__.startswith(tags["version.torch"])
-    assert {"device", "version.timm", "mlflow.source.git.commit", "experiment"} <= tags.keys()
+    assert {"device", "version.timm", "mlflow.source.git.commit", "experiment", "mlflow.note.content"} <= tags.keys()
 
 
 def test_metrics_are_those_of_the_contract(run: Run) -> None:
@@ -71,7 +80,14 @@ def test_metrics_are_those_of_the_contract(run: Run) -> None:
 
 def test_artifacts_are_those_of_the_contract(run: Run) -> None:
     figures = {f"figures/{name}.png" for name in ("curves", "confusion_matrix", "class_counts", "samples")}
-    files = {"config.yaml", "checkpoints/best.ckpt", "explain/gradcam.png", "predictions/test.parquet", "summary.json", "report.html"}
+    files = {
+        "config.yaml",
+        "checkpoints/best.ckpt",
+        "explain/gradcam.png",
+        "predictions/test.parquet",
+        "summary.json",
+        "report.html",
+    }
     assert artifacts_of(run) == figures | files
 
 

@@ -26,7 +26,9 @@ def server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     store = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "served")]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen([*command, *store], env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, *store], env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         wait_until_healthy(port, process)
         yield process
@@ -69,7 +71,7 @@ def test_server_that_dies_during_a_run_gets_everything_later(tmp_path: Path, cap
             if trainer.current_epoch == 1:
                 stop(process)
 
-        patch.setattr(EpochSeeding, "on_train_batch_start", kill_in_second_epoch)
+        patch.setattr(EpochSeeding, "on_train_batch_end", kill_in_second_epoch)
         assert main(flags) == 2  # trained and tested, but not filed
     (work,) = (tmp_path / "mlruns" / "work").iterdir()
     error = capsys.readouterr().err

@@ -29,7 +29,9 @@ def test_same_numbers_with_no_and_two_workers(tmp_path: Path) -> None:
 
 def draw_epochs(workers: int, persistent: bool, epochs: int = 2) -> list[torch.Tensor]:
     """Load cells that are all alike, so that only the random numbers of the pipeline differ."""
-    data = SyntheticSmear(train_cells=64, val_cells=8, test_cells=8, image_size=32, batch_size=8, augment="standard", num_workers=workers)
+    data = SyntheticSmear(
+        train_cells=64, val_cells=8, test_cells=8, image_size=32, batch_size=8, augment="standard", num_workers=workers
+    )
     data.setup()
     train = data.splits["train"]
     data.splits["train"] = CellImages(np.repeat(train.images[:1], 64, axis=0), train.labels, train.ids)

@@ -22,6 +22,10 @@ class Throughput(Callback):
         """Training images per second; None before the first epoch has ended."""
         return self.images / self.seconds if self.seconds else None
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock: in the first epoch after resuming, Lightning leaves out the hook below."""
+        self._start = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._start = time.perf_counter()

@@ -68,6 +68,7 @@ class CellDataModule(LightningDataModule):
         self.num_workers = automatic if num_workers is None else num_workers
         self.balance = balance
         self.seed = seed
+        self.first_epoch = 0
 
     def read_splits(self) -> dict[SplitName, CellImages]:
         """Read the three splits into memory; called once."""
@@ -107,6 +108,14 @@ class CellDataModule(LightningDataModule):
         """Read the splits, so that what is wrong with the data shows before training."""
         _ = self.splits, self.balancing
 
+    def state_dict(self) -> dict[str, int]:
+        """Keep the number of the next epoch: workers of a resumed run fetch batches before Lightning tells them the epoch."""
+        return {"next_epoch": self.trainer.current_epoch + 1 if self.trainer else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on with the epoch that a checkpoint leads to."""
+        self.first_epoch = state_dict["next_epoch"]
+
     def train_dataloader(self) -> DataLoader[CellBatch]:
         """Load the training part: balanced, shuffled, augmented."""
         return self._loader("train")
@@ -130,6 +139,7 @@ class CellDataModule(LightningDataModule):
             world_size=self.trainer.world_size if self.trainer else 1,
             probabilities=self.balancing.probabilities if training else None,
         )
+        sampler.set_epoch(self.first_epoch)
         # Batch normalisation over the 1x1 maps of small images cannot be trained on one image.
         drop_last = training and len(sampler) > 1 and len(sampler) % self.batch_size == 1
         return DataLoader(

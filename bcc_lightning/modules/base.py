@@ -123,7 +123,7 @@ class CellClassifier(LightningModule):
         loss = self.loss(logits, batch)
         self.train_loss.update(loss.detach(), len(batch.label))
         self.train_accuracy.update(logits.detach(), batch.label)
-        if batch_idx % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if batch_idx == 0 or (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._refuse_non_finite(loss.detach())
             self.log("train/loss_step", loss.detach(), prog_bar=True)
         return loss

@@ -1,5 +1,6 @@
 """Where a run came from: code, versions, device."""
 
+import getpass
 import os
 import platform
 import subprocess
@@ -17,7 +18,7 @@ def provenance() -> dict[str, str]:
 
     tags = {f"version.{name}": version(name) for name in PACKAGES}
     tags |= {"version.python": platform.python_version(), "version.bcc_lightning": __version__}
-    tags["device"] = device_name()
+    tags |= {"device": device_name(), "mlflow.user": getpass.getuser(), "mlflow.source.name": "python -m bcc_lightning.fit"}
     if commit := git_commit():
         tags["mlflow.source.git.commit"] = commit
     if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):

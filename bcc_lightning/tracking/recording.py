@@ -45,10 +45,19 @@ def file_run(run: TrackedRun, summary: Summary) -> str | None:
         None when all has arrived, else a sentence that says what waits where.
     """
     with uninterrupted():
-        run.set_tags({"status": summary.status, **({"failure": summary.failure} if summary.failure else {})})
+        run.set_tags({"mlflow.note.content": headline(summary), **({"failure": summary.failure} if summary.failure else {})})
         write_json(run.folder.summary, summary.as_dict())
         write_report(run.folder, summary)
         return run.close(summary.status)
+
+
+def headline(summary: Summary) -> str:
+    """Sum up a run in one line, which the UI shows as its description."""
+    if summary.status != "FINISHED":
+        return f"{summary.status}: {summary.failure}"
+    low, high = summary.intervals["test/accuracy"]
+    accuracy = f"test accuracy {summary.metrics['test/accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+    return f"{accuracy} on {summary.data['data.name']}, {summary.data['data.resolution']}"
 
 
 @contextmanager

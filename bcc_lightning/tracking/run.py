@@ -42,6 +42,7 @@ class TrackedRun:
     def __init__(self, client: MlflowClient, info: RunInfo, work: Path) -> None:
         self.client = client
         self.run_id: str = info.run_id
+        self.experiment_id: str = info.experiment_id
         self.artifact_uri = str(info.artifact_uri).removeprefix("file://")
         self.folder = RunFolder(work / self.run_id)
         self.folder.create()
@@ -52,12 +53,17 @@ class TrackedRun:
     def create(cls, tracking: Tracking, name: str, tags: dict[str, str]) -> "TrackedRun":
         """Open the store and start a new run.
 
+        Args:
+            tracking: where.
+            name: name of the run.
+            tags: first tags.
+
         Raises:
             UserError: the store cannot be reached.
         """
         client, experiment = open_store(tracking)
         end_dead_runs(client, experiment)
-        run = client.create_run(experiment, run_name=tracking.run_name or name, tags={**tags, PROCESS: this_process()})
+        run = client.create_run(experiment, run_name=name, tags={**tags, PROCESS: this_process()})
         return cls(client, run.info, tracking.work)
 
     @classmethod

@@ -15,6 +15,7 @@ from bcc_lightning.errors import UserError
 # MLflow would try a dead server seven times with growing pauses; training must not stand still for that.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 CONNECT_TIMEOUT = 3.0
 WAYS_OUT = (
@@ -30,7 +31,7 @@ class Tracking:
         uri: tracking URI; by default ``$MLFLOW_TRACKING_URI``, else a SQLite file in `folder`.
         experiment: name of the MLflow experiment.
         folder: local folder of the embedded store and of runs at work.
-        run_name: name of the run; by default the name of the experiment file.
+        run_name: name of the run; by default experiment and seed.
     """
 
     uri: str | None = None

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
-from bcc_lightning.datamodules.smear_painter import RECIPES,  paint_cells
+from bcc_lightning.datamodules.smear_painter import RECIPES, paint_cells
 
 Images = npt.NDArray[np.uint8]
 MIXED = np.arange(24, dtype=np.int64) % 8
@@ -185,8 +185,7 @@ def test_eosinophil_granules_are_the_reddest() -> None:
 def test_cells_have_their_sizes() -> None:
     """The violet and blue part of the image ranks monocyte, lymphocyte, platelet."""
     area = {
-        name: float((textbook(name)[..., 2] > textbook(name)[..., 0]).mean())
-        for name in ("monocyte", "lymphocyte", "platelet")
+        name: float((textbook(name)[..., 2] > textbook(name)[..., 0]).mean()) for name in ("monocyte", "lymphocyte", "platelet")
     }
     assert area["monocyte"] > 1.8 * area["lymphocyte"]
     assert area["lymphocyte"] > 3 * area["platelet"] > 0

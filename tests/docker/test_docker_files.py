@@ -218,9 +218,7 @@ def test_installed_mlflow_accepts_the_command_of_the_server(services: dict[str, 
     ("host", "allowed"),
     [("mlflow:5000", True), ("localhost:5000", True), ("127.0.0.1:8080", True), ("attacker.example:5000", False)],
 )
-def test_server_answers_the_trainer_and_the_browser(
-    host: str, allowed: bool, services: dict[str, dict[str, Any]]
-) -> None:
+def test_server_answers_the_trainer_and_the_browser(host: str, allowed: bool, services: dict[str, dict[str, Any]]) -> None:
     hosts = flag_value(services["mlflow"]["command"], "--allowed-hosts").split(",")
     assert is_allowed_host_header(hosts, host) is allowed
 
