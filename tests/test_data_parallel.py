@@ -19,7 +19,7 @@ def test_two_processes_test_each_image_once(tmp_path: Path) -> None:
     flags = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "2"]
     command = [sys.executable, "-m", "bcc_lightning.fit", *SMALL, *flags, "--summary", "out.json"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
     (run,) = runs_in(tmp_path / "mlruns")  # the second process files nothing of its own

@@ -103,22 +103,12 @@ def test_failed_run_is_failed_and_its_artifacts_are_whole(tmp_path: Path, monkey
         Image.open(Path(str(run.info.artifact_uri).removeprefix("file://")) / figure).load()
 
 
-def heed_interrupts() -> None:
-    """Undo what a shell does to jobs in the background, which ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def start(flags: list[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bcc_lightning.fit", *flags]
     root = str(Path(__file__).parents[1])
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-        preexec_fn=heed_interrupts,
-    )
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would let its children ignore Ctrl-C
+    environment = {**os.environ, "PYTHONPATH": root}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
