@@ -1,11 +1,10 @@
 """From a command line to data module, module and trainer: LightningCLI with ``--exp``."""
 
 import json
-import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import yaml
 from lightning import Callback, Trainer
@@ -13,13 +12,12 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-import bcc_lightning.datamodules
-import bcc_lightning.modules
 from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.experiment_files import experiment_names, find_experiment
 from bcc_lightning.modules import CellClassifier
+from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
 from bcc_lightning.tracking.store import Tracking
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -49,14 +47,6 @@ class Selection:
     mode: Literal["max", "min"] = "max"
     patience: int | None = 5
     keep: Literal["best", "last"] = "best"
-
-
-class ExperimentParser(LightningArgumentParser):
-    """A parser that words its errors for people and names the file they come from."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise a `UserError` with what is wrong, without the usage of 60 options."""
-        raise UserError(plain_words(message)) from ex
 
 
 class ExperimentCLI(LightningCLI):
@@ -101,7 +91,7 @@ class ExperimentCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except UserError as error:
-            raise UserError(f"{self._origin(args)}: {error}") from error
+            raise UserError(f"{self._origin(args)}: {plain_words(str(error))}") from error
 
     def instantiate_classes(self) -> None:
         """Build data module and module only.
@@ -181,43 +171,6 @@ def check_yaml(file: Path) -> None:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is no valid YAML: {error}") from error
+        raise UserError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{file} must hold keys such as model, data and trainer; it holds {type(content).__name__}")
-
-
-def innermost(error: BaseException) -> BaseException:
-    """Unwrap an exception that the parser has raised from another."""
-    while error.__cause__ is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
-
-
-def plain_words(message: str) -> str:
-    """Reduce the parser's message to its key, what is wrong with it, and the value."""
-    key = re.search(r'key "([\w.]+)"', message)
-    inner = re.findall(r'key "([\w.]+)":', message)
-    name = ".".join(dict.fromkeys(inner)) if inner else key.group(1) if key else ""
-    if option := re.search(r"[Oo]ption '([\w.]+)' is not accepted|does not accept option '([\w.]+)'", message):
-        unknown = option.group(1) or option.group(2)
-        group = re.search(r"[Gg]roup '([\w.]+)'", message)
-        where = group.group(1) if group else name
-        return f"key '{where}.{unknown}' is not known. `--print_config` lists the keys that are"
-    if path := re.search(r"Expected a dot import path string: (\S+)", message):
-        return f"{name}: class '{path.group(1)}' is not known. {known_classes(name)}"
-    expected = [re.sub(r"<class '([\w.]+)'>", r"\1", text) for text in re.findall(r"Expected an? ([^\n]*)", message)]
-    if expected and name:
-        wanted = " or ".join(dict.fromkeys(re.sub(r"\. Got value.*", "", text) for text in expected if "NoneType" not in text))
-        value = (
-            re.search(r"Got value: ([^\n]*)", message)
-            or re.search(r"val='([^']*)'", message)
-            or re.search(r"Given value: (.*)", message)
-        )
-        return f"key '{name}' takes {wanted}, not '{value.group(1) if value else '?'}'"
-    return message
-
-
-def known_classes(key: str) -> str:
-    """List the classes that a key takes."""
-    package = bcc_lightning.datamodules if key.startswith("data") else bcc_lightning.modules
-    return f"There are: {', '.join(name for name in package.__all__ if name not in {'CellDataModule', 'CellClassifier'})}"

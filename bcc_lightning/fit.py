@@ -18,7 +18,7 @@ from bcc_lightning.command import run_command, take_option
 from bcc_lightning.console import print_result, print_unfinished
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import intervals
-from bcc_lightning.tracking.folder import RunFolder, whole_file, write_json
+from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import MetricHistory, RunLogger
 from bcc_lightning.tracking.provenance import provenance
 from bcc_lightning.tracking.recording import ending, file_run
@@ -26,6 +26,7 @@ from bcc_lightning.tracking.resume import find_resumable, is_complete
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Stopwatch, Summary, read_summary
+from bcc_lightning.whole_file import whole_file, write_json
 
 
 def main(argv: list[str] | None = None) -> int:

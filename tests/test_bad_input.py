@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning import LightningModule, Trainer
 
+from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
 from bcc_lightning.datamodules.npz import file_hash
 from bcc_lightning.fit import main
+from bcc_lightning.modules.checkpoint import load_classifier
 from tests.miniature import PAINTED, QUICK, SMALL, miniature_arrays, runs_in, write_miniature_bloodmnist
 
 REAL = ["--exp", "efficientnet_b0", *QUICK]
@@ -201,16 +204,22 @@ def test_unreachable_tracking_server_is_told_at_once(complaint: Complain) -> Non
     assert "--tracking.uri URI or MLFLOW_TRACKING_URI" in message
 
 
-def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # The first epoch has a learning rate that rises from nearly 0; in the second it is absurd.
-    flags = ["--model.lr", "1e30", "--model.optimizer", "sgd", "--model.warmup_epochs", "1e30"]
-    assert main([*SMALL, "--trainer.max_epochs", "1", "--summary", "first.json"]) == 0
-    capsys.readouterr()
-    assert main([*SMALL, *flags[:4], "--trainer.max_epochs", "5"]) == 2
-    captured = capsys.readouterr()
-    assert "the training loss became" in captured.err
-    assert "--trainer.gradient_clip_val 1.0" in captured.err
-    assert runs_in(tmp_path / "mlruns")[0].info.status == "FAILED"
+def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(self: EpochSeeding, trainer: Trainer, module: LightningModule, *_: object) -> None:
+        if trainer.current_epoch == 1:
+            next(module.parameters()).data.fill_(float("inf"))
+
+    monkeypatch.setattr(EpochSeeding, "on_train_batch_end", explode)
+    assert main([*SMALL, "--trainer.max_epochs", "5"]) == 2
+    error = capsys.readouterr().err
+    assert "the training loss became nan in epoch 1" in error
+    assert "--trainer.gradient_clip_val 1.0" in error
+    (run,) = runs_in(tmp_path / "mlruns")
+    assert run.info.status == "FAILED"
+    kept = load_classifier(Path(str(run.info.artifact_uri).removeprefix("file://")) / "checkpoints" / "best.ckpt")
+    assert all(torch.isfinite(parameter).all() for parameter in kept.parameters())
 
 
 def test_traceback_on_request(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from bcc_lightning.tracking.folder import RunFolder, whole_file
+from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.whole_file import whole_file
 
 
 class WholeFileCheckpoints(TorchCheckpointIO):

@@ -10,8 +10,9 @@ from bcc_lightning.evaluation.figures import class_counts_figure, confusion_figu
 from bcc_lightning.evaluation.metrics import confusion_matrix
 from bcc_lightning.evaluation.predictions import Predictions
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.tracking.folder import RunFolder, whole_file
+from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import MetricHistory
+from bcc_lightning.whole_file import whole_file
 
 
 class Figures(Callback):

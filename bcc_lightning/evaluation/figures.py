@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bcc_lightning.tracking.folder import whole_file
+from bcc_lightning.whole_file import whole_file
 
 TRAIN, VAL, TEST = "#3b6fb6", "#d1603d", "#6a994e"
 SAMPLES_PER_CLASS = 8

@@ -1,13 +1,8 @@
 """What a run leaves behind, and where."""
 
-import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -84,21 +79,3 @@ class RunFolder:
     def remove(self) -> None:
         """Delete the folder; everything worth keeping has been filed."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-@contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """Write a file whole or not at all: yields a path beside it and moves that into place at the end."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
-        yield draft
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def write_json(target: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    with whole_file(target) as draft:
-        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -5,10 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bcc_lightning.tracking.folder import write_json
 from bcc_lightning.tracking.report import write_report
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.summary import Stopwatch, Summary
+from bcc_lightning.whole_file import write_json
 
 
 @contextmanager

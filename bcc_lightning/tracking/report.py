@@ -5,8 +5,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from bcc_lightning.tracking.folder import RunFolder, whole_file
+from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.summary import Summary
+from bcc_lightning.whole_file import whole_file
 
 PICTURES = (
     (

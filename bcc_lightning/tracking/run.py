@@ -14,8 +14,9 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tracking.folder import RunFolder, whole_file
+from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.store import Tracking, open_store
+from bcc_lightning.whole_file import whole_file
 
 RETRY_SECONDS = 15.0
 """Pause after a failed sending, so that a dead server does not slow down training."""
