@@ -68,7 +68,8 @@ class CellClassifier(LightningModule):
         if weights is not None:
             self._load_weights(weights)
         num_classes = len(class_names)
-        self.train_loss, self.val_loss, self.test_loss = MeanMetric(), MeanMetric(), MeanMetric()
+        # By default MeanMetric leaves out what is not a number, and with it the sign that training has failed.
+        self.train_loss, self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(3))
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.gatherer = PredictionGatherer()
         self.val_metrics = validation_metrics(num_classes)
