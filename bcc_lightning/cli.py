@@ -18,7 +18,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.experiment_files import experiment_names, find_experiment
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.store import Tracking, without_password
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 30,
@@ -109,10 +109,8 @@ class ExperimentCLI(LightningCLI):
     @property
     def experiment_name(self) -> str:
         """Names of the stacked experiments, joined by ``+``."""
-        return (
-            "+".join(Path(name).with_suffix("").name if name.endswith(".yaml") else name for name in self.config["exp"])
-            or "unnamed"
-        )
+        names = (Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in self.config["exp"])
+        return "+".join(names) or "unnamed"
 
     def build_trainer(self, callbacks: list[Callback], logger: Logger | Literal[False]) -> Trainer:
         """Build the trainer with the callbacks of a run, behind those of the configuration."""
@@ -125,17 +123,18 @@ class ExperimentCLI(LightningCLI):
 
     def resolved_config(self) -> dict[str, Any]:
         """Give the whole configuration, defaults included, as a plain dict that can be given back as a file."""
-        text = self.parser.dump(self.config, skip_none=False)
-        return {key: value for key, value in yaml.safe_load(text).items() if key not in NOT_RESOLVED}
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        config["tracking"]["uri"] = without_password(config["tracking"]["uri"])
+        return {key: value for key, value in config.items() if key not in NOT_RESOLVED}
 
     def _origin(self, args: list[str]) -> str:
-        """Tell which file, or the command line, an error comes from: the first that fails when parsed alone."""
-        for option, value in pairwise(args):
-            if option == "--config":
-                try:
-                    self.parser.parse_args([option, value])
-                except UserError:
-                    return value
+        """Tell which file, or the command line, an error comes from: the first file with which parsing fails."""
+        files = [value for option, value in pairwise(args) if option == "--config"]
+        for last, file in enumerate(files, start=1):
+            try:
+                self.parser.parse_args([part for earlier in files[:last] for part in ("--config", earlier)])
+            except UserError:
+                return file
         return "command line"
 
 

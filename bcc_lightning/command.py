@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable
 from types import FrameType
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
 from bcc_lightning.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -20,6 +22,7 @@ NOISE = (
     r".*LightningCLI's args parameter.*",  # a command passes its own arguments on
     r".*exists and is not empty.*",  # a resumed run goes on in its own folder
     r".*treespec.*",
+    r".*Using `DistributedSampler` with the dataloaders.*",  # ours does not fill up test cells
 )
 
 
@@ -40,7 +43,7 @@ def run_command(body: Callable[[list[str]], None], argv: list[str] | None = None
         signal.signal(signal.SIGTERM, interrupt)
     try:
         body([argument for argument in arguments if argument != "--traceback"])
-    except UserError as error:
+    except (UserError, MisconfigurationException) as error:
         if shows_traceback:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)

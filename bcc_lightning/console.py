@@ -7,7 +7,7 @@ from rich.table import Table
 
 from bcc_lightning.tracking.report import metric_rows
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.store import Tracking, without_password
 from bcc_lightning.tracking.summary import Summary
 
 
@@ -42,7 +42,7 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
 
 def ui_command(run: TrackedRun, tracking: Tracking) -> str:
     """Word the command, or the address, that opens the MLflow UI on a store."""
-    uri = tracking.resolved_uri
+    uri = without_password(tracking.resolved_uri) or ""
     if uri.startswith("http"):
         return f"{uri}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
     launcher = "uv run " if "UV" in os.environ else ""

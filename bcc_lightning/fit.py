@@ -1,5 +1,6 @@
 """Train an experiment, test it once, explain it and file the run."""
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -51,6 +52,8 @@ def fit(argv: list[str]) -> None:
         UserError: something in the arguments, the data or the surroundings has to be mended.
     """
     resumed, cli = configure(argv)
+    if target := cli.config["summary"]:
+        refuse_unwritable(Path(target))
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
@@ -75,6 +78,21 @@ def configure(argv: list[str]) -> tuple[RunFolder | None, ExperimentCLI]:
     return resumed, ExperimentCLI(["--config", str(resumed.config), *flags])
 
 
+def refuse_unwritable(target: Path) -> None:
+    """Find out before training whether a file can be written.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        writable = os.access(target.parent, os.W_OK) and not target.is_dir()
+    except OSError as error:
+        raise UserError(f"--summary {target} cannot be written: {error}") from error
+    if not writable:
+        raise UserError(f"--summary {target} cannot be written; name a file in a folder that you may write to")
+
+
 def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> None:
     """Train on the process that writes, and file the run however it ends.
 
@@ -88,14 +106,12 @@ def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> None:
     run = open_run(cli, resumed)
     if resumed and is_complete(resumed):
         summary = read_summary(resumed.summary)
-        waiting = file_run(run, summary)
+        waiting = close(cli, run, summary)
     else:
         summary = Summary(run.run_id, cli.experiment_name)
         waiting = train_recorded(cli, run, summary)
     if waiting:
         raise UserError(waiting)
-    if target := cli.config["summary"]:
-        write_json(Path(target), summary.as_dict())
     print_result(run, summary, cli.config_init["tracking"])
     run.folder.remove()
 
@@ -131,9 +147,17 @@ def train_recorded(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str
         figures.draw_curves()
         fill(summary, cli, run, logger.history)
         summary.images_per_second = throughput.images_per_second
-        waiting = file_run(run, summary)
+        waiting = close(cli, run, summary)
         if summary.status != "FINISHED":
             print_unfinished(run, summary, waiting)
+    return waiting
+
+
+def close(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str | None:
+    """File a run and copy its summary out; returns what waits, or None."""
+    waiting = file_run(run, summary)
+    if target := cli.config["summary"]:
+        write_json(Path(target), summary.as_dict())
     return waiting
 
 

@@ -101,6 +101,22 @@ def test_unknown_augmentation_lists_pipelines(complaint: Complain) -> None:
     assert "--data.augment takes none, light, standard" in complaint(*SMALL, "--data.augment", "heavy")
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--data.batch_size", "0"], "--data.batch_size is 0, it must be 1 or more"),
+        (["--data.num_workers", "-1"], "--data.num_workers is -1, it must be 0 or more"),
+        (["--data.train_cells", "0"], "--data.train_cells is 0, it must be 1 or more"),
+        (["--data.difficulty", "2"], "difficulty holds 2.0, allowed are 0.0 to 1.0"),
+        (["--model.lr", "-1"], "--model.lr -1.0"),
+        (["--model.backbone", "efficientnet_b00"], "timm has no backbone 'efficientnet_b00'; did you mean efficientnet_b0"),
+        (["--summary", "/proc/out.json"], "--summary /proc/out.json cannot be written"),
+    ],
+)
+def test_value_out_of_range(complaint: Complain, flags: list[str], expected: str) -> None:
+    assert expected in complaint(*SMALL, *flags)
+
+
 def test_missing_data_say_where_to_put_them(complaint: Complain, tmp_path: Path) -> None:
     message = complaint(*REAL, "--data.root", str(tmp_path / "cells"))
     assert f"{tmp_path}/cells/bloodmnist.npz does not exist" in message

@@ -1,5 +1,6 @@
 """A timm network as this project uses it: without its classifier, fed with pixels in [0, 1]."""
 
+from difflib import get_close_matches
 from typing import Any
 
 import timm
@@ -10,6 +11,18 @@ from bcc_lightning.architectures.acceleration import Precision, lay_out, runs_in
 from bcc_lightning.architectures.cam_target import CamTarget, deepest_stage
 from bcc_lightning.architectures.input_size import check_image_size, swin_window
 from bcc_lightning.architectures.pretrained import check_weights_available, load_backbone_weights, read_state_dict
+from bcc_lightning.errors import UserError
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises:
+        UserError: with near matches.
+    """
+    if not timm.is_model(name):
+        near = get_close_matches(name, timm.list_models(), n=5)
+        raise UserError(f"timm has no backbone '{name}'" + (f"; did you mean {', '.join(near)}?" if near else ""))
 
 
 class Backbone(nn.Module):
@@ -48,6 +61,7 @@ class Backbone(nn.Module):
         **timm_arguments: Any,  # noqa: ANN401 - timm's own arguments
     ) -> None:
         super().__init__()
+        check_name(name)
         check_image_size(name, image_size)
         if name.startswith("swin_"):
             timm_arguments = {"img_size": image_size, "window_size": swin_window(image_size), **timm_arguments}

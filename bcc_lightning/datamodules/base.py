@@ -57,8 +57,13 @@ class CellDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if image_size < 1 or batch_size < 1:
-            raise UserError(f"image_size {image_size} and batch_size {batch_size} must be 1 or more")
+        for name, value, least in (
+            ("image_size", image_size, 1),
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers or 0, 0),
+        ):
+            if value < least:
+                raise UserError(f"--data.{name} is {value}, it must be {least} or more")
         self.root = Path(root) if root else Path(os.environ.get(DATA_DIR_VARIABLE, "data")) / self.folder
         self.image_size = image_size
         self.batch_size = batch_size
@@ -150,6 +155,17 @@ class CellDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0 and training,
         )
+
+
+def refuse_below(least: int, **values: int) -> None:
+    """Refuse arguments of a data module that are too small.
+
+    Raises:
+        UserError: with name, value and the smallest allowed.
+    """
+    for name, value in values.items():
+        if value < least:
+            raise UserError(f"--data.{name} is {value}, it must be {least} or more")
 
 
 def shrink(cells: CellImages, image_size: int) -> CellImages:

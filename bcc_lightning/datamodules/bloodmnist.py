@@ -3,6 +3,7 @@
 Yang et al., Sci Data 10 (2023) 41, doi:10.1038/s41597-022-01721-8; cells from Acevedo et al., Data in Brief 30 (2020) 105474.
 """
 
+from functools import cached_property
 from typing import Any, Literal
 
 from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, SPLITS, CellDataModule, SplitName
@@ -54,11 +55,16 @@ class BloodMNIST(CellDataModule):
             self._fetch()
         if not self.file.is_file():
             raise UserError(self._where_to_get_it(f"{self.file} does not exist"))
-        if self.verify_checksum and (md5 := file_hash(self.file, "md5")) != self.official_md5:
+        if self.verify_checksum and self.md5 != self.official_md5:
             raise UserError(
-                f"{self.file} has MD5 {md5}, the official file has {self.official_md5}; replace it, "
+                f"{self.file} has MD5 {self.md5}, the official file has {self.official_md5}; replace it, "
                 "or accept it as unofficial with --data.verify_checksum false"
             )
+
+    @cached_property
+    def md5(self) -> str:
+        """MD5 of the file."""
+        return file_hash(self.file, "md5")
 
     def read_splits(self) -> dict[SplitName, CellImages]:
         """Read the official training, validation and test part."""
@@ -71,8 +77,7 @@ class BloodMNIST(CellDataModule):
 
     def facts(self) -> dict[str, str]:
         """Add whether the file is the official one."""
-        official = file_hash(self.file, "md5") == self.official_md5
-        return {**super().facts(), "data.official": str(official).lower()}
+        return {**super().facts(), "data.official": str(self.md5 == self.official_md5).lower()}
 
     def setup(self, stage: str | None = None) -> None:
         """Check the file, then read it."""

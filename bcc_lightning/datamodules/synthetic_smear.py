@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from bcc_lightning.datamodules.base import SPLITS, CellDataModule, SplitName
+from bcc_lightning.datamodules.base import SPLITS, CellDataModule, SplitName, refuse_below
 from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
 from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.errors import UserError
 
 
 class SyntheticSmear(CellDataModule):
@@ -36,6 +37,7 @@ class SyntheticSmear(CellDataModule):
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
         super().__init__(**base)
+        refuse_below(1, train_cells=train_cells, val_cells=val_cells, test_cells=test_cells)
         self.sizes = dict(zip(SPLITS, (train_cells, val_cells, test_cells), strict=True))
         self.difficulty = difficulty
         self.painting_seed = painting_seed
@@ -54,5 +56,10 @@ class SyntheticSmear(CellDataModule):
     def _paint(self, split: SplitName, place: int) -> CellImages:
         labels = np.arange(self.sizes[split], dtype=np.int64) % len(self.class_names)
         seed = self.painting_seed * len(SPLITS) + place
-        images = paint_cells(labels, self.image_size, self.difficulty, seed)
+        try:
+            images = paint_cells(labels, self.image_size, self.difficulty, seed)
+        except ValueError as error:  # names the value and its range
+            raise UserError(
+                f"SyntheticSmear cannot be painted: {error}; change --data.image_size or --data.difficulty"
+            ) from error
         return CellImages(images, labels, [f"{split}/{row:05d}" for row in range(len(labels))])

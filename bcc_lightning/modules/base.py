@@ -14,7 +14,7 @@ from bcc_lightning.architectures.acceleration import Precision
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
 from bcc_lightning.datamodules.cell_images import CellBatch
-from bcc_lightning.errors import NonFiniteLossError
+from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.metrics import recall_by_class, test_metrics, validation_metrics
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
 from bcc_lightning.modules.optimization import OptimizerName, ScheduleName, make_optimizer, make_schedule
@@ -60,6 +60,11 @@ class CellClassifier(LightningModule):
         precision: Precision = "auto",
     ) -> None:
         super().__init__()
+        if lr < 0 or weight_decay < 0 or not 0 <= label_smoothing < 1:
+            raise UserError(
+                f"--model.lr {lr} and --model.weight_decay {weight_decay} must be 0 or more, "
+                f"--model.label_smoothing {label_smoothing} from 0 to below 1"
+            )
         self.save_hyperparameters()
         self.class_names = list(class_names)
         self.image_size = image_size

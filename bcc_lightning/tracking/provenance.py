@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from bcc_lightning.architectures.acceleration import cpu_capabilities
+
 PACKAGES = ("torch", "lightning", "timm", "torchmetrics", "albumentations", "mlflow", "grad-cam")
 
 
@@ -30,7 +32,7 @@ def device_name() -> str:
     """Name the accelerator, or the processor and its threads."""
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    return f"CPU {torch.cpu.get_capabilities().get('cpu_name', platform.machine())}, {torch.get_num_threads()} threads"
+    return f"CPU {cpu_capabilities().get('cpu_name', platform.machine())}, {torch.get_num_threads()} threads"
 
 
 def git_commit() -> str | None:

@@ -77,7 +77,14 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
             client = MlflowClient(uri)
             return client, experiment_id(client, tracking)
     except (MlflowException, OSError) as error:
-        raise UserError(f"tracking store {uri} cannot be opened: {error!s:.300}\n{WAYS_OUT}") from error
+        raise UserError(f"tracking store {without_password(uri)} cannot be opened: {error!s:.300}\n{WAYS_OUT}") from error
+
+
+def without_password(uri: str | None) -> str | None:
+    """Leave out a password in a URI, which has no business in logs, parameters and commands."""
+    if uri is None or not (password := urlparse(uri).password):
+        return uri
+    return uri.replace(f":{password}@", "@")
 
 
 def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
@@ -107,4 +114,4 @@ def refuse_dead_server(uri: str) -> None:
     try:
         socket.create_connection((url.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
     except OSError as error:
-        raise UserError(f"tracking server {uri} does not answer ({error}).\n{WAYS_OUT}") from error
+        raise UserError(f"tracking server {without_password(uri)} does not answer ({error}).\n{WAYS_OUT}") from error
