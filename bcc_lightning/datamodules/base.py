@@ -57,13 +57,8 @@ class CellDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("image_size", image_size, 1),
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers or 0, 0),
-        ):
-            if value < least:
-                raise UserError(f"--data.{name} is {value}, it must be {least} or more")
+        refuse_below(1, image_size=image_size, batch_size=batch_size)
+        refuse_below(0, num_workers=num_workers or 0)
         self.root = Path(root) if root else Path(os.environ.get(DATA_DIR_VARIABLE, "data")) / self.folder
         self.image_size = image_size
         self.batch_size = batch_size
