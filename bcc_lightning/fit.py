@@ -1,9 +1,9 @@
 """Train an experiment, test it once, explain it and file the run."""
 
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import yaml
 from lightning import Callback
@@ -86,11 +86,10 @@ def refuse_unwritable(target: Path) -> None:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        writable = os.access(target.parent, os.W_OK) and not target.is_dir()
+        with TemporaryFile(dir=target.parent):
+            pass
     except OSError as error:
-        raise UserError(f"--summary {target} cannot be written: {error}") from error
-    if not writable:
-        raise UserError(f"--summary {target} cannot be written; name a file in a folder that you may write to")
+        raise UserError(f"--summary {target} cannot be written ({error}); name another file") from error
 
 
 def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> None:

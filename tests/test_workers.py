@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import albumentations as A  # noqa: N812 - the library's own spelling
 import numpy as np
 import pytest
 import torch
@@ -34,6 +35,7 @@ def draw_epochs(workers: int, persistent: bool, epochs: int = 2) -> list[torch.T
     )
     data.setup()
     train = data.splits["train"]
+    data.pipeline = A.Compose([A.Affine(rotate=(-180, 180), scale=(0.8, 1.2), p=1)])
     data.splits["train"] = CellImages(np.repeat(train.images[:1], 64, axis=0), train.labels, train.ids)
     loader = data.train_dataloader()
     if workers and not persistent:

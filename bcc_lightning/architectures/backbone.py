@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bcc_lightning.architectures.acceleration import Precision, lay_out, runs_in_bf16
 from bcc_lightning.architectures.cam_target import CamTarget, deepest_stage
 from bcc_lightning.architectures.input_size import check_image_size, swin_window
-from bcc_lightning.architectures.pretrained import check_weights_available, load_backbone_weights, read_state_dict
+from bcc_lightning.architectures.pretrained import find_weights, load_backbone_weights, read_state_dict
 from bcc_lightning.errors import UserError
 
 
@@ -66,8 +66,8 @@ class Backbone(nn.Module):
         if name.startswith("swin_"):
             timm_arguments = {"img_size": image_size, "window_size": swin_window(image_size), **timm_arguments}
         from_hub = pretrained and weights is None
-        if from_hub:
-            check_weights_available(name)
+        if from_hub and (cached := find_weights(name)):
+            timm_arguments = {"pretrained_cfg_overlay": {"file": cached}, **timm_arguments}
         self.network = timm.create_model(name, pretrained=from_hub, num_classes=0, **timm_arguments)
         if weights is not None:
             load_backbone_weights(self.network, read_state_dict(weights), weights)
@@ -102,10 +102,21 @@ class Backbone(nn.Module):
             name: what the map is called in figures.
         """
         stage = deepest_stage(list(self.network.feature_info), self.image_size)
-        return CamTarget(
-            name=name,
-            layer=self.network.get_submodule(str(stage["module"])),
-            channels=int(str(stage["num_chs"])),
-            side=-(-self.image_size // int(str(stage["reduction"]))),
-            channels_last=getattr(self.network, "output_fmt", "NCHW") == "NHWC",
-        )
+        layer = self.network.get_submodule(str(stage["module"]))
+        channels_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
+        side = self._map_side(layer, axis=1 if channels_last else 2)
+        return CamTarget(name, layer, int(str(stage["num_chs"])), side, channels_last)
+
+    def _map_side(self, layer: nn.Module, axis: int) -> int:
+        """Measure the side of a layer's map: networks without padding give less than image size over reduction."""
+        sides: list[int] = []
+        hook = layer.register_forward_hook(lambda _module, _inputs, output: sides.append(output.shape[axis]))
+        training = [module for module in self.modules() if module.training]
+        try:
+            with torch.no_grad():
+                self.eval()(torch.zeros(1, 3, self.image_size, self.image_size, device=self.mean.device))
+        finally:
+            hook.remove()
+            for module in training:
+                module.training = True
+        return sides[0]

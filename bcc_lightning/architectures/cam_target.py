@@ -5,8 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-SMALLEST_MAP = 4
-"""Cells a side that a map needs to say where something is; deeper stages with fewer are not used."""
+SMALLEST_MAP = 7
+"""Cells a side that a map needs to say where something is; deeper stages with fewer are not used.
+
+Seven is what the last stage of common backbones has at 224 pixels. At 64 pixels the maps of 4x4 one stage deeper found a planted
+blob less often, for EfficientNet far less often.
+"""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from bcc_lightning.errors import UserError
 
-SMALLEST_INPUT = {"swin": 28, "efficientnet": 28}
+SMALLEST_INPUT = {"swin": 28, "efficientnet": 28, "inception": 75}
 """Smallest side in pixels by family, the part of timm's name before the first underscore."""
 
 SMALLEST_INPUT_OTHERWISE = 32

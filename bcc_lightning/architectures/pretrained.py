@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from sys import modules
@@ -22,11 +23,14 @@ HUB_TIMEOUT = 3.0
 SHOWN_KEYS = 3
 
 
-def check_weights_available(name: str) -> None:
-    """Make sure that a backbone's pretrained weights are in the cache or can be fetched.
+def find_weights(name: str) -> str | None:
+    """Find a backbone's pretrained weights in the hub's cache, or make sure that the hub can be asked for them.
 
     Args:
         name: timm's name of the backbone.
+
+    Returns:
+        Path of the cached file, which is loaded without asking the hub for a newer one; None where it must be fetched.
 
     Raises:
         UserError: timm has no weights for it, or they are neither cached nor reachable (within about 3 seconds).
@@ -36,8 +40,9 @@ def check_weights_available(name: str) -> None:
     cfg = timm.get_pretrained_cfg(name)
     if cfg is None or cfg.hf_hub_id is None:
         raise UserError(f"timm has no pretrained weights for '{name}'; use --model.pretrained false")
-    if is_cached(cfg.hf_hub_id) or (not constants.HF_HUB_OFFLINE and hub_answers(constants.ENDPOINT)):
-        return
+    cached = cached_file(cfg.hf_hub_id)
+    if cached or (not constants.HF_HUB_OFFLINE and hub_answers(constants.ENDPOINT)):
+        return cached
     raise UserError(
         f"pretrained weights of '{name}' ({cfg.hf_hub_id}) are not in the cache {constants.HF_HUB_CACHE} "
         "and the hub cannot be reached.\n"
@@ -46,12 +51,13 @@ def check_weights_available(name: str) -> None:
     )
 
 
-def is_cached(hub_id: str) -> bool:
-    """Tell whether the hub's local cache holds a weights file of a repository."""
-    from huggingface_hub import try_to_load_from_cache
+def cached_file(hub_id: str) -> str | None:
+    """Look for the weights file of a repository in the hub's local cache."""
+    from huggingface_hub import constants, try_to_load_from_cache
 
     files = ("model.safetensors", "pytorch_model.bin")
-    return any(isinstance(try_to_load_from_cache(hub_id, file), str) for file in files)
+    found = (try_to_load_from_cache(hub_id, file, cache_dir=constants.HF_HUB_CACHE) for file in files)
+    return next((path for path in found if isinstance(path, str)), None)
 
 
 def hub_answers(endpoint: str) -> bool:
@@ -82,8 +88,16 @@ def load_backbone_weights(backbone: nn.Module, state: dict[str, Tensor], file: s
     heads = tuple(f"{c}." for c in ([classifiers] if isinstance(classifiers, str) else classifiers))
     body = {key: value for key, value in state.items() if not key.startswith(heads)}
     adapt: Callable[..., dict[str, Tensor]] | None = getattr(modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-    same_keys = body.keys() == backbone.state_dict().keys()
-    load_strictly(backbone, adapt(body, backbone) if adapt and not same_keys else body, file)
+    if adapt and not fits(backbone.state_dict(), body):
+        # Where it is another architecture, the sum of what differs says more than timm's error.
+        with suppress(AttributeError, KeyError, RuntimeError):
+            body = adapt(body, backbone)
+    load_strictly(backbone, body, file)
+
+
+def fits(own: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Tell whether two state dicts have the same keys and shapes."""
+    return own.keys() == other.keys() and all(own[key].shape == other[key].shape for key in own)
 
 
 def load_strictly(network: nn.Module, state: dict[str, Tensor], file: str | Path) -> None:
@@ -124,6 +138,6 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
         raise UserError(f"weights file {path} does not exist; give another with --model.weights FILE")
     try:
         state: dict[str, Any] = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, UnpicklingError, SafetensorError) as error:
         raise UserError(f"weights file {path} cannot be read as a state dict: {error!s:.200}") from error
     return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import DataLoader
 
 from bcc_lightning.balancing.balance import Balance, Balancing, balance_cells
 from bcc_lightning.datamodules.cell_images import CellBatch, CellDataset, CellImages, keep_batch, split_sha256
@@ -144,7 +144,9 @@ class CellDataModule(LightningDataModule):
         drop_last = training and len(sampler) > 1 and len(sampler) % self.batch_size == 1
         return DataLoader(
             CellDataset(cells, weights, self.pipeline if training else None, self.seed),
-            batch_sampler=BatchSampler(sampler, self.batch_size, drop_last),  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
             num_workers=self.num_workers,
             collate_fn=keep_batch,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),

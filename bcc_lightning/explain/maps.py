@@ -118,11 +118,12 @@ def stretch(maps: Maps) -> Maps:
 @contextmanager
 def gradients_on(module: nn.Module) -> Iterator[None]:
     """Put a module into evaluation mode with gradients, and leave it as it was, without gradients on its parameters."""
-    training = module.training
+    training = [part for part in module.modules() if part.training]
     module.eval()
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         module.zero_grad(set_to_none=True)
-        module.train(training)
+        for part in training:
+            part.training = True

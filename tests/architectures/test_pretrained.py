@@ -164,13 +164,13 @@ def test_modules_do_not_fall_back_to_random_weights(refusing_hub: None) -> None:
 
 def test_offline_mode_asks_no_network(no_network: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "--model.weights" in refusal(lambda: pretrained.check_weights_available(EFFICIENTNET))
+    assert "--model.weights" in refusal(lambda: pretrained.find_weights(EFFICIENTNET))
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
 def test_cached_weights_are_available(file: str, empty_cache: Path, no_network: None) -> None:
     put_in_cache(empty_cache, file)
-    pretrained.check_weights_available(EFFICIENTNET)
+    pretrained.find_weights(EFFICIENTNET)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
@@ -184,20 +184,20 @@ def test_cached_weights_are_loaded_without_network(file: str, empty_cache: Path,
 
 def test_other_files_in_the_cache_are_no_weights(empty_cache: Path, refusing_hub: None) -> None:
     put_in_cache(empty_cache, "config.json")
-    assert HUB_ID in refusal(lambda: pretrained.check_weights_available(EFFICIENTNET))
+    assert HUB_ID in refusal(lambda: pretrained.find_weights(EFFICIENTNET))
 
 
 def test_a_hub_that_answers_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hub:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
-        pretrained.check_weights_available(EFFICIENTNET)
+        pretrained.find_weights(EFFICIENTNET)
 
 
 def test_a_proxy_is_asked_in_place_of_the_hub(refusing_hub: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a company's proxy the hub's own name does not resolve, and yet weights can be fetched."""
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
-        pretrained.check_weights_available(EFFICIENTNET)
+        pretrained.find_weights(EFFICIENTNET)
 
 
 def test_an_architecture_without_published_weights_is_named() -> None:

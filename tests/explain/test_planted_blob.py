@@ -41,7 +41,7 @@ class PatchReader(nn.Module):
     def __init__(self, network: nn.Module, targets: list[CamTarget], filters: list[Tensor]) -> None:
         super().__init__()
         self.network, self.targets, self.filters = network, targets, filters
-        self.cells: list[tuple[int, int]] = []
+        self.places: list[tuple[int, int]] = []
 
     def activations(self, images: Tensor) -> list[Tensor]:
         seen: dict[str, Tensor] = {}
@@ -54,9 +54,15 @@ class PatchReader(nn.Module):
         return [seen[target.name] for target in self.targets]
 
     def forward(self, images: Tensor) -> Tensor:
-        rows, (tops, lefts) = torch.arange(len(images)), zip(*self.cells, strict=True)
-        logit = sum((a[rows, :, tops, lefts] @ f) for a, f in zip(self.activations(images), self.filters, strict=True))
-        return torch.stack([torch.zeros(len(images)), torch.as_tensor(logit)], dim=1)
+        read = [patch_mean(a, self.places) @ f for a, f in zip(self.activations(images), self.filters, strict=True)]
+        return torch.stack([torch.zeros(len(images)), torch.stack(read).sum(dim=0)], dim=1)
+
+
+def patch_mean(maps: Tensor, places: list[tuple[int, int]]) -> Tensor:
+    """Average each map (N, C, H, W) over the cells of its patch: (N, C)."""
+    cells = maps.shape[-1] * BLOB // SIZE
+    corners = [(top * maps.shape[-1] // SIZE, left * maps.shape[-1] // SIZE) for top, left in places]
+    return torch.stack([m[:, y : y + cells, x : x + cells].mean(dim=(1, 2)) for m, (y, x) in zip(maps, corners, strict=True)])
 
 
 def cell_filters(network: nn.Module, targets: list[CamTarget]) -> list[Tensor]:
@@ -66,11 +72,17 @@ def cell_filters(network: nn.Module, targets: list[CamTarget]) -> list[Tensor]:
     filters = []
     for values, target in zip(maps, targets, strict=True):
         cells = values.permute(0, 2, 3, 1).reshape(-1, target.channels).double()
-        is_blob = torch.eye(len(PLACES), dtype=torch.float64).repeat(3, 1).flatten()  # the map has one cell per place
+        is_blob = torch.stack([torch.kron(place, torch.ones(target.side // 4, target.side // 4)) for place in one_hot_places()])
+        is_blob = is_blob.repeat(3, 1, 1).flatten().double()
         centred = cells - cells.mean(dim=0)
         ridge = 1e-3 * centred.square().mean() * torch.eye(target.channels, dtype=torch.float64)
         filters.append(torch.linalg.solve(centred.T @ centred / len(cells) + ridge, centred.T @ is_blob / len(cells)).float())
     return filters
+
+
+def one_hot_places() -> Tensor:
+    """Mark each place on a 4x4 grid: (16, 4, 4)."""
+    return torch.eye(len(PLACES)).view(len(PLACES), 4, 4)
 
 
 def inside(maps: np.ndarray[Any, Any]) -> int:
@@ -84,7 +96,7 @@ def test_maximum_lies_inside_the_only_patch_that_counts(name: str) -> None:
     module = build(name)
     targets = module.cam_targets()
     reader = PatchReader(module.network, targets, cell_filters(module.network, targets))
-    reader.cells = [(top // BLOB, left // BLOB) for top, left in PLACES]
+    reader.places = PLACES
     blob = torch.ones(len(PLACES), dtype=torch.int64)
     maps = [grad_cam(reader, target, planted(seed=2), blob) for target in targets]
     for target, values in zip(targets, maps, strict=True):
@@ -96,7 +108,7 @@ def test_a_transposed_activation_is_found_out() -> None:
     module = build("swin_tiny_patch4_window7_224")
     (right,) = module.cam_targets()
     reader = PatchReader(module.network, [right], cell_filters(module.network, [right]))
-    reader.cells = [(top // BLOB, left // BLOB) for top, left in PLACES]
+    reader.places = PLACES
 
     class Transposed(CamTarget):
         def as_nchw(self, activation: Tensor) -> Tensor:
