@@ -18,7 +18,7 @@ from bcc_lightning.cli import ExperimentCLI, Selection, configuration_arguments,
 from bcc_lightning.command import run_command, take_option
 from bcc_lightning.console import print_result, print_unfinished
 from bcc_lightning.errors import UserError
-from bcc_lightning.evaluation.metrics import intervals
+from bcc_lightning.evaluation.intervals import intervals
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import MetricHistory, RunLogger
 from bcc_lightning.tracking.provenance import provenance
@@ -208,7 +208,7 @@ def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricH
     if (run.folder.checkpoints / "best.ckpt").is_file():
         summary.checkpoint = run.artifact_location(run.folder.checkpoints / "best.ckpt")
     if predictions := cli.model.test_predictions:
-        summary.intervals = intervals(predictions, len(cli.model.class_names))
+        summary.intervals = intervals(predictions, cli.model.class_names)
 
 
 if __name__ == "__main__":

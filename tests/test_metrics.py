@@ -9,7 +9,8 @@ from torch.nn.functional import cross_entropy
 from bcc_lightning.balancing.balance import balance_cells
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import UserError
-from bcc_lightning.evaluation.metrics import accuracy_interval, confusion_matrix, intervals, matrix_metrics
+from bcc_lightning.evaluation.intervals import intervals, matrix_metrics, wilson
+from bcc_lightning.evaluation.metrics import confusion_matrix
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.modules.optimization import make_optimizer, make_schedule
@@ -34,9 +35,7 @@ def test_metrics_of_a_confusion_matrix_agree_with_scikit_learn(average: str) -> 
 def test_wilson_interval_by_hand() -> None:
     # 81 of 90 right, z = 1.959964: centre (0.9 + z^2/180) / (1 + z^2/90) = 0.883625,
     # half width z / (1 + z^2/90) * sqrt(0.9 * 0.1 / 90 + z^2 / (4 * 90^2)) = 0.062826.
-    label = torch.zeros(90, dtype=torch.int64)
-    probability = torch.tensor([[0.9, 0.1]] * 81 + [[0.1, 0.9]] * 9)
-    low, high = accuracy_interval(Predictions(torch.arange(90), label, probability))
+    low, high = wilson(81, 90)
     assert low == pytest.approx(0.883625 - 0.062826, abs=1e-4)
     assert high == pytest.approx(0.883625 + 0.062826, abs=1e-4)
 
@@ -47,7 +46,7 @@ def test_bootstrap_by_matrix_agrees_with_drawing_cells() -> None:
     rng = np.random.default_rng(1)
     drawn = [f1_score(true[rows], predicted[rows], average="macro") for rows in rng.integers(0, len(true), (600, len(true)))]
     expected = np.percentile(drawn, [2.5, 97.5])
-    np.testing.assert_allclose(intervals(predictions, 5)["test/f1_macro"], expected, atol=0.012)
+    np.testing.assert_allclose(intervals(predictions, list("abcde"))["test/f1_macro"], expected, atol=0.012)
 
 
 def test_gatherer_puts_cells_back_in_order() -> None:

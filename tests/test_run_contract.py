@@ -127,6 +127,8 @@ def test_summary_is_copied_out(run: Run, folder: Path, artifacts: Path) -> None:
     assert summary["metrics"]["test/accuracy"] == run.data.metrics["test/accuracy"]
     low, high = summary["intervals"]["test/accuracy"]
     assert low <= summary["metrics"]["test/accuracy"] <= high
+    reported = {name for name in summary["metrics"] if name.startswith("test/")} - {"test/loss"}
+    assert summary["intervals"].keys() == reported
     assert Path(summary["checkpoint"]).samefile(artifacts / "checkpoints" / "best.ckpt")
     assert summary["images_per_second"] > 0
 

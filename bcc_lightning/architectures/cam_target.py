@@ -8,8 +8,8 @@ from torch import Tensor, nn
 SMALLEST_MAP = 7
 """Cells a side that a map needs to say where something is; deeper stages with fewer are not used.
 
-Seven is what the last stage of common backbones has at 224 pixels. At 64 pixels the maps of 4x4 one stage deeper found a planted
-blob less often, for EfficientNet far less often.
+Seven is what the last stage of common backbones has at 224 pixels. At 64 pixels, one stage deeper, an untrained EfficientNet's
+map of 4x4 often changes elsewhere than the image did; ``tests/explain/test_maps.py`` holds each declared layer to that.
 """
 
 

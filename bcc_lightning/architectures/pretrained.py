@@ -86,13 +86,18 @@ def load_backbone_weights(backbone: nn.Module, state: dict[str, Tensor], file: s
     cfg: Any = backbone.pretrained_cfg
     classifiers = cfg["classifier"] or ()
     heads = tuple(f"{c}." for c in ([classifiers] if isinstance(classifiers, str) else classifiers))
-    body = {key: value for key, value in state.items() if not key.startswith(heads)}
     adapt: Callable[..., dict[str, Tensor]] | None = getattr(modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-    if adapt and not fits(backbone.state_dict(), body):
+    if adapt and not fits(backbone.state_dict(), without_heads(state, heads)):
         # Where it is another architecture, the sum of what differs says more than timm's error.
         with suppress(AttributeError, KeyError, RuntimeError):
-            body = adapt(body, backbone)
+            state = adapt(state, backbone)
+    body = without_heads(state, heads)  # after adapting, which also renames heads of older layouts
     load_strictly(backbone, body, file)
+
+
+def without_heads(state: dict[str, Tensor], heads: tuple[str, ...]) -> dict[str, Tensor]:
+    """Leave out the keys of classifiers."""
+    return {key: value for key, value in state.items() if not key.startswith(heads)}
 
 
 def fits(own: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -54,13 +54,12 @@ def write_report(folder: RunFolder, summary: Summary) -> None:
 
 
 def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
-    """Lay out the test metrics: name, value, 95 % interval or an empty string; recall of single classes last."""
-    names = [name for name in summary.metrics if name.startswith("test/")]
+    """Lay out the test metrics: name, value, 95 % interval; recall of single classes last."""
+    names = [name for name in summary.metrics if name in summary.intervals]
     rows = []
     for name in sorted(names, key=lambda n: (n.startswith("test/recall/"), n != "test/accuracy", n)):
-        low_high = summary.intervals.get(name)
-        interval = f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else ""
-        rows.append((name.removeprefix("test/"), f"{summary.metrics[name]:.4f}", interval))
+        low, high = summary.intervals[name]
+        rows.append((name.removeprefix("test/"), f"{summary.metrics[name]:.4f}", f"{low:.4f} to {high:.4f}"))
     return rows
 
 

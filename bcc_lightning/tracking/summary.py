@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bcc_lightning.evaluation.metrics import Interval
+from bcc_lightning.evaluation.intervals import Interval
 
 
 @dataclass
