@@ -113,7 +113,7 @@ def start(flags: list[str]) -> subprocess.Popen[str]:
 
 def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
-    while not list(folder.glob("work/*/state/last.ckpt")):
+    while not list(folder.glob("active/*/state/last.ckpt")):
         assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < deadline, "no checkpoint within two minutes"
         time.sleep(0.1)

@@ -150,4 +150,4 @@ def test_report_shows_figures_and_unofficial_data(artifacts: Path) -> None:
 
 
 def test_nothing_is_left_at_work(folder: Path) -> None:
-    assert list((folder / "mlruns" / "work").iterdir()) == []
+    assert list((folder / "mlruns" / "active").iterdir()) == []

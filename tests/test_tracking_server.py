@@ -73,7 +73,7 @@ def test_server_that_dies_during_a_run_gets_everything_later(tmp_path: Path, cap
 
         patch.setattr(EpochSeeding, "on_train_batch_end", kill_in_second_epoch)
         assert main(flags) == 2  # trained and tested, but not filed
-    (work,) = (tmp_path / "mlruns" / "work").iterdir()
+    (work,) = (tmp_path / "mlruns" / "active").iterdir()
     error = capsys.readouterr().err
     assert str(work) in error
     assert f"--resume {work.name}" in error

@@ -15,7 +15,7 @@ PICTURES = (
         "explain/gradcam.png",
         "Several test cells of each class; a mistake comes first and is written in red. Warm colours mark what speaks most for "
         "the predicted class: for each branch of the network and for both combined. Saliency shows which single pixels the "
-        "answer hangs on. Warm colours beside the cell mean that the network uses the background.",
+        "answer hangs on. Warm colours beside the cell are a reason to ask whether the network uses the background.",
     ),
     (
         "Which cells are mistaken for which",

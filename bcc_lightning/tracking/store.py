@@ -52,7 +52,7 @@ class Tracking:
     @property
     def work(self) -> Path:
         """Folder of runs at work, one below it for each run id."""
-        return self.home / "work"
+        return self.home / "active"
 
 
 def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
