@@ -28,9 +28,7 @@ def plain_words(message: str) -> str:
         message: what jsonargparse says, for nested keys over several lines.
     """
     key = ".".join(dict.fromkeys(re.findall(r'key "([\w.]+)"', message)))
-    if option := re.search(
-        r"[Oo]ption '([\w.]+)' is not accepted|[Gg]roup '([\w.]+)' does not accept option '([\w.]+)'", message
-    ):
+    if option := re.search(UNKNOWN_OPTION, message):
         unknown = ".".join(part for part in (key, *option.groups()) if part)
         return f"key '{unknown}' is not known; `--print_config` lists the keys that are"
     if path := re.search(r"Expected a dot import path string: (\S+)", message):

@@ -1,5 +1,6 @@
 """Optimisers and learning-rate schedules by name."""
 
+from functools import partial
 from math import cos, pi
 from typing import Any, Literal
 
@@ -36,13 +37,14 @@ def make_schedule(optimizer: Optimizer, name: ScheduleName, warmup_steps: int, t
         warmup_steps: steps over which the learning rate rises linearly to its full value.
         total_steps: optimiser steps of the whole training.
     """
+    return LambdaLR(optimizer, partial(lr_scale, name=name, warmup_steps=warmup_steps, total_steps=total_steps))
 
-    def scale(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        if name == "constant":
-            return 1.0
-        progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-        return 0.5 * (1 + cos(pi * min(1.0, progress)))
 
-    return LambdaLR(optimizer, scale)
+def lr_scale(step: int, name: ScheduleName, warmup_steps: int, total_steps: int) -> float:
+    """Compute the share of the full learning rate at a step, in [0, 1]; arguments as `make_schedule`."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if name == "constant":
+        return 1.0
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return 0.5 * (1 + cos(pi * min(1.0, progress)))

@@ -180,11 +180,10 @@ def read_unsent(file: Path) -> Iterator[dict[str, Any]]:
 
 def as_mlflow(entries: list[dict[str, Any]]) -> tuple[list[Metric], list[Param], list[RunTag]]:
     """Sort entries into MLflow's metrics, parameters and tags."""
-
-    def of_kind(kind: str) -> list[dict[str, Any]]:
-        return [{name: value for name, value in entry.items() if name != "kind"} for entry in entries if entry["kind"] == kind]
-
-    return [Metric(**m) for m in of_kind("metric")], [Param(**p) for p in of_kind("param")], [RunTag(**t) for t in of_kind("tag")]
+    fields: dict[str, list[dict[str, Any]]] = {"metric": [], "param": [], "tag": []}
+    for entry in entries:
+        fields[entry["kind"]].append({name: value for name, value in entry.items() if name != "kind"})
+    return [Metric(**m) for m in fields["metric"]], [Param(**p) for p in fields["param"]], [RunTag(**t) for t in fields["tag"]]
 
 
 def cut(value: str) -> str:
