@@ -26,15 +26,15 @@ NOISE = (
 )
 
 
-def run_command(body: Callable[[list[str]], None], argv: list[str] | None = None) -> int:
+def run_command(body: Callable[[list[str]], int | None], argv: list[str] | None = None) -> int:
     """Run a command and turn what happens into an exit code.
 
     Args:
-        body: the command; takes the arguments.
+        body: the command; takes the arguments, may return an exit code of its own.
         argv: arguments without the program's name; by default those of the process.
 
     Returns:
-        0 when all was done, 2 after an error that a person can mend, 130 after an interruption. Other exceptions pass.
+        0, or the command's own code, when all was done, 2 after an error that a person can mend, 130 after an interruption. Other exceptions pass.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     shows_traceback = "--traceback" in arguments
@@ -42,7 +42,7 @@ def run_command(body: Callable[[list[str]], None], argv: list[str] | None = None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, interrupt)
     try:
-        body([argument for argument in arguments if argument != "--traceback"])
+        return body([argument for argument in arguments if argument != "--traceback"]) or 0
     except (UserError, MisconfigurationException) as error:
         if shows_traceback:
             traceback.print_exc()
@@ -50,7 +50,6 @@ def run_command(body: Callable[[list[str]], None], argv: list[str] | None = None
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    return 0
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

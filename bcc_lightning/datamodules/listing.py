@@ -85,7 +85,7 @@ def list_folder(root: Path, class_names: tuple[str, ...] | None = None) -> CellL
 
 def split_code(name: str) -> int:
     """Tell which split a folder is, by its name in any case; `NO_SPLIT` if none."""
-    return SPLITS.index(name.lower()) if name.lower() in SPLITS else NO_SPLIT  # type: ignore[arg-type]
+    return SPLITS.index(name.lower()) if name.lower() in SPLITS else NO_SPLIT
 
 
 def subfolders(folder: Path) -> list[str]:
