@@ -34,7 +34,8 @@ def run_command(body: Callable[[list[str]], int | None], argv: list[str] | None 
         argv: arguments without the program's name; by default those of the process.
 
     Returns:
-        0, or the command's own code, when all was done, 2 after an error that a person can mend, 130 after an interruption. Other exceptions pass.
+        0, or the command's own code, when all was done, 2 after an error that a person can mend, 130 after an interruption.
+        Other exceptions pass.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     shows_traceback = "--traceback" in arguments

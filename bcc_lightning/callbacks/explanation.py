@@ -34,7 +34,7 @@ class Explanation(Callback):
             return
         rows = choose_cells(predictions, len(module.class_names), self.cells_per_class)
         cells = data.splits["test"]
-        images = torch.from_numpy(cells.images[predictions.position[rows].numpy()]).permute(0, 3, 1, 2)
+        images = torch.from_numpy(cells.take(predictions.position[rows].numpy())).permute(0, 3, 1, 2)
         explanations = explain_images(module, images, predictions.label[rows])
         sheet = contact_sheet(explanations, predictions.label[rows], predictions.probability[rows], module.class_names)
         save_figure(sheet, self.folder.explanation("gradcam"))

@@ -34,7 +34,7 @@ class Figures(Callback):
         counts = {str(name): cells.counts(len(names)) for name, cells in data.splits.items()}
         save_figure(class_counts_figure(counts, names), self.folder.figure("class_counts"))
         train = data.splits["train"]
-        save_figure(samples_figure(train.images, train.labels, names), self.folder.figure("samples"))
+        save_figure(samples_figure(train, names), self.folder.figure("samples"))
 
     def draw_curves(self) -> None:
         """Draw loss and accuracy by epoch, as far as the run came."""

@@ -1,7 +1,21 @@
 """Data modules: one base class, one thin class per data set."""
 
+from bcc_lightning.datamodules.an2dl import AN2DL
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datamodules.bloodmnist import BloodMNIST
+from bcc_lightning.datamodules.cell_folder import CellFolder
+from bcc_lightning.datamodules.cell_table import CellTable
+from bcc_lightning.datamodules.pbc import PBC
+from bcc_lightning.datamodules.raabin_wbc import RaabinWBC
 from bcc_lightning.datamodules.synthetic_smear import SyntheticSmear
 
-__all__ = ["BloodMNIST", "CellDataModule", "SyntheticSmear"]
+__all__ = [
+    "AN2DL",
+    "PBC",
+    "BloodMNIST",
+    "CellDataModule",
+    "CellFolder",
+    "CellTable",
+    "RaabinWBC",
+    "SyntheticSmear",
+]

@@ -1,9 +1,10 @@
 """The data module that all data sets share: split, balance, transform, load."""
 
 import os
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,12 +14,12 @@ from torch.utils.data import DataLoader
 
 from bcc_lightning.balancing.balance import Balance, Balancing, balance_cells
 from bcc_lightning.datamodules.cell_images import CellBatch, CellDataset, CellImages, keep_batch, split_sha256
+from bcc_lightning.datamodules.listing import SPLITS, SplitName
 from bcc_lightning.datamodules.sampling import EpochSampler
+from bcc_lightning.datamodules.split_file import read_split
+from bcc_lightning.datamodules.splitting import SplitPlan, divide, refuse_divided_groups
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.pipelines import make_pipeline
-
-SplitName = Literal["train", "val", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 DATA_DIR_VARIABLE = "BCC_DATA_DIR"
 """Environment variable that names the folder with all data sets."""
@@ -29,8 +30,8 @@ AUTOMATIC_WORKERS = 4
 class CellDataModule(LightningDataModule):
     """Base of all data modules.
 
-    A data set states `class_names` and `folder`, and fills in `read_splits` and `fingerprint`; it may state
-    `native_resolution`. Splitting comes first, then balancing and augmentation of the training part alone.
+    A data set states `class_names` and `folder`, and fills in `read` and `fingerprint`. Splitting comes first, then balancing
+    and augmentation of the training part alone.
 
     Args:
         root: folder of this data set; by default ``$BCC_DATA_DIR/<folder>``, or ``data/<folder>``.
@@ -38,9 +39,19 @@ class CellDataModule(LightningDataModule):
             enlarged on the device.
         batch_size: cells per batch and process.
         num_workers: loading processes; by default none where loading only slices an array, else up to 4.
-        augment: augmentation pipeline of the training part, a name of `bcc_lightning.transforms.pipelines.PIPELINES`.
+        augment: augmentation of the training part: a name of `bcc_lightning.transforms.pipelines.PIPELINES`, a YAML file, or a
+            mapping.
         balance: correction for rare classes in the training part.
         seed: seed of order and augmentation; follows ``--seed_everything``.
+        split_file: CSV with the columns ``id`` and ``split``, as each run files one; replaces every other split.
+        split_seed: seed of a split that is made here.
+        val_share: share of the cells that validate, where the data set has no validation part.
+        test_share: share of the cells that test, where it has no test part.
+        folds: number of folds of a cross-validation; 0 for none.
+        fold: which fold is held out; ``--folds`` of `fit` goes through all.
+        test_on: further test sets, each with its own metrics: folders of class folders, below ``$BCC_DATA_DIR`` or anywhere,
+            or tables.
+        class_map: classes of further test sets and what they are called here, e.g. ``{NEUT: neutrophil}``.
     """
 
     class_names: tuple[str, ...]
@@ -52,14 +63,22 @@ class CellDataModule(LightningDataModule):
         image_size: int = 64,
         batch_size: int = 32,
         num_workers: int | None = None,
-        augment: str = "none",
+        augment: str | dict[str, Any] = "none",
         balance: Balance = "none",
         seed: int = 0,
+        split_file: str | None = None,
+        split_seed: int = 0,
+        val_share: float = 0.1,
+        test_share: float = 0.2,
+        folds: int = 0,
+        fold: int = 0,
+        test_on: list[str] | None = None,
+        class_map: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         refuse_below(1, image_size=image_size, batch_size=batch_size)
         refuse_below(0, num_workers=num_workers or 0)
-        self.root = Path(root) if root else Path(os.environ.get(DATA_DIR_VARIABLE, "data")) / self.folder
+        self.root = Path(root) if root else data_folder(self.folder)
         self.image_size = image_size
         self.batch_size = batch_size
         self.augment = augment
@@ -68,10 +87,14 @@ class CellDataModule(LightningDataModule):
         self.num_workers = automatic if num_workers is None else num_workers
         self.balance = balance
         self.seed = seed
+        self.split_file = Path(split_file) if split_file else None
+        self.split_plan = SplitPlan(val_share, test_share, split_seed, folds, fold)
+        self.test_on = test_on or []
+        self.class_map = class_map or {}
         self.first_epoch = 0
 
-    def read_splits(self) -> dict[SplitName, CellImages]:
-        """Read the three splits into memory; called once."""
+    def read(self) -> CellImages:
+        """Read all cells, with the split that the data set's makers chose, if any; called once."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
@@ -79,9 +102,27 @@ class CellDataModule(LightningDataModule):
         raise NotImplementedError
 
     @cached_property
+    def cells(self) -> CellImages:
+        """All cells, shrunk to the image size where they are larger."""
+        return shrink(self.read(), self.image_size)
+
+    @cached_property
     def splits(self) -> dict[SplitName, CellImages]:
-        """The three splits, shrunk to the image size where they are larger."""
-        return {name: shrink(cells, self.image_size) for name, cells in self.read_splits().items()}
+        """The three splits: from the split file, else as published, else made here."""
+        cells = self.cells
+        if self.split_file:
+            codes = read_split(self.split_file, cells, self.dropped)
+            refuse_divided_groups(codes, cells.groups)
+        else:
+            codes = divide(self.split_plan, cells.labels, cells.splits, cells.groups)
+        return {name: cells.part(np.flatnonzero(codes == code)) for code, name in enumerate(SPLITS)}
+
+    @cached_property
+    def external(self) -> dict[str, CellImages]:
+        """The further test sets by name, with the labels of this data set."""
+        from bcc_lightning.datamodules.external import read_external
+
+        return {Path(name).stem: read_external(name, self) for name in self.test_on}
 
     @cached_property
     def balancing(self) -> Balancing:
@@ -89,9 +130,14 @@ class CellDataModule(LightningDataModule):
         return balance_cells(self.splits["train"].labels, len(self.class_names), self.balance)
 
     @property
+    def dropped(self) -> list[str]:
+        """Ids of cells that were left out, such as copies."""
+        return []
+
+    @property
     def resolution(self) -> str:
         """Whether the network sees ``native`` pixels or ``28 enlarged to 224``."""
-        stored = self.splits["train"].images.shape[1]
+        stored = self.cells.side
         return f"{stored} native" if stored == self.image_size else f"{stored} enlarged to {self.image_size}"
 
     def facts(self) -> dict[str, str]:
@@ -106,7 +152,7 @@ class CellDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Read the splits, so that what is wrong with the data shows before training."""
-        _ = self.splits, self.balancing
+        _ = self.splits, self.balancing, self.external
 
     def state_dict(self) -> dict[str, int]:
         """Keep the number of the next epoch: workers of a resumed run fetch batches before Lightning tells them the epoch."""
@@ -118,40 +164,49 @@ class CellDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[CellBatch]:
         """Load the training part: balanced, shuffled, augmented."""
-        return self._loader("train")
+        cells = self.splits["train"]
+        weights = self.balancing.weights if cells.weights is None else self.balancing.weights * cells.weights
+        sampler = self._sampler(len(cells), shuffle=True)
+        sampler.set_epoch(self.first_epoch)
+        # Batch normalisation over the 1x1 maps of small images cannot be trained on one image.
+        drop_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1
+        return self._loader(CellDataset(cells, weights, self.pipeline, self.seed), sampler, drop_last, keep_workers=True)
 
     def val_dataloader(self) -> DataLoader[CellBatch]:
         """Load the validation part, in order."""
-        return self._loader("val")
+        return self.evaluation_loader(self.splits["val"])
 
     def test_dataloader(self) -> DataLoader[CellBatch]:
         """Load the test part, in order."""
-        return self._loader("test")
+        return self.evaluation_loader(self.splits["test"])
 
-    def _loader(self, split: SplitName) -> DataLoader[CellBatch]:
-        cells, training = self.splits[split], split == "train"
-        weights = self.balancing.weights if training else np.ones(len(cells), np.float32)
-        sampler = EpochSampler(
-            len(cells),
-            shuffle=training,
-            seed=self.seed,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self.trainer.world_size if self.trainer else 1,
-            probabilities=self.balancing.probabilities if training else None,
-        )
-        sampler.set_epoch(self.first_epoch)
-        # Batch normalisation over the 1x1 maps of small images cannot be trained on one image.
-        drop_last = training and len(sampler) > 1 and len(sampler) % self.batch_size == 1
+    def evaluation_loader(self, cells: CellImages) -> DataLoader[CellBatch]:
+        """Load cells in order, each once, with equal weights."""
+        return self._loader(CellDataset(cells, np.ones(len(cells), np.float32)), self._sampler(len(cells), shuffle=False))
+
+    def _sampler(self, size: int, shuffle: bool) -> EpochSampler:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        probabilities = self.balancing.probabilities if shuffle else None
+        return EpochSampler(size, shuffle, self.seed, rank, world_size, probabilities)
+
+    def _loader(
+        self, dataset: CellDataset, sampler: EpochSampler, drop_last: bool = False, keep_workers: bool = False
+    ) -> DataLoader[CellBatch]:
         return DataLoader(
-            CellDataset(cells, weights, self.pipeline if training else None, self.seed),
+            dataset,
             batch_size=self.batch_size,
             sampler=sampler,
             drop_last=drop_last,
             num_workers=self.num_workers,
             collate_fn=keep_batch,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0 and training,
+            persistent_workers=self.num_workers > 0 and keep_workers,
         )
+
+
+def data_folder(name: str) -> Path:
+    """Find the folder of a data set below the folder of all data sets."""
+    return Path(os.environ.get(DATA_DIR_VARIABLE, "data")) / name
 
 
 def refuse_below(least: int, **values: int) -> None:
@@ -167,8 +222,8 @@ def refuse_below(least: int, **values: int) -> None:
 
 def shrink(cells: CellImages, image_size: int) -> CellImages:
     """Shrink images that are larger than the network sees, once, by area averaging; smaller ones stay."""
-    if cells.images.shape[1] <= image_size:
+    if cells.side <= image_size:
         return cells
     shape = (image_size, image_size)
     images = np.stack([cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in cells.images])
-    return CellImages(images.astype(np.uint8, copy=False), cells.labels, cells.ids)
+    return replace(cells, images=images.astype(np.uint8, copy=False))

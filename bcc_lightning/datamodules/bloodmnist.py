@@ -6,9 +6,14 @@ Yang et al., Sci Data 10 (2023) 41, doi:10.1038/s41597-022-01721-8; cells from A
 from functools import cached_property
 from typing import Any, Literal
 
-from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, SPLITS, CellDataModule, SplitName
+import numpy as np
+import numpy.typing as npt
+
+from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule
 from bcc_lightning.datamodules.cell_images import CellImages, check_labels
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.datamodules.listing import SPLITS
+from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.npz import as_cells, file_hash, read_npz
 from bcc_lightning.errors import UserError
 
@@ -66,10 +71,17 @@ class BloodMNIST(CellDataModule):
         """MD5 of the file."""
         return file_hash(self.file, "md5")
 
-    def read_splits(self) -> dict[SplitName, CellImages]:
+    def read(self) -> CellImages:
         """Read the official training, validation and test part."""
         arrays = read_npz(self.file, [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")])
-        return {split: self._cells(split, arrays) for split in SPLITS}
+        parts = [self._part(split, arrays) for split in SPLITS]
+        sizes = [len(labels) for _, labels in parts]
+        return CellImages(
+            np.concatenate([images for images, _ in parts]),
+            np.concatenate([labels for _, labels in parts]),
+            Names.of(f"{split}/{row:05d}" for split, size in zip(SPLITS, sizes, strict=True) for row in range(size)),
+            splits=np.repeat(np.arange(len(SPLITS), dtype=np.int8), sizes),
+        )
 
     def fingerprint(self) -> str:
         """Hash the file."""
@@ -85,11 +97,11 @@ class BloodMNIST(CellDataModule):
             self.prepare_data()
         super().setup(stage)
 
-    def _cells(self, split: str, arrays: dict[str, Any]) -> CellImages:
+    def _part(self, split: str, arrays: dict[str, Any]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         source = f"{self.file} ({split})"
-        images, labels = as_cells(arrays[f"{split}_images"], arrays[f"{split}_labels"], source)
+        images, labels = as_cells(arrays.pop(f"{split}_images"), arrays[f"{split}_labels"], source)
         check_labels(labels, self.class_names, source)
-        return CellImages(images, labels, [f"{split}/{row:05d}" for row in range(len(labels))])
+        return images, labels
 
     def _fetch(self) -> None:
         import medmnist

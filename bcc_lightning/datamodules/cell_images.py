@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.sampling import Draw
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.pipelines import Pipeline, seed_pipeline
@@ -24,31 +25,62 @@ class CellBatch(NamedTuple):
         label: (B,) int64, index into the class names.
         weight: (B,) float32, weight of each cell in the loss.
         position: (B,) int64, position of each cell in its split.
+        target: (B, C) float32, share of each class in a mixed image, rows sum to 1; None where images are not mixed.
     """
 
     image: Tensor
     label: Tensor
     weight: Tensor
     position: Tensor
+    target: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class CellImages:
-    """One split of a data set, held in memory once: workers are forked and share these pages.
+    """Cells of a data set or of one split, as positions in one stored array: workers and runs share its pages.
 
     Attributes:
-        images: (N, H, W, 3) uint8 RGB.
+        images: (M, S, S, 3) uint8 RGB, all stored images; in memory or memory-mapped.
         labels: (N,) int64, index into the class names.
         ids: N names by which a cell is found again, e.g. ``test/00017`` or a relative path.
+        rows: (N,) int64, where in `images` each cell lies; None where M = N and the order is the same.
+        splits: (N,) int8, split that the data set's makers chose, see `listing.SPLITS`; None where they chose none.
+        groups: (N,) int64, patient or slide; None where unknown.
+        weights: (N,) float32, weight in the loss; None where all are 1.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     ids: Sequence[str]
+    rows: npt.NDArray[np.int64] | None = None
+    splits: npt.NDArray[np.int8] | None = None
+    groups: npt.NDArray[np.int64] | None = None
+    weights: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Number of cells N."""
         return len(self.labels)
+
+    @property
+    def side(self) -> int:
+        """Side S of the stored images in pixels."""
+        return int(self.images.shape[1])
+
+    def take(self, positions: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.uint8]:
+        """Get the images of cells: (M,) positions to (M, S, S, 3) uint8."""
+        return np.asarray(self.images[positions if self.rows is None else self.rows[positions]])
+
+    def part(self, positions: npt.NDArray[np.int64]) -> "CellImages":
+        """Choose cells: (M,) positions; no image is copied."""
+        return CellImages(
+            self.images,
+            self.labels[positions],
+            self.ids.take(positions) if isinstance(self.ids, Names) else [self.ids[i] for i in positions.tolist()],
+            positions if self.rows is None else self.rows[positions],
+            None if self.splits is None else self.splits[positions],
+            None if self.groups is None else self.groups[positions],
+            None if self.weights is None else self.weights[positions],
+        )
 
     def counts(self, num_classes: int) -> npt.NDArray[np.int64]:
         """Count the cells of each class: (C,) int64."""
@@ -76,8 +108,10 @@ def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], sour
 
 def split_sha256(splits: dict[str, CellImages]) -> str:
     """Hash which cell stands in which split, whatever the order: the same split, the same hash."""
-    lines = sorted(f"{name}\t{cell}" for name, split in splits.items() for cell in split.ids)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for line in sorted(f"{name}\t{cell}" for name, split in splits.items() for cell in split.ids):
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()
 
 
 class CellDataset(Dataset[CellBatch]):
@@ -115,7 +149,7 @@ class CellDataset(Dataset[CellBatch]):
             draws: epoch and position of each cell.
         """
         position = np.array([draw.position for draw in draws])
-        images = self.cells.images[position]
+        images = self.cells.take(position)
         if self.pipeline is not None:
             seed_pipeline(self.pipeline, self.seed, draws[0].epoch, position)
             images = np.stack([self.pipeline(image=image)["image"] for image in images])

@@ -5,6 +5,8 @@ Grey, palette, CMYK and CIELAB images become RGB; transparency is laid over whit
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,11 +55,29 @@ def decode(content: bytes) -> tuple[npt.NDArray[np.uint8], ImageFacts]:
     Raises:
         UnreadableImageError: the file is no image, cut off, or refused.
     """
+    with opened(content) as image:
+        facts = facts_of(image, len(content))
+        refuse(image)
+        return np.asarray(as_rgb(image)), facts
+
+
+def image_facts(content: bytes) -> ImageFacts:
+    """Read the head of an image file only; raises as `decode`."""
+    with opened(content) as image:
+        return facts_of(image, len(content))
+
+
+def facts_of(image: Image.Image, size: int) -> ImageFacts:
+    """Collect what the head of an image tells."""
+    return ImageFacts(*image.size, image.mode, str(image.format), size)
+
+
+@contextmanager
+def opened(content: bytes) -> Iterator[Image.Image]:
+    """Open an image file, and say in one way what is wrong with it."""
     try:
         with Image.open(io.BytesIO(content)) as image:
-            facts = ImageFacts(*image.size, image.mode, str(image.format), len(content))
-            refuse(image)
-            return np.asarray(as_rgb(image)), facts
+            yield image
     except UnreadableImageError:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:

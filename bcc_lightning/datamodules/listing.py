@@ -1,7 +1,7 @@
 """What is known of image files before a pixel is read: path, class, split, group, weight."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bcc_lightning.datamodules.classes import canonical
 from bcc_lightning.datamodules.decoding import SUFFIXES
 from bcc_lightning.datamodules.names import Names
 from bcc_lightning.errors import UserError
@@ -46,20 +47,22 @@ class CellListing:
         return len(self.labels)
 
 
-def list_folder(root: Path, class_names: tuple[str, ...] | None = None) -> CellListing:
+def list_folder(root: Path, class_names: tuple[str, ...] | None = None, parts: Mapping[str, int] | None = None) -> CellListing:
     """List a folder that holds ``train/ val/ test/`` of class folders, or class folders alone.
 
     Args:
         root: the folder.
-        class_names: folders to be read, in label order; by default all, in alphabetical order.
+        class_names: class folders to be read, in label order, whatever way they are spelled; by default all, in alphabetical
+            order, under the project's names where they are known.
+        parts: folders of splits and their codes; by default those named ``train``, ``val`` and ``test``.
 
     Raises:
         UserError: the folder is missing, a class folder is missing or empty, or a link leads out of the root.
     """
     if not root.is_dir():
         raise UserError(f"{root} is no folder; it must hold class folders, or train/, val/ and test/ with class folders in them")
-    parts = {name: code for name in subfolders(root) if (code := split_code(name)) != NO_SPLIT} or {"": NO_SPLIT}
-    names = class_names or tuple(sorted({name for part in parts for name in subfolders(root / part)}))
+    parts = parts or {name: code for name in subfolders(root) if (code := split_code(name)) != NO_SPLIT} or {"": NO_SPLIT}
+    names = class_names or tuple(sorted({canonical(name) for part in parts for name in subfolders(root / part)}))
     if not names:
         raise UserError(f"{root} holds no class folders; expected is one folder per class, or train/, val/, test/ of them")
     labels: list[npt.NDArray[np.int64]] = []
@@ -69,7 +72,7 @@ def list_folder(root: Path, class_names: tuple[str, ...] | None = None) -> CellL
         for part, code in parts.items():
             for label, name in enumerate(names):
                 count = 0
-                for path in image_files(root, "/".join(filter(None, (part, name)))):
+                for path in class_files(root, part, name):
                     count += 1
                     yield path
                 labels.append(np.full(count, label, np.int64))
@@ -81,6 +84,13 @@ def list_folder(root: Path, class_names: tuple[str, ...] | None = None) -> CellL
         empty = ", ".join(name for name, count in zip(names, counts, strict=True) if not count)
         raise UserError(f"{root} holds no image of class {empty}; add images or remove the empty folder")
     return listing
+
+
+def class_files(root: Path, part: str, class_name: str) -> Iterator[str]:
+    """Go through the image files of a class in a part: those of every folder whose name means the class."""
+    for name in subfolders(root / part):
+        if name == class_name or canonical(name) == canonical(class_name):
+            yield from image_files(root, f"{part}/{name}".lstrip("/"))
 
 
 def split_code(name: str) -> int:
@@ -104,8 +114,6 @@ def image_files(root: Path, folder: str) -> Iterator[str]:
     Raises:
         UserError: a symbolic link leads out of the root.
     """
-    if not (root / folder).is_dir():
-        return
     with os.scandir(root / folder) as entries:
         ordered = sorted((entry.name, entry.is_symlink(), entry.is_dir()) for entry in entries if entry.name[0] != ".")
     for name, is_link, is_folder in ordered:

@@ -55,8 +55,11 @@ def as_cells(
 
     Args:
         images: (N, S, S, 3) uint8 is expected.
-        labels: (N,) or (N, 1) integers are expected.
+        labels: (N,) or (N, 1) whole numbers, also as floats, or (N, C) one-hot rows.
         source: where they come from, for the message.
+
+    Returns:
+        Images as they are, and (N,) int64 labels.
 
     Raises:
         UserError: shape, type or number is another.
@@ -64,8 +67,18 @@ def as_cells(
     side = images.shape[1] if images.ndim > 1 else 0
     if images.shape != (len(images), side, side, 3) or images.dtype != np.uint8:
         raise UserError(f"{source} holds images {images.shape} {images.dtype}; expected are (N, S, S, 3) uint8")
-    if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(images):
-        raise UserError(
-            f"{source} holds labels {labels.shape} {labels.dtype} for {len(images)} images; expected is one integer each"
-        )
-    return images.astype(np.uint8, copy=False), labels.reshape(-1).astype(np.int64)
+    found = f"{source} holds labels {labels.shape} {labels.dtype} for {len(images)} images"
+    if not np.issubdtype(labels.dtype, np.number) or len(labels) != len(images) or labels.ndim not in {1, 2}:
+        raise UserError(f"{found}; expected is one whole number, or one one-hot row, each")
+    return images.astype(np.uint8, copy=False), whole_labels(np.asarray(labels, np.float64).reshape(len(labels), -1), found)
+
+
+def whole_labels(values: npt.NDArray[np.float64], found: str) -> npt.NDArray[np.int64]:
+    """Read labels from numbers: (N, 1) whole numbers, or (N, C) one-hot rows, which give the place of their one."""
+    if values.shape[1] == 1:
+        if (values != np.round(values)).any():
+            raise UserError(f"{found}; they are no whole numbers, the first is {values[values != np.round(values)][0]}")
+        return values[:, 0].astype(np.int64)
+    if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
+        raise UserError(f"{found}; a one-hot row holds one 1 and else 0")
+    return np.asarray(values.argmax(axis=1), np.int64)

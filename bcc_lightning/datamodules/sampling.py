@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DistributedSampler
 
+from bcc_lightning.balancing.draws import Draws, EveryCell, Weighted
+
 
 class Draw(NamedTuple):
     """One cell drawn in one epoch. The epoch travels with it, so that long-lived workers need not be told."""
@@ -16,9 +18,9 @@ class Draw(NamedTuple):
 
 
 class EpochSampler(DistributedSampler[Draw]):
-    """Draws each cell of a split, dealt out to the processes of a data-parallel run.
+    """Deals the cells of a split out to the processes of a data-parallel run.
 
-    Training cells are shuffled anew each epoch and filled up by the first ones, so that all processes take the same number of
+    Training cells are drawn anew each epoch and filled up by the first ones, so that all processes take the same number of
     steps. Evaluation cells keep their order and are not filled up: each is seen exactly once. It is a `DistributedSampler`
     because Lightning leaves those in place and tells them the epoch.
 
@@ -28,7 +30,8 @@ class EpochSampler(DistributedSampler[Draw]):
         seed: seed of the order.
         rank: number of this process.
         world_size: number of processes.
-        probabilities: (N,) draw with replacement by these instead, each epoch N cells; sums to 1.
+        probabilities: (N,) draw with replacement by these; short for ``draws=Weighted(probabilities)``.
+        draws: which cells a shuffled epoch consists of; by default each once.
     """
 
     def __init__(
@@ -39,10 +42,13 @@ class EpochSampler(DistributedSampler[Draw]):
         rank: int = 0,
         world_size: int = 1,
         probabilities: npt.NDArray[np.float64] | None = None,
+        draws: Draws | None = None,
     ) -> None:
-        super().__init__(range(size), num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
-        self.size = size
-        self.probabilities = probabilities
+        if draws is None:
+            draws = EveryCell(size) if probabilities is None else Weighted(probabilities)
+        self.draws = draws if shuffle else EveryCell(size)
+        order = range(self.draws.size)
+        super().__init__(order, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Draw]:
         """Yield the draws of this process for the current epoch."""
@@ -50,15 +56,13 @@ class EpochSampler(DistributedSampler[Draw]):
 
     def __len__(self) -> int:
         """Number of draws of this process."""
-        total = -(-self.size // self.num_replicas) * self.num_replicas if self.shuffle else self.size
-        return len(range(self.rank, total, self.num_replicas))
+        return len(range(self.rank, self._total(), self.num_replicas))
+
+    def _total(self) -> int:
+        size = self.draws.size
+        return -(-size // self.num_replicas) * self.num_replicas if self.shuffle else size
 
     def _order(self) -> npt.NDArray[np.int64]:
         if not self.shuffle:
-            return np.arange(self.size)
-        rng = np.random.default_rng([self.seed, self.epoch])
-        if self.probabilities is None:
-            order = rng.permutation(self.size)
-        else:
-            order = rng.choice(self.size, self.size, p=self.probabilities)
-        return np.resize(order, -(-self.size // self.num_replicas) * self.num_replicas)
+            return np.arange(self.draws.size)
+        return np.resize(self.draws.order(self.seed, self.epoch), self._total())

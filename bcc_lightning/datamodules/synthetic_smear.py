@@ -4,10 +4,13 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from bcc_lightning.datamodules.base import SPLITS, CellDataModule, SplitName, refuse_below
+from bcc_lightning.datamodules.base import CellDataModule, refuse_below
 from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.datamodules.listing import SPLITS
+from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.smear_painter import paint_cells
 from bcc_lightning.errors import UserError
 
@@ -42,24 +45,26 @@ class SyntheticSmear(CellDataModule):
         self.difficulty = difficulty
         self.painting_seed = painting_seed
 
-    def read_splits(self) -> dict[SplitName, CellImages]:
+    def read(self) -> CellImages:
         """Paint the three splits, each from a seed of its own, classes in turn."""
-        return {split: self._paint(split, place) for place, split in enumerate(SPLITS)}
+        sizes = list(self.sizes.values())
+        labels = [np.arange(size, dtype=np.int64) % len(self.class_names) for size in sizes]
+        return CellImages(
+            np.concatenate([self._paint(part, place) for place, part in enumerate(labels)]),
+            np.concatenate(labels),
+            Names.of(f"{split}/{row:05d}" for split, size in self.sizes.items() for row in range(size)),
+            splits=np.repeat(np.arange(len(SPLITS), dtype=np.int8), sizes),
+        )
 
     def fingerprint(self) -> str:
         """Hash the painted pixels."""
-        pixels = hashlib.sha256()
-        for split in SPLITS:
-            pixels.update(self.splits[split].images.data)
-        return pixels.hexdigest()
+        return hashlib.sha256(self.cells.images.data).hexdigest()
 
-    def _paint(self, split: SplitName, place: int) -> CellImages:
-        labels = np.arange(self.sizes[split], dtype=np.int64) % len(self.class_names)
+    def _paint(self, labels: npt.NDArray[np.int64], place: int) -> npt.NDArray[np.uint8]:
         seed = self.painting_seed * len(SPLITS) + place
         try:
-            images = paint_cells(labels, self.image_size, self.difficulty, seed)
+            return paint_cells(labels, self.image_size, self.difficulty, seed)
         except ValueError as error:  # names the value and its range
             raise UserError(
                 f"SyntheticSmear cannot be painted: {error}; change --data.image_size or --data.difficulty"
             ) from error
-        return CellImages(images, labels, [f"{split}/{row:05d}" for row in range(len(labels))])

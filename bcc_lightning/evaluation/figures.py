@@ -25,6 +25,19 @@ class EpochMetrics(Protocol):
         ...
 
 
+class LabelledImages(Protocol):
+    """Images with labels."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(N,) classes."""
+        ...
+
+    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Get images: (M,) positions to (M, H, W, 3)."""
+        ...
+
+
 def save_figure(figure: Figure, target: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with whole_file(target) as draft:
@@ -102,22 +115,22 @@ def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: l
     return figure
 
 
-def samples_figure(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], class_names: list[str]) -> Figure:
+def samples_figure(cells: LabelledImages, class_names: list[str]) -> Figure:
     """Draw the first training cells of each class, as stored.
 
     Args:
-        images: (N, H, W, 3) uint8.
-        labels: (N,) int64.
+        cells: the training part.
         class_names: names of the C classes.
     """
     figure = Figure(figsize=(SAMPLES_PER_CLASS + 1.2, len(class_names)), dpi=110, layout="constrained")
     grid = figure.subplots(len(class_names), SAMPLES_PER_CLASS, squeeze=False)
     for number, name in enumerate(class_names):
-        members = np.flatnonzero(labels == number)[:SAMPLES_PER_CLASS]
+        members = np.flatnonzero(cells.labels == number)[:SAMPLES_PER_CLASS]
+        images = cells.take(members)
         for place, axes in enumerate(grid[number]):
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             if place < len(members):
-                axes.imshow(images[members[place]])
+                axes.imshow(images[place])
         grid[number][0].set_ylabel(name, rotation=0, ha="right", va="center")
     return figure

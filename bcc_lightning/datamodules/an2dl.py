@@ -1,0 +1,110 @@
+"""AN2DL: the cells of a course challenge, 96x96, polluted by 1,800 copies of two pictures that show no cell.
+
+Politecnico di Milano, Artificial Neural Networks and Deep Learning 2024-25, first homework (Codabench 4430).
+"""
+
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule
+from bcc_lightning.datamodules.cell_images import CellImages, check_labels
+from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.datamodules.copies import content_numbers, without_copies
+from bcc_lightning.datamodules.names import Names
+from bcc_lightning.datamodules.npz import as_cells, file_hash, read_npz
+from bcc_lightning.errors import UserError
+
+ALIEN_COPIES = 10
+"""Copies from which on a picture is no cell: the largest group of identical cells in PBC, its source, has far fewer."""
+
+THUMBNAIL = 16
+ALIKE = 10.0
+"""Mean difference of two thumbnails, in grey levels, below which they show the same picture, re-encoded or rescaled."""
+
+
+class AN2DL(CellDataModule):
+    """The challenge's ``training_set.npz`` without its outliers, divided 80/10/10 by class.
+
+    Left out are pictures that occur ten times or more, with everything that looks like them, and further copies of a cell.
+
+    Args:
+        keep_outliers: train on the file as it is.
+        **base: see `CellDataModule`.
+    """
+
+    class_names = EIGHT_CELL_CLASSES
+    folder = "an2dl"
+
+    def __init__(
+        self,
+        keep_outliers: bool = False,
+        val_share: float = 0.1,
+        test_share: float = 0.1,
+        **base: Any,  # noqa: ANN401 - the base class's own arguments
+    ) -> None:
+        super().__init__(val_share=val_share, test_share=test_share, **base)
+        self.file = self.root / "training_set.npz"
+        self.keep_outliers = keep_outliers
+
+    @cached_property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """(M,) which rows of the file are kept."""
+        images, labels = self._file
+        return np.ones(len(labels), np.bool_) if self.keep_outliers else without_outliers(images, labels)
+
+    @property
+    def dropped(self) -> list[str]:
+        """Ids of the outliers."""
+        return [f"{row:05d}" for row in np.flatnonzero(~self.kept)]
+
+    def read(self) -> CellImages:
+        """Read the file without its outliers."""
+        images, labels = self._file
+        rows = np.flatnonzero(self.kept)
+        return CellImages(images, labels[rows], Names.of(f"{row:05d}" for row in rows), rows)
+
+    def fingerprint(self) -> str:
+        """Hash the file."""
+        return file_hash(self.file, "sha256")
+
+    def facts(self) -> dict[str, str]:
+        """Add how many rows were left out."""
+        return {**super().facts(), "data.outliers_left_out": str(int((~self.kept).sum()))}
+
+    @cached_property
+    def _file(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        if not self.file.is_file():
+            raise UserError(
+                f"{self.file} does not exist.\nNext step: place the challenge's training set there, or name its folder with "
+                f"--data.root DIR or {DATA_DIR_VARIABLE}=PARENT"
+            )
+        arrays = read_npz(self.file, ["images", "labels"])
+        images, labels = as_cells(arrays["images"], arrays["labels"], str(self.file))
+        check_labels(labels, self.class_names, str(self.file))
+        return images, labels
+
+
+def without_outliers(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Find the rows that show cells, each cell once.
+
+    Args:
+        images: (M, S, S, 3) uint8.
+        labels: (M,) labels.
+
+    Returns:
+        (M,) bool: False for pictures with `ALIEN_COPIES` copies or more and what looks like them, for further copies of a cell,
+        and for cells under several labels.
+    """
+    digests = np.stack([np.frombuffer(sha256(image.tobytes()).digest(), np.uint8) for image in images])
+    kept = without_copies(digests, labels, np.zeros(len(labels), np.int8))
+    _, first, copies = np.unique(content_numbers(digests), return_index=True, return_counts=True)
+    thumbnails = np.stack([cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for image in images])
+    small = thumbnails.reshape(len(images), -1).astype(np.float32)
+    for alien in first[copies >= ALIEN_COPIES]:
+        kept &= np.abs(small - small[alien]).mean(axis=1) > ALIKE
+    return kept

@@ -1,0 +1,62 @@
+"""Further test sets: cells of another laboratory, read with the labels of the data set that the network is trained on."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule, data_folder, shrink
+from bcc_lightning.datamodules.cell_folder import CellFolder
+from bcc_lightning.datamodules.cell_images import CellImages
+from bcc_lightning.datamodules.cell_table import CellTable
+from bcc_lightning.datamodules.classes import label_map
+from bcc_lightning.datamodules.files import ImageFiles
+from bcc_lightning.datamodules.splitting import TEST
+from bcc_lightning.errors import UserError
+
+TABLES = (".csv", ".parquet")
+
+
+def read_external(name: str, data: CellDataModule) -> CellImages:
+    """Read a further test set.
+
+    Of a folder with a test part only that part is read, of others all cells.
+
+    Args:
+        name: folder of class folders, or table, anywhere or below the folder of all data sets.
+        data: the data set that the network is trained on; gives class names, their other names, and the image size.
+
+    Returns:
+        The cells, with the labels of `data`.
+
+    Raises:
+        UserError: there is no such set, one of its classes has no counterpart, or it holds cells that are trained on.
+    """
+    place = next((path for path in (Path(name), data_folder(name)) if path.exists()), None)
+    if place is None:
+        raise UserError(
+            f"--data.test_on {name}: neither {Path(name)} nor {data_folder(name)} exists; name a folder or a table, "
+            f"or the folder of all data sets with {DATA_DIR_VARIABLE}"
+        )
+    shape: dict[str, Any] = {"image_size": data.image_size, "cache_dir": getattr(data, "cache_dir", None)}
+    source = CellTable(str(place), **shape) if place.suffix in TABLES else CellFolder(root=str(place), **shape)
+    labels = label_map(source.class_names, data.class_names, data.class_map, str(place))
+    refuse_trained_on(source, data)
+    cells = shrink(source.read(), data.image_size)
+    if cells.splits is not None and (cells.splits == TEST).any():
+        cells = cells.part(np.flatnonzero(cells.splits == TEST))
+    return replace(cells, labels=labels[cells.labels])
+
+
+def refuse_trained_on(source: ImageFiles, data: CellDataModule) -> None:
+    """Refuse a test set that shares files with the data set: part of them has been trained on."""
+    if not isinstance(data, ImageFiles):
+        return
+    own = {digest.tobytes() for digest in data.cached.digests}
+    shared = [row for row, digest in enumerate(source.cached.digests) if digest.tobytes() in own]
+    if shared:
+        raise UserError(
+            f"{source.root} shares {len(shared)} of its {len(source.listing)} images with {data.root}, the first is "
+            f"{source.listing.paths[shared[0]]}; a further test set must hold cells that no network here has seen"
+        )

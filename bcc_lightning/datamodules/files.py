@@ -1,0 +1,91 @@
+"""The data module of all data sets that are image files."""
+
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule, refuse_below
+from bcc_lightning.datamodules.cache import CachedImages, cached_images
+from bcc_lightning.datamodules.cell_images import CellImages
+from bcc_lightning.datamodules.copies import without_copies
+from bcc_lightning.datamodules.listing import CellListing
+from bcc_lightning.errors import UserError
+
+
+class ImageFiles(CellDataModule):
+    """Base of data sets whose cells are image files; a data set fills in `list_files`.
+
+    Args:
+        crop: side in pixels of the centred square that is cut out of each file first; by default its largest square.
+        copies: ``drop`` leaves out byte-identical copies, so that none stands on two sides of a split; of a copy in the test
+            part the others are left out. Copies under two labels are left out whole.
+        cache_dir: folder of decoded images; by default ``$BCC_CACHE_DIR``, else the user's cache folder.
+        **base: see `CellDataModule`.
+    """
+
+    def __init__(
+        self,
+        crop: int | None = None,
+        copies: Literal["drop", "keep"] = "drop",
+        cache_dir: str | None = None,
+        **base: Any,  # noqa: ANN401 - the base class's own arguments
+    ) -> None:
+        super().__init__(**base)
+        refuse_below(1, crop=1 if crop is None else crop)
+        self.crop = crop
+        self.copies = copies
+        self.cache_dir = cache_dir
+
+    def list_files(self) -> CellListing:
+        """List the files of the data set; called once."""
+        raise NotImplementedError
+
+    @cached_property
+    def listing(self) -> CellListing:
+        """The files of the data set."""
+        if not self.root.exists():
+            raise UserError(
+                f"{self.root} does not exist.\nNext step: place the data set there, or name another place with --data.root DIR "
+                f"or {DATA_DIR_VARIABLE}=PARENT. To try the program without data: --exp quickstart"
+            )
+        return self.list_files()
+
+    @cached_property
+    def cached(self) -> CachedImages:
+        """The decoded images."""
+        return cached_images(self.listing, self.image_size, self.crop, self.cache_dir)
+
+    @cached_property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """(N,) which files are kept: all but copies."""
+        if self.copies == "keep":
+            return np.ones(len(self.listing), np.bool_)
+        return without_copies(self.cached.digests, self.listing.labels, self.listing.splits)
+
+    @property
+    def dropped(self) -> list[str]:
+        """Paths of the copies that were left out."""
+        return list(self.listing.paths.take(np.flatnonzero(~self.kept)))
+
+    def read(self) -> CellImages:
+        """Open the decoded images; a published split is kept."""
+        listing = self.listing
+        cells = CellImages(
+            self.cached.images,
+            listing.labels,
+            listing.paths,
+            splits=listing.splits,
+            groups=listing.groups,
+            weights=listing.weights,
+        )
+        return cells if self.kept.all() else cells.part(np.flatnonzero(self.kept))
+
+    def fingerprint(self) -> str:
+        """Hash paths and content of all files."""
+        return self.cached.sha256
+
+    def facts(self) -> dict[str, str]:
+        """Add how many files were left out as copies."""
+        return {**super().facts(), "data.copies_left_out": str(int((~self.kept).sum()))}

@@ -1,0 +1,46 @@
+"""Raabin-WBC: five white-cell classes, double-labelled crops of 575 pixels with separate test parts.
+
+Kouzehkanan et al., Sci Rep 12 (2022) 1123, doi:10.1038/s41598-021-04426-x.
+"""
+
+from typing import Any
+
+from bcc_lightning.datamodules.classes import WHITE_CELL_CLASSES
+from bcc_lightning.datamodules.files import ImageFiles
+from bcc_lightning.datamodules.listing import CellListing, list_folder, subfolders
+from bcc_lightning.datamodules.splitting import TEST, TRAIN
+from bcc_lightning.errors import UserError
+
+
+class RaabinWBC(ImageFiles):
+    """Raabin-WBC's ``Train`` folder, of which a part validates, and one of its test folders.
+
+    Args:
+        test_folder: e.g. ``Test-A``; by default the only folder whose name begins with ``Test``.
+        **base: see `ImageFiles` and `CellDataModule`.
+    """
+
+    class_names = WHITE_CELL_CLASSES
+    folder = "raabin_wbc"
+
+    def __init__(self, test_folder: str | None = None, **base: Any) -> None:  # noqa: ANN401 - the base class's own arguments
+        super().__init__(**base)
+        self.test_folder = test_folder
+
+    def list_files(self) -> CellListing:
+        """List the training folder and the chosen test folder.
+
+        Raises:
+            UserError: a folder is missing, or there are several test folders and none is chosen.
+        """
+        tests = [name for name in subfolders(self.root) if name.lower().startswith("test")]
+        if self.test_folder is None and len(tests) != 1:
+            raise UserError(
+                f"{self.root} holds the test folders {tests}; choose one with --data.test_folder NAME, others with --data.test_on"
+            )
+        test = self.test_folder or tests[0]
+        if missing := [name for name in ("Train", test) if not (self.root / name).is_dir()]:
+            raise UserError(
+                f"{self.root} lacks the folder {missing[0]}; it must hold Train and Test-A or Test-B with five class folders each"
+            )
+        return list_folder(self.root, self.class_names, {"Train": TRAIN, test: TEST})
