@@ -1,0 +1,55 @@
+"""Losses per cell; weighing and averaging them is the module's work."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, one_hot
+
+from bcc_lightning.errors import UserError
+
+LossName = Literal["cross_entropy", "focal"]
+
+
+def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, label_smoothing: float = 0.0) -> Tensor:
+    """Compute the focal loss of each cell: cross-entropy in which cells that are told safely count less.
+
+    A cell with the true class t costs ``-(1 - p_t)^gamma log p_t`` (Lin et al., Focal Loss for Dense Object Detection, 2017,
+    arXiv 1708.02002). For soft labels t_c, as mixing and smoothing make them, it is ``sum_c t_c (1 - p_c)^gamma (-log p_c)``;
+    this is the same where one t_c is 1, and cross-entropy with soft labels where gamma is 0.
+
+    Args:
+        logits: (B, C), any finite floating-point numbers; half precision is computed in float32.
+        target: (B,) int64 labels 0 to C-1, or (B, C) shares of the classes whose rows sum to 1.
+        gamma: how much safe cells are held back, 0 or more; 2 is the paper's.
+        label_smoothing: share of the target that is spread over all classes, in [0, 1).
+
+    Returns:
+        (B,) float32, or float64 where the logits are.
+
+    Raises:
+        UserError: gamma is below 0.
+    """
+    if gamma < 0:
+        raise UserError(f"gamma of the focal loss is {gamma}, it must be 0 or more; 2 is the paper's, 0 is cross-entropy")
+    log_p = log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    share = soft_labels(target, logits.shape[1], label_smoothing, log_p.dtype)
+    # 1 - p, without rounding p first. Where it is exactly 0, a gamma below 1 would have an infinite slope.
+    doubt = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
+    return -(share * doubt**gamma * log_p).sum(dim=1)
+
+
+def soft_labels(target: Tensor, num_classes: int, label_smoothing: float = 0.0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Bring labels to shares of the classes, smoothed as `torch.nn.functional.cross_entropy` does.
+
+    Args:
+        target: (B,) int64 labels 0 to C-1, or (B, C) shares of the classes.
+        num_classes: number of classes C.
+        label_smoothing: share that is spread over all classes, in [0, 1).
+        dtype: of the result.
+
+    Returns:
+        (B, C) of `dtype`, rows sum to 1.
+    """
+    share = (one_hot(target, num_classes) if target.ndim == 1 else target).to(dtype)
+    return share * (1 - label_smoothing) + label_smoothing / num_classes
