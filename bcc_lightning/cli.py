@@ -28,7 +28,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 }
 
 
-NOT_RESOLVED = {"config", "summary", "resume", "traceback"}
+NOT_RESOLVED = {"config", "summary", "resume", "traceback", "folds", "repeats"}
 """Keys that belong to one call, not to the experiment."""
 
 
@@ -78,6 +78,8 @@ class ExperimentCLI(LightningCLI):
         """Add what is ours, and let facts flow from the data to the module."""
         parser.add_argument("--exp", type=list[str], default=[], help="names or files of experiments; several stack")
         parser.add_argument("--resume", type=str | None, default=None, help="`last` or the id of a run to go on with")
+        parser.add_argument("--folds", type=int | None, default=None, help="train this many folds, each with everything new")
+        parser.add_argument("--repeats", type=int, default=1, help="how often the folds are made anew")
         parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
         parser.add_argument("--summary", type=str | None, default=None, help="copy summary.json to this file")
         parser.add_class_arguments(Tracking, "tracking")

@@ -5,6 +5,7 @@ import os
 from rich.console import Console
 from rich.table import Table
 
+from bcc_lightning.tracking.recording import mean_and_deviation
 from bcc_lightning.tracking.report import metric_rows
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking, without_password
@@ -29,12 +30,24 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     print(f"run {run.run_id} finished: test accuracy {summary.metrics['test/accuracy']:.4f}")
 
 
+def print_folds(run: TrackedRun, summary: Summary) -> None:
+    """Print mean and standard deviation of a cross-validation, and as the last line run id and test accuracy."""
+    table = Table()
+    for heading in ("metric", "mean", "standard deviation"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name in sorted(name for name in summary.metrics if f"{name}_sd" in summary.metrics):
+        table.add_row(name, f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
+    Console().print(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}", table)
+    print(f"Report:       {run.artifact_location(run.folder.report)}")
+    print(f"run {run.run_id} finished: {mean_and_deviation(summary, 'test/accuracy')}, {len(summary.folds)} folds")
+
+
 def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> None:
     """Print what an interrupted or failed run leaves, and how to go on with it."""
     print(f"\nrun {run.run_id} {'was interrupted' if summary.status == 'KILLED' else 'failed'}")
     if summary.checkpoint:
         print(f"Best checkpoint so far, of epoch {summary.best_epoch}: {summary.checkpoint}")
-    if run.folder.last_checkpoint.is_file():
+    if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         print(f"Go on with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:
         print(waiting)

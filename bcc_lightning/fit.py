@@ -1,5 +1,6 @@
 """Train an experiment, test it once, explain it and file the run."""
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,11 +18,14 @@ from bcc_lightning.callbacks.throughput import Throughput
 from bcc_lightning.cli import ExperimentCLI, Selection, configuration_arguments, flatten
 from bcc_lightning.command import run_command, take_option
 from bcc_lightning.console import print_result, print_unfinished
+from bcc_lightning.cross_validation import cross_validate, cross_validation_plan, tracking_of
+from bcc_lightning.datamodules.split_file import write_split
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.intervals import intervals
+from bcc_lightning.evaluation.metrics import external_metrics
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import MetricHistory, RunLogger
-from bcc_lightning.tracking.provenance import provenance
+from bcc_lightning.tracking.provenance import PARENT_VARIABLE, provenance
 from bcc_lightning.tracking.recording import ending, file_run
 from bcc_lightning.tracking.resume import find_resumable, is_complete
 from bcc_lightning.tracking.run import TrackedRun
@@ -51,15 +55,24 @@ def fit(argv: list[str]) -> None:
     Raises:
         UserError: something in the arguments, the data or the surroundings has to be mended.
     """
+    plan = cross_validation_plan(argv)
+    if plan:
+        cross_validate(plan, run_experiment)
+    else:
+        run_experiment(argv)
+
+
+def run_experiment(argv: list[str]) -> Summary | None:
+    """Run one experiment from its arguments to its filed run; returns its summary on the process that writes."""
     resumed, cli = configure(argv)
     if target := cli.config["summary"]:
         refuse_unwritable(Path(target))
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        fit_recorded(cli, resumed)
-    else:
-        train(cli, None, None, [], {})
+        return fit_recorded(cli, resumed)
+    train(cli, None, None, [], {})
+    return None
 
 
 def configure(argv: list[str]) -> tuple[RunFolder | None, ExperimentCLI]:
@@ -72,9 +85,7 @@ def configure(argv: list[str]) -> tuple[RunFolder | None, ExperimentCLI]:
     experiments, flags = take_option(rest, "--exp")
     if not wanted:
         return None, ExperimentCLI(configuration_arguments(experiments, flags))
-    folders, _ = take_option(flags, "--tracking.folder")
-    work = Tracking(folder=folders[-1]).work if folders else Tracking().work
-    resumed = find_resumable(work, wanted[-1])
+    resumed = find_resumable(tracking_of(flags).work, wanted[-1])
     return resumed, ExperimentCLI(["--config", str(resumed.config), *flags])
 
 
@@ -92,12 +103,15 @@ def refuse_unwritable(target: Path) -> None:
         raise UserError(f"--summary {target} cannot be written ({error}); name another file") from error
 
 
-def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> None:
+def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> Summary:
     """Train on the process that writes, and file the run however it ends.
 
     Args:
         cli: the configured experiment.
         resumed: folder of the run to go on with; None starts a new one.
+
+    Returns:
+        The summary of the finished run.
 
     Raises:
         UserError: the run is complete, but not all of it could be filed.
@@ -113,6 +127,7 @@ def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> None:
         raise UserError(waiting)
     print_result(run, summary, cli.config_init["tracking"])
     run.folder.remove()
+    return summary
 
 
 def open_run(cli: ExperimentCLI, resumed: RunFolder | None) -> TrackedRun:
@@ -186,6 +201,9 @@ def train(
         )
     watch = Stopwatch()
     trainer.test(cli.model, cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
+    for name, cells in cli.datamodule.external.items():
+        cli.model.tested_on = name
+        trainer.test(cli.model, cli.datamodule.evaluation_loader(cells), verbose=False)
     seconds["test"] = watch.seconds
 
 
@@ -195,9 +213,12 @@ def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
     with whole_file(run.folder.config) as draft:
         draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     summary.data = cli.datamodule.facts()
+    write_split(cli.datamodule.splits, run.folder.split)
     summary.parameters = sum(p.numel() for p in cli.model.parameters())
     run.log_params(flatten(config))
     run.set_tags({**provenance(), **summary.data})
+    if parent := os.environ.get(PARENT_VARIABLE):
+        run.folder.parent.write_text(parent)
 
 
 def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricHistory) -> None:
@@ -207,8 +228,9 @@ def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricH
     summary.metrics = history.at(summary.best_epoch)
     if (run.folder.checkpoints / "best.ckpt").is_file():
         summary.checkpoint = run.artifact_location(run.folder.checkpoints / "best.ckpt")
-    if predictions := cli.model.test_predictions:
-        summary.intervals = intervals(predictions, cli.model.class_names)
+    for name, predictions in cli.model.test_predictions.items():
+        found = intervals(predictions, cli.model.class_names)
+        summary.intervals |= found if name is None else external_metrics(name, found)
 
 
 if __name__ == "__main__":

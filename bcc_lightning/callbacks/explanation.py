@@ -26,12 +26,12 @@ class Explanation(Callback):
         self.cells_per_class = cells_per_class
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw ``explain/gradcam.png``."""
+        """Draw ``explain/gradcam.png`` of cells of the test part."""
         module = cast(CellClassifier, pl_module)
         data = cast(CellDataModule, trainer.datamodule)  # type: ignore[attr-defined]
-        predictions = module.test_predictions
-        if predictions is None:
+        if module.tested_on is not None:
             return
+        predictions = module.test_predictions[None]
         rows = choose_cells(predictions, len(module.class_names), self.cells_per_class)
         cells = data.splits["test"]
         images = torch.from_numpy(cells.take(predictions.position[rows].numpy())).permute(0, 3, 1, 2)

@@ -1,5 +1,6 @@
 """Draws the figures of a run and writes its test predictions."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import pandas as pd
@@ -42,21 +43,22 @@ class Figures(Callback):
             save_figure(curves_figure(self.history), self.folder.figure("curves"))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the confusion matrix and write the predictions."""
+        """Draw the confusion matrix and write the predictions, of the test part or of a further test set."""
         module = cast(CellClassifier, pl_module)
         data = cast(CellDataModule, trainer.datamodule)  # type: ignore[attr-defined]
-        predictions = module.test_predictions
-        if predictions is None:
-            return
+        name = module.tested_on
+        cells = data.splits["test"] if name is None else data.external[name]
+        predictions = module.test_predictions[name]
         matrix = confusion_matrix(predictions, len(module.class_names))
-        save_figure(confusion_figure(matrix, module.class_names), self.folder.figure("confusion_matrix"))
-        with whole_file(self.folder.predictions) as draft:
-            predictions_table(predictions, data, module.class_names).to_parquet(draft, index=False)
+        title = "Test part" if name is None else f"Test set {name}"
+        figure = "confusion_matrix" if name is None else f"confusion_matrix_{name}"
+        save_figure(confusion_figure(matrix, module.class_names, title), self.folder.figure(figure))
+        with whole_file(self.folder.predictions(name or "test")) as draft:
+            predictions_table(predictions, cells.ids, module.class_names).to_parquet(draft, index=False)
 
 
-def predictions_table(predictions: Predictions, data: CellDataModule, class_names: list[str]) -> pd.DataFrame:
+def predictions_table(predictions: Predictions, ids: Sequence[str], class_names: list[str]) -> pd.DataFrame:
     """Lay out test predictions: ``id``, ``label`` (class name), and one column of probabilities per class."""
-    ids = data.splits["test"].ids
     table = pd.DataFrame({"id": [ids[i] for i in predictions.position.tolist()]})
     table["label"] = [class_names[i] for i in predictions.label.tolist()]
     return pd.concat([table, pd.DataFrame(predictions.probability.numpy(), columns=class_names)], axis=1)

@@ -147,7 +147,7 @@ class CellDataModule(LightningDataModule):
             "data.sha256": self.fingerprint(),
             "data.resolution": self.resolution,
             "data.cells": ", ".join(f"{len(cells)} {name}" for name, cells in self.splits.items()),
-            "split.sha256": split_sha256({str(name): cells for name, cells in self.splits.items()}),
+            "split.sha256": split_sha256(self.splits),
         }
 
     def setup(self, stage: str | None = None) -> None:

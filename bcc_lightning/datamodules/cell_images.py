@@ -1,7 +1,7 @@
 """Labelled cell images in memory, and the batches cut from them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bcc_lightning.datamodules.listing import SplitName
 from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.sampling import Draw
 from bcc_lightning.errors import UserError
@@ -106,7 +107,7 @@ def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], sour
         )
 
 
-def split_sha256(splits: dict[str, CellImages]) -> str:
+def split_sha256(splits: Mapping[SplitName, CellImages]) -> str:
     """Hash which cell stands in which split, whatever the order: the same split, the same hash."""
     digest = hashlib.sha256()
     for line in sorted(f"{name}\t{cell}" for name, split in splits.items() for cell in split.ids):

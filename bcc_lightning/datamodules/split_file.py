@@ -8,14 +8,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from bcc_lightning.datamodules.cell_images import CellImages
-from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS, split_code
+from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS, SplitName, split_code
 from bcc_lightning.errors import UserError
 from bcc_lightning.whole_file import whole_file
 
 COLUMNS = ("id", "split")
 
 
-def write_split(splits: Mapping[str, CellImages], file: Path) -> None:
+def write_split(splits: Mapping[SplitName, CellImages], file: Path) -> None:
     """Write which cell stands in which split: CSV with the columns ``id`` and ``split``, sorted by id.
 
     Args:

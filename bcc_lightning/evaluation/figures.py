@@ -69,12 +69,13 @@ def mark_best(axes: Axes, epochs: list[int], values: list[float]) -> None:
         axes.plot(epochs[best], values[best], "o", markersize=11, mfc="none", mec="black", label=label)
 
 
-def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str]) -> Figure:
+def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], tested: str = "Test part") -> Figure:
     """Draw a confusion matrix: rows true, columns predicted, counts as text, share of the row as colour.
 
     Args:
         matrix: (C, C) counts.
         class_names: names of the C classes.
+        tested: what was tested, for the title.
     """
     side = 2.2 + 0.72 * len(class_names)
     figure = Figure(figsize=(side + 1, side), dpi=120, layout="constrained")
@@ -85,12 +86,13 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str]) -> F
         if count:
             shade = "white" if share[row, column] > DARK else "#222222"
             axes.text(column, row, f"{count}", ha="center", va="center", color=shade, fontsize=9)
-    recall = [f"{name}  ({100 * share[i, i]:.1f} %)" for i, name in enumerate(class_names)]
+    cells = matrix.sum(axis=1)
+    recall = [f"{name}  ({100 * share[i, i]:.1f} %)" if cells[i] else f"{name}  (no cells)" for i, name in enumerate(class_names)]
     axes.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
     axes.set_yticks(range(len(class_names)), recall)
     axes.set(xlabel="predicted class", ylabel="true class  (recall)")
     right, total = int(np.trace(matrix)), int(matrix.sum())
-    axes.set_title(f"Test part: {right:,} of {total:,} cells right ({100 * right / max(total, 1):.2f} %)")
+    axes.set_title(f"{tested}: {right:,} of {total:,} cells right ({100 * right / max(total, 1):.2f} %)")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure
 

@@ -15,7 +15,7 @@ from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
-from bcc_lightning.evaluation.metrics import recall_by_class, test_metrics, validation_metrics
+from bcc_lightning.evaluation.metrics import external_metrics, recall_by_class, test_metrics, validation_metrics
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
 from bcc_lightning.modules.optimization import OptimizerName, ScheduleName, make_optimizer, make_schedule
 
@@ -79,7 +79,8 @@ class CellClassifier(LightningModule):
         self.gatherer = PredictionGatherer()
         self.val_metrics = validation_metrics(num_classes)
         self.test_metrics = test_metrics(num_classes)
-        self.test_predictions: Predictions | None = None
+        self.tested_on: str | None = None  # name of a further test set
+        self.test_predictions: dict[str | None, Predictions] = {}
 
     @property
     def from_hub(self) -> bool:
@@ -158,11 +159,14 @@ class CellClassifier(LightningModule):
         self.val_loss.reset()
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test part and keep its predictions for figures."""
-        predictions = self.test_predictions = self._gather()
-        values = self.test_metrics(predictions.probability, predictions.label)
-        per_class = recall_by_class(predictions, self.class_names)
-        self.log_dict({"test/loss": self.test_loss.compute(), **values, **per_class})
+        """Log the metrics of the test part, or of a further test set, and keep the predictions for figures."""
+        predictions = self.test_predictions[self.tested_on] = self._gather()
+        values = self.test_metrics(predictions.probability, predictions.label) | recall_by_class(predictions, self.class_names)
+        self.test_metrics.reset()
+        if self.tested_on is None:
+            self.log_dict({"test/loss": self.test_loss.compute(), **values})
+        else:
+            self.log_dict(external_metrics(self.tested_on, values))
         self.test_loss.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -33,10 +33,14 @@ class RunFolder:
         """Folder of the checkpoint that validation chose, ``best.ckpt``."""
         return self.artifacts / "checkpoints"
 
+    def predictions(self, name: str) -> Path:
+        """Predictions of the ``test`` part or of a further test set: id, label, a probability per class."""
+        return self.artifacts / "predictions" / f"{name}.parquet"
+
     @property
-    def predictions(self) -> Path:
-        """Test predictions: id, label, a probability per class."""
-        return self.artifacts / "predictions" / "test.parquet"
+    def split(self) -> Path:
+        """Which cell stood in which split; ``--data.split_file`` takes it."""
+        return self.artifacts / "split.csv"
 
     @property
     def summary(self) -> Path:
@@ -65,6 +69,16 @@ class RunFolder:
     def last_checkpoint(self) -> Path:
         """State after the last finished epoch."""
         return self.state / "last.ckpt"
+
+    @property
+    def folds(self) -> Path:
+        """State of a cross-validation, in the folder of its parent run."""
+        return self.state / "folds.json"
+
+    @property
+    def parent(self) -> Path:
+        """Holds the run id of the cross-validation that this run is a fold of."""
+        return self.state / "parent"
 
     @property
     def unsent(self) -> Path:

@@ -33,7 +33,7 @@ class MetricHistory:
 
     def at(self, epoch: int | None) -> dict[str, float]:
         """Give the metrics of an epoch, and those of the test."""
-        test = {k: v for row in self.epochs.values() for k, v in row.items() if k.startswith("test/")}
+        test = {k: v for row in self.epochs.values() for k, v in row.items() if k.startswith(("test/", "test_on/"))}
         return {**self.epochs.get(-1 if epoch is None else epoch, {}), **test}
 
     def kept_epoch(self, monitor: str, mode: str, keep: str) -> int | None:

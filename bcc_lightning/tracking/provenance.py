@@ -13,6 +13,9 @@ from bcc_lightning.architectures.acceleration import cpu_capabilities
 
 PACKAGES = ("torch", "lightning", "timm", "torchmetrics", "albumentations", "mlflow", "grad-cam")
 
+PARENT_VARIABLE = "MLFLOW_PARENT_RUN_ID"
+"""Environment variable that names the run whose children new runs are."""
+
 
 def provenance() -> dict[str, str]:
     """Collect the tags that every run carries."""
@@ -23,7 +26,7 @@ def provenance() -> dict[str, str]:
     tags |= {"device": device_name(), "mlflow.user": getpass.getuser(), "mlflow.source.name": "python -m bcc_lightning.fit"}
     if commit := git_commit():
         tags["mlflow.source.git.commit"] = commit
-    if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
+    if parent := os.environ.get(PARENT_VARIABLE):
         tags["mlflow.parentRunId"] = parent
     return tags
 

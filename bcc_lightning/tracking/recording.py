@@ -55,9 +55,16 @@ def headline(summary: Summary) -> str:
     """Sum up a run in one line, which the UI shows as its description."""
     if summary.status != "FINISHED":
         return f"{summary.status}: {summary.failure}"
+    if summary.folds:
+        return f"{mean_and_deviation(summary, 'test/accuracy')}, {len(summary.folds)} folds, on {summary.data['data.name']}"
     low, high = summary.intervals["test/accuracy"]
     accuracy = f"test accuracy {summary.metrics['test/accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
     return f"{accuracy} on {summary.data['data.name']}, {summary.data['data.resolution']}"
+
+
+def mean_and_deviation(summary: Summary, metric: str) -> str:
+    """Word mean and standard deviation of a metric over the folds."""
+    return f"{metric.replace('/', ' ')} {summary.metrics[metric]:.4f} ± {summary.metrics[f'{metric}_sd']:.4f}"
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
     """Lay out the test metrics: name, value, 95 % interval; recall of single classes last."""
     names = [name for name in summary.metrics if name in summary.intervals]
     rows = []
-    for name in sorted(names, key=lambda n: (n.startswith("test/recall/"), n != "test/accuracy", n)):
+    for name in sorted(names, key=lambda n: (n.startswith("test_on/"), "/recall/" in n, not n.endswith("/accuracy"), n)):
         low, high = summary.intervals[name]
         rows.append((name.removeprefix("test/"), f"{summary.metrics[name]:.4f}", f"{low:.4f} to {high:.4f}"))
     return rows

@@ -25,6 +25,7 @@ class Summary:
         images_per_second: training images per second of training steps.
         parameters: number of parameters of the network.
         best_epoch: the epoch whose weights were kept, from 0.
+        folds: run id and test accuracy of each fold of a cross-validation; its `metrics` are means and standard deviations.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class Summary:
     images_per_second: float | None = None
     parameters: int | None = None
     best_epoch: int | None = None
+    folds: list[dict[str, str | float]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
         """Give a plain dict for JSON."""
