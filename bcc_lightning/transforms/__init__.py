@@ -1,1 +1,1 @@
-"""Albumentations pipelines by name."""
+"""Augmentation of single images by named pipelines, mixing of whole batches, and a sheet that shows both."""

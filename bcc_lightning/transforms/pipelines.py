@@ -1,61 +1,70 @@
-"""Augmentation pipelines by name, on uint8 RGB images of any size; normalising is the module's work, on the device."""
+"""Augmentation pipelines on uint8 RGB images of any size; normalising is the module's work, on the device."""
 
-from collections.abc import Callable
-from typing import TypeAlias
+import random
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import albumentations as A  # noqa: N812 - the library's own spelling
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.transforms.building import build_steps, override, refuse_unfit
+from bcc_lightning.transforms.recipes import PIPELINES, Step
+
+__all__ = ["PIPELINES", "Pipeline", "make_pipeline", "pipeline_steps", "seed_pipeline"]
 
 Pipeline: TypeAlias = A.Compose
 
 
-def flips_and_turns() -> list[A.BasicTransform]:
-    """List the changes that lose nothing: a smear has no up, no down, no left and no right."""
-    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.RandomRotate90(p=0.75)]
-
-
-def standard() -> list[A.BasicTransform]:
-    """Add what differs between slides: position, angle, scale, stain and light."""
-    return [
-        *flips_and_turns(),
-        A.Affine(scale=(0.9, 1.1), translate_percent=(-0.06, 0.06), rotate=(-20, 20), border_mode=1, p=0.7),
-        A.ColorJitter(brightness=(0.85, 1.15), contrast=(0.85, 1.15), saturation=(0.85, 1.15), hue=(-0.02, 0.02), p=0.7),
-    ]
-
-
-PIPELINES: dict[str, Callable[[], list[A.BasicTransform]]] = {
-    "none": list,
-    "light": flips_and_turns,
-    "standard": standard,
-}
-
-
-def make_pipeline(name: str) -> Pipeline | None:
+def make_pipeline(augment: str | dict[str, Any]) -> Pipeline | None:
     """Build a pipeline.
 
     Args:
-        name: a key of `PIPELINES`.
+        augment: a name of `PIPELINES`; the path of a YAML file; or what such a file holds, either the name of a pipeline with
+            changed parameters, ``{name: standard, Affine: {rotate: [-45, 45]}}``, or steps of one's own,
+            ``{steps: [{HorizontalFlip: {p: 0.5}}]}``.
 
     Returns:
         The pipeline, or None where it would change nothing.
 
     Raises:
-        UserError: there is no pipeline of this name.
+        UserError: a name, a transform, a parameter or a value is not known or not allowed, or a transform does not keep size
+            and type of an image.
     """
-    if name not in PIPELINES:
-        raise UserError(f"augmentation '{name}' does not exist; --data.augment takes {', '.join(PIPELINES)}")
-    steps = PIPELINES[name]()
-    return A.Compose(steps) if steps else None
+    steps = pipeline_steps(augment)
+    transforms = build_steps(steps)
+    if not (isinstance(augment, str) and augment in PIPELINES):
+        refuse_unfit(transforms)
+    return A.Compose(transforms) if transforms else None
+
+
+def pipeline_steps(augment: str | dict[str, Any]) -> list[Step]:
+    """Give the steps of a pipeline, as a YAML file would hold them.
+
+    Args:
+        augment: see `make_pipeline`.
+
+    Raises:
+        UserError: there is no such pipeline or file, or it holds something else.
+    """
+    if isinstance(augment, dict):
+        return _steps_of_mapping(augment)
+    if augment in PIPELINES:
+        return PIPELINES[augment]
+    if Path(augment).suffix in (".yaml", ".yml"):
+        return _steps_of_file(Path(augment))
+    raise UserError(f"augmentation '{augment}' does not exist; --data.augment takes {', '.join(PIPELINES)}, or a YAML file")
 
 
 def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, position: npt.NDArray[np.int64]) -> None:
     """Seed a pipeline for one batch.
 
     Albumentations 2.0.8 repeats its random numbers from worker to worker and from epoch to epoch. Seeding by what is drawn,
-    instead of by who draws it, cures that and makes the numbers the same for any number of workers.
+    instead of by who draws it, cures that and makes the numbers the same for any number of workers. Its own `set_random_seed`
+    would give every step the same numbers, so that a cell flipped sideways would always be flipped upside down as well; here
+    the steps draw in turn from one generator.
 
     Args:
         pipeline: is changed.
@@ -63,5 +72,38 @@ def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, position: npt.NDArr
         epoch: number of the epoch.
         position: (B,) positions of the batch's cells in their split.
     """
-    entropy = np.random.SeedSequence([seed, epoch, *position.tolist()])
-    pipeline.set_random_seed(int(entropy.generate_state(1)[0]))
+    arrays = np.random.default_rng(np.random.SeedSequence([seed, epoch, *position.tolist()]))
+    numbers = random.Random(int.from_bytes(arrays.bytes(8)))  # noqa: S311 - pictures, not secrets
+    pipeline.set_random_state(arrays, numbers)
+
+
+def _steps_of_mapping(mapping: dict[str, Any]) -> list[Step]:
+    if "steps" in mapping:
+        if len(mapping) > 1 or not isinstance(mapping["steps"], list):
+            others = ", ".join(f"'{key}'" for key in mapping if key != "steps") or f"'{mapping['steps']}'"
+            raise UserError(f"augmentation steps are a list and stand alone, not beside {others}; see docs/pipelines.md")
+        return list(mapping["steps"])
+    if not isinstance(mapping.get("name"), str):
+        raise UserError(
+            f"augmentation {mapping} names neither a pipeline nor steps; write name: with one of {', '.join(PIPELINES)}, "
+            "or steps: with a list of transforms"
+        )
+    changes = {key: value for key, value in mapping.items() if key != "name"}
+    return override(mapping["name"], pipeline_steps(mapping["name"]), changes)
+
+
+def _steps_of_file(file: Path) -> list[Step]:
+    if not file.is_file():
+        raise UserError(f"augmentation file {file} does not exist; --data.augment takes {', '.join(PIPELINES)}, or a YAML file")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"augmentation file {file} is not YAML: {' '.join(str(error).split())}; correct the file") from error
+    if not isinstance(content, dict):
+        raise UserError(f"augmentation file {file} holds {content!r}; it must hold name: or steps:, see docs/pipelines.md")
+    if content.get("name") == str(file):
+        raise UserError(f"augmentation file {file} names itself; write name: with one of {', '.join(PIPELINES)}")
+    try:
+        return _steps_of_mapping(content)
+    except UserError as error:
+        raise UserError(f"augmentation file {file}: {error}") from error

@@ -1,0 +1,168 @@
+"""From steps to transforms: every name, parameter and value is checked, since Albumentations only warns."""
+
+import difflib
+import inspect
+import warnings
+from typing import Any
+
+import albumentations as A  # noqa: N812 - the library's own spelling
+import numpy as np
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.transforms.rand_augment import AugMix, RandAugment
+from bcc_lightning.transforms.recipes import Step
+from bcc_lightning.transforms.stain import SlightDefocus, StainJitter
+
+OWN = {transform.__name__: transform for transform in (RandAugment, AugMix, StainJitter, SlightDefocus)}
+CHOICES = {"OneOf": A.OneOf, "SomeOf": A.SomeOf, "Sequential": A.Sequential}
+"""Steps that hold further steps, under `transforms`."""
+
+TRIAL_SHAPES = ((28, 28), (40, 33))
+"""Height and width of the images on which unknown pipelines are tried: small, and not square."""
+
+
+def known_transforms() -> dict[str, Any]:
+    """List the transforms that a step can name: Albumentations' for images, its choices, and ours."""
+    kinds = (A.ImageOnlyTransform, A.DualTransform)
+    theirs = {name: each for name, each in vars(A).items() if inspect.isclass(each) and issubclass(each, kinds)}
+    return {**theirs, **CHOICES, **OWN}
+
+
+def build_steps(steps: list[Step]) -> list[A.BasicTransform | A.BaseCompose]:
+    """Build the transforms of a pipeline.
+
+    Raises:
+        UserError: a step is no transform with parameters, or a name, a parameter or a value is not allowed.
+    """
+    return [build_step(step) for step in steps]
+
+
+def build_step(step: Step) -> A.BasicTransform | A.BaseCompose:
+    """Build one transform.
+
+    Raises:
+        UserError: see `build_steps`.
+    """
+    name, parameters = read_step(step)
+    known = known_transforms()
+    if name not in known:
+        near = ", ".join(difflib.get_close_matches(name, known, n=3))
+        raise UserError(
+            f"transform '{name}' is not known{f'; did you mean {near}' if near else ''}; a step takes an image transform of "
+            f"Albumentations {A.__version__}, {', '.join([*CHOICES, *OWN])}"
+        )
+    _refuse_unknown_parameters(name, known[name], parameters)
+    if name in CHOICES:
+        inner = parameters.get("transforms")
+        if not isinstance(inner, list) or not inner:
+            raise UserError(f"transform '{name}' takes a list of steps under transforms, not {inner!r}; write at least one")
+        parameters = {**parameters, "transforms": build_steps(inner)}
+    return _construct(name, known[name], parameters)
+
+
+def read_step(step: Step) -> tuple[str, dict[str, Any]]:
+    """Take a step apart: name and parameters.
+
+    Raises:
+        UserError: it is not one name with a mapping of parameters.
+    """
+    if isinstance(step, str):
+        return step, {}
+    if isinstance(step, dict) and len(step) == 1:
+        name, parameters = next(iter(step.items()))
+        if isinstance(name, str) and (parameters is None or isinstance(parameters, dict)):
+            return name, parameters or {}
+    raise UserError(
+        f"augmentation step {step!r} is not understood; write a transform's name and its parameters: Affine: {{p: 0.5}}"
+    )
+
+
+def override(pipeline: str, steps: list[Step], changes: dict[str, Any]) -> list[Step]:
+    """Change parameters of a named pipeline, also of steps inside of choices.
+
+    Args:
+        pipeline: name, for the message.
+        steps: is kept.
+        changes: transform to parameters.
+
+    Raises:
+        UserError: the pipeline has no such transform, or a change is not a mapping.
+    """
+    names = step_names(steps)
+    for name, parameters in changes.items():
+        if name not in names:
+            has = f"it has {', '.join(names)}" if names else "it has no steps"
+            raise UserError(
+                f"augmentation '{pipeline}' has no transform '{name}'; {has}; write steps: for a pipeline of your own"
+            )
+        if not isinstance(parameters, dict):
+            raise UserError(f"transform '{name}' takes parameters, not {parameters!r}; write for example {name}: {{p: 0.5}}")
+    return [_changed(step, changes) for step in steps]
+
+
+def step_names(steps: list[Step]) -> list[str]:
+    """List the transforms of a pipeline, also those inside of choices."""
+    names = []
+    for name, parameters in map(read_step, steps):
+        names += [name, *step_names(parameters["transforms"] if name in CHOICES else [])]
+    return names
+
+
+def refuse_unfit(transforms: list[A.BasicTransform | A.BaseCompose]) -> None:
+    """Apply each transform to two images, and refuse one that fails or does not keep shape and type.
+
+    Raises:
+        UserError: names the transform and what it made.
+    """
+    for transform in transforms:
+        if isinstance(transform, A.BaseCompose):
+            refuse_unfit(transform.transforms)
+            continue
+        name = type(transform).__name__
+        for height, width in TRIAL_SHAPES:
+            image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+            try:
+                changed = transform(image=image, force_apply=True)["image"]
+            except Exception as error:
+                raise UserError(
+                    f"transform '{name}' fails on an image of {height} x {width}: {' '.join(str(error).split())}; "
+                    "take another, or other parameters"
+                ) from error
+            if tuple(changed.shape) != image.shape or changed.dtype != image.dtype:
+                raise UserError(
+                    f"transform '{name}' turns a uint8 image of {image.shape} into {changed.dtype} of {tuple(changed.shape)}; "
+                    "take transforms that keep size and type: --data.image_size sets the size, and the module normalises"
+                )
+
+
+def _changed(step: Step, changes: dict[str, Any]) -> Step:
+    name, parameters = read_step(step)
+    if name in CHOICES:
+        parameters = {**parameters, "transforms": [_changed(inner, changes) for inner in parameters["transforms"]]}
+    return {name: {**parameters, **changes.get(name, {})}}
+
+
+def _refuse_unknown_parameters(name: str, transform: Any, parameters: dict[str, Any]) -> None:  # noqa: ANN401 - a class
+    allowed = [parameter for parameter in inspect.signature(transform).parameters if parameter != "strict"]
+    for parameter in parameters:
+        if parameter not in allowed:
+            raise UserError(f"transform '{name}' has no parameter '{parameter}'; it takes {', '.join(allowed)}")
+
+
+def _construct(name: str, transform: Any, parameters: dict[str, Any]) -> A.BasicTransform | A.BaseCompose:  # noqa: ANN401
+    given = ", ".join(f"{key}: {value}" for key, value in parameters.items() if key != "transforms")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # where a value is refused, Albumentations warns and takes its default
+            return transform(**parameters)
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, UserWarning) as error:
+        reason = _reason(error)
+        raise UserError(f"transform '{name}' refuses {{{given}}}: {reason}; correct the value") from error
+
+
+def _reason(error: BaseException) -> str:
+    faults = getattr(error.__cause__, "errors", None)  # pydantic's, which names each wrong value
+    if faults is None:
+        return " ".join(str(error).split())
+    texts = [f"{fault['loc'][0] if fault['loc'] else 'value'} {fault['input']!r}: {fault['msg']}" for fault in faults()]
+    return "; ".join(dict.fromkeys(texts))

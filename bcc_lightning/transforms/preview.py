@@ -1,0 +1,85 @@
+"""The sheet that shows what pipelines do to cells."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from bcc_lightning.transforms.operations import Pixels
+from bcc_lightning.transforms.pipelines import Pipeline, seed_pipeline
+
+PANEL, GAP, GROUP_GAP = 96, 4, 22
+"""Pixels: side of a panel, between panels, between groups of panels."""
+
+HEAD, NAMES = 58, 110
+"""Pixels: room above the cells for the titles, and left of them for their classes."""
+
+Panels = list[list[Pixels]]
+
+
+def preview_figure(
+    images: Sequence[Pixels],
+    labels: Sequence[str],
+    pipelines: Mapping[str, Pipeline | None],
+    draws: int = 4,
+    seed: int = 0,
+) -> Figure:
+    """Draw the sheet: a row for each cell, first as stored, then several draws of each pipeline.
+
+    Args:
+        images: N images (H, W, 3) uint8 RGB, of any sizes.
+        labels: N names of classes.
+        pipelines: name to pipeline; None leaves cells as they are.
+        draws: how often each pipeline is applied to each cell, at least 1.
+        seed: the same seed, the same sheet.
+    """
+    groups = {"as stored": [[image] for image in images]}
+    for name, pipeline in pipelines.items():
+        groups[name] = [draw_cell(image, row, pipeline, draws, seed) for row, image in enumerate(images)]
+    sheet, lefts = lay_out(list(groups.values()), len(images))
+    figure = Figure(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100), dpi=130)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    axes.imshow(sheet, interpolation="nearest", aspect="auto")
+    axes.text(NAMES, 16, "What training sees instead of a stored cell", fontsize=10, weight="bold", va="center")
+    for name, left in zip(groups, lefts, strict=True):
+        axes.text(left, HEAD - 8, name, fontsize=8.5, color="#333333")
+    for row, label in enumerate(labels):
+        axes.text(NAMES - 8, HEAD + row * (PANEL + GAP) + PANEL / 2, label, fontsize=8, ha="right", va="center")
+    return figure
+
+
+def draw_cell(image: Pixels, row: int, pipeline: Pipeline | None, draws: int, seed: int) -> list[Pixels]:
+    """Apply a pipeline several times to one cell, each time with numbers of its own."""
+    drawn = []
+    for draw in range(draws):
+        if pipeline is not None:
+            seed_pipeline(pipeline, seed, draw, np.array([row]))
+        drawn.append(image if pipeline is None else pipeline(image=image)["image"])
+    return drawn
+
+
+def lay_out(groups: list[Panels], rows: int) -> tuple[npt.NDArray[np.uint8], list[int]]:
+    """Lay the panels on a white sheet.
+
+    Returns:
+        The sheet (H, W, 3) uint8, and the left edge of each group in pixels.
+    """
+    widths = [len(group[0]) * (PANEL + GAP) for group in groups]
+    lefts = [NAMES + sum(widths[:i]) + i * GROUP_GAP for i in range(len(groups))]
+    sheet = np.full((HEAD + rows * (PANEL + GAP) + GAP, lefts[-1] + widths[-1] + GROUP_GAP, 3), 255, np.uint8)
+    for group, left in zip(groups, lefts, strict=True):
+        for row, panels in enumerate(group):
+            for column, image in enumerate(panels):
+                y, x = HEAD + row * (PANEL + GAP), left + column * (PANEL + GAP)
+                sheet[y : y + PANEL, x : x + PANEL] = to_panel(image)
+    return sheet, lefts
+
+
+def to_panel(image: Pixels) -> Pixels:
+    """Bring an image to a panel's size: pixels of small images stay visible, large ones are averaged."""
+    small = max(image.shape[:2]) <= PANEL
+    resized = cv2.resize(image, (PANEL, PANEL), interpolation=cv2.INTER_NEAREST if small else cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8)
