@@ -12,8 +12,9 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, so that runs go to its own `mlruns`."""
+    """Work in an empty folder, so that runs go to its own `mlruns` and decoded images to its own cache."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCC_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path
 
 

@@ -87,6 +87,7 @@ def test_artifacts_are_those_of_the_contract(run: Run) -> None:
         "predictions/test.parquet",
         "summary.json",
         "report.html",
+        "split.csv",
     }
     assert artifacts_of(run) == figures | files
 

@@ -170,16 +170,25 @@ def open_cache(home: Path, survey: dict[str, object], image_size: int, crop: int
 
 
 def build(listing: CellListing, survey: dict[str, object], folder: Path, image_size: int, crop: int | None) -> None:
-    """Decode all files into a new cache folder.
+    """Decode all files into a new cache folder; what fails leaves nothing behind."""
+    draft = folder.with_suffix(".partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        decode_into(draft / "images.npy", listing, stored_side(survey, image_size, crop), crop)
+    except BaseException:
+        shutil.rmtree(draft)
+        raise
+    draft.replace(folder)
+
+
+def decode_into(file: Path, listing: CellListing, side: int, crop: int | None) -> None:
+    """Decode all files of a listing into one array.
 
     Raises:
         UserError: files cannot be read; the first are named.
     """
-    draft = folder.with_suffix(".partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    side = stored_side(survey, image_size, crop)
-    images = new_array(draft / "images.npy", (len(listing), side, side, 3))
+    images = new_array(file, (len(listing), side, side, 3))
     bad: list[str] = []
     decoded = in_threads(partial(decode_file, listing.root, side=side, crop=crop), listing.paths, "decoding", len(listing))
     for row, image in enumerate(decoded):
@@ -188,13 +197,11 @@ def build(listing: CellListing, survey: dict[str, object], folder: Path, image_s
         else:
             images[row] = image
     if bad:
-        shutil.rmtree(draft)
         raise UserError(
             f"{len(bad)} of {len(listing)} files cannot be read: {'; '.join(bad[:NAMED])}{' ...' if bad[NAMED:] else ''}. "
             f"Remove or replace them; `python -m bcc_lightning.data audit --root {listing.root} --out audit` lists all"
         )
     images.flush()
-    draft.replace(folder)
 
 
 def new_array(file: Path, shape: tuple[int, int, int, int]) -> "np.memmap[tuple[int, ...], np.dtype[np.uint8]]":
