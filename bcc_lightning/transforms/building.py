@@ -17,8 +17,8 @@ OWN = {transform.__name__: transform for transform in (RandAugment, AugMix, Stai
 CHOICES = {"OneOf": A.OneOf, "SomeOf": A.SomeOf, "Sequential": A.Sequential}
 """Steps that hold further steps, under `transforms`."""
 
-TRIAL_SHAPES = ((28, 28), (40, 33))
-"""Height and width of the images on which unknown pipelines are tried: small, and not square."""
+TRIAL_SIDES = (28, 33)
+"""Sides in pixels of the square images on which pipelines of one's own are tried."""
 
 
 def known_transforms() -> dict[str, Any]:
@@ -119,13 +119,13 @@ def refuse_unfit(transforms: list[A.BasicTransform | A.BaseCompose]) -> None:
             refuse_unfit(transform.transforms)
             continue
         name = type(transform).__name__
-        for height, width in TRIAL_SHAPES:
-            image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        for side in TRIAL_SIDES:
+            image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
             try:
                 changed = transform(image=image, force_apply=True)["image"]
             except Exception as error:
                 raise UserError(
-                    f"transform '{name}' fails on an image of {height} x {width}: {' '.join(str(error).split())}; "
+                    f"transform '{name}' fails on an image of {side} x {side}: {' '.join(str(error).split())}; "
                     "take another, or other parameters"
                 ) from error
             if tuple(changed.shape) != image.shape or changed.dtype != image.dtype:

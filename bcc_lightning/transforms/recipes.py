@@ -26,8 +26,9 @@ def both_ways(share: float) -> dict[str, tuple[float, float]]:
     return {"x": (-share, share), "y": (-share, share)}
 
 
-# A smear has no up, no down, no left and no right. Flips and turns lose nothing, and all eight positions are equally frequent.
-FLIPS_AND_TURNS: list[Step] = [{"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}, {"RandomRotate90": {"p": 0.75}}]
+# A smear has no up, no down, no left and no right. Flips and turns lose nothing. A turn by 0 degrees is one of the four, so that
+# all eight positions are equally frequent.
+FLIPS_AND_TURNS: list[Step] = [{"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}, {"RandomRotate90": {"p": 1.0}}]
 
 PIPELINES: dict[str, list[Step]] = {
     "none": [],
@@ -58,8 +59,8 @@ PIPELINES: dict[str, list[Step]] = {
     "stain": [
         *FLIPS_AND_TURNS,
         {"StainJitter": {"blue": (0.7, 1.4), "red": (0.7, 1.4), "p": 0.8}},
-        {"MultiplicativeNoise": {"multiplier": (0.92, 1.06), "per_channel": True, "p": 0.5}},
-        {"PlanckianJitter": {"temperature_limit": (4500, 8500), "p": 0.3}},
+        {"MultiplicativeNoise": {"multiplier": (0.94, 1.06), "per_channel": True, "p": 0.5}},
+        {"PlanckianJitter": {"temperature_limit": (5000, 7500), "p": 0.3}},
         {"Illumination": {"mode": "linear", "intensity_range": (0.02, 0.12), "p": 0.5}},
         {"SlightDefocus": {"radius": (0.0, 0.012), "p": 0.3}},
     ],
