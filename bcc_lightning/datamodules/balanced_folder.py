@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ class BalancedFolder:
         written: files that this call wrote.
         kept: files that were there and whole.
         left_out: training cells that were left out, since the same bytes stand in another split, under another label, or twice.
-        foreign: images in the class folders that are not this program's; they are left alone, and would be trained on.
+        foreign: images in the folder that are not this program's; they are left alone, and would be trained on.
     """
 
     folder: Path
@@ -88,21 +88,21 @@ def write_balanced_folder(listing: CellListing, out: Path, augment: str | dict[s
     refuse_unsplit(listing)
     refuse_place(listing, out)
     copier = Copier(augment, seed)
-    training, left_out = training_rows(listing)
-    before = np.bincount(listing.labels[training], minlength=len(listing.class_names))
+    training = training_part(listing)
+    before = np.bincount(listing.labels[training.rows], minlength=len(listing.class_names))
     refuse_absent_classes(before, "oversample", listing.class_names)
-    sources = plan(listing, training, before)
+    sources = plan(listing, training.rows, before)
     with refuse_bad_disk(out):
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".lock"):
-            agree(out, parameters(sources, augment, seed))
+            agree(out, parameters(sources, training.sha256, augment, seed))
             remove_drafts(out, sources)
             whole = whole_files(out, sources)
             sums = write_missing(listing.root, out, sources, whole, copier)
             write_manifest(out, sources, sums, augment, seed)
             foreign = tuple(foreign_images(out, sources))
     after = np.full(len(before), before.max())
-    return BalancedFolder(out, listing.class_names, before, after, len(sums) - len(whole), len(whole), left_out, foreign)
+    return BalancedFolder(out, listing.class_names, before, after, len(sums) - len(whole), len(whole), training.left_out, foreign)
 
 
 def is_balanced_folder(folder: Path) -> bool:
@@ -136,17 +136,35 @@ def refuse_place(listing: CellListing, out: Path) -> None:
         raise UserError(f"{out} lies in the data set {listing.root} and would be read as part of it; choose a folder outside")
 
 
-def training_rows(listing: CellListing) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Choose the training cells, without those that the other splits hold too: (M,) rows, and paths of what is left out.
+class TrainingPart(NamedTuple):
+    """What is balanced.
+
+    Attributes:
+        rows: (M,) int64, rows of the listing.
+        left_out: paths of training cells that are not among them.
+        sha256: of the content of all M files.
+    """
+
+    rows: npt.NDArray[np.int64]
+    left_out: tuple[str, ...]
+    sha256: str
+
+
+def training_part(listing: CellListing) -> TrainingPart:
+    """Choose the training cells, without those that the other splits hold too.
 
     Data modules leave byte-identical copies out when they load. An augmented copy of a test cell they could not recognise.
     """
-    sums = in_threads(
-        lambda path: hashlib.sha256(read_content(listing.root / path)).digest(), listing.paths, "reading", len(listing)
-    )
-    digests = np.frombuffer(b"".join(sums), np.uint8).reshape(-1, 32)
+
+    def digest(path: str) -> bytes:
+        """Hash the content of a file."""
+        return hashlib.sha256(read_content(listing.root / path)).digest()
+
+    sums = b"".join(in_threads(digest, listing.paths, "reading", len(listing)))
+    digests = np.frombuffer(sums, np.uint8).reshape(-1, 32)
     training, kept = listing.splits == TRAIN, without_copies(digests, listing.labels, listing.splits)
-    return np.flatnonzero(training & kept), tuple(listing.paths.take(np.flatnonzero(training & ~kept)))
+    rows, left_out = np.flatnonzero(training & kept), np.flatnonzero(training & ~kept)
+    return TrainingPart(rows, tuple(listing.paths.take(left_out)), sha256(digests[rows].tobytes()))
 
 
 def plan(listing: CellListing, training: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> list[Source]:
@@ -165,8 +183,8 @@ def plan(listing: CellListing, training: npt.NDArray[np.int64], counts: npt.NDAr
     return sources
 
 
-def parameters(sources: list[Source], augment: str | dict[str, Any], seed: int) -> dict[str, Any]:
-    """Collect what decides over the bytes of the files, apart from the content of the sources."""
+def parameters(sources: list[Source], content: str, augment: str | dict[str, Any], seed: int) -> dict[str, Any]:
+    """Collect what decides over the bytes of the files."""
     listed = "".join(f"{source.class_name}\0{source.path}\0" for source in sources)
     return {
         "layout": LAYOUT,
@@ -174,6 +192,7 @@ def parameters(sources: list[Source], augment: str | dict[str, Any], seed: int) 
         "steps": json.loads(json.dumps(pipeline_steps(augment))),
         "seed": seed,
         "sources": sha256(listed.encode()),
+        "content": content,
         **{name: version(name) for name in ("albumentations", "pillow")},
     }
 
@@ -254,10 +273,10 @@ def write_manifest(out: Path, sources: list[Source], sums: dict[str, str], augme
 
 
 def foreign_images(out: Path, sources: list[Source]) -> list[str]:
-    """Name the images in the class folders that were not planned."""
+    """Name the images in the folder that were not planned."""
     planned = {file for source in sources for file in source.files()}
-    there = {f"{name}/{file.name}" for name in {source.class_name for source in sources} for file in (out / name).iterdir()}
-    return sorted(file for file in there - planned if Path(file).suffix.lower() in SUFFIXES)
+    images = (file for file in out.rglob("[!.]*") if file.suffix.lower() in SUFFIXES)
+    return sorted({file.relative_to(out).as_posix() for file in images} - planned)
 
 
 @contextmanager
