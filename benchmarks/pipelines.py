@@ -1,8 +1,9 @@
 """Images per second of each augmentation pipeline on one core, and what the loader adds.
 
-By hand: the same Albumentations Compose called in a loop over the same cells. The pipeline as the loader runs it is seeded for each
-batch, its images are stacked and handed over as a tensor. Both run in turn in one process; speed is the median of the rounds, and
-the ratio is taken round by round, so that a drifting machine does not decide.
+Alone: Albumentations' own Compose, called in a loop, its results dropped. By hand: the same, in random order and stacked into
+batches of tensors, as one would write it for training. The loader seeds each batch besides. All three run in turn in one
+process; speed is the median of the rounds, and what the loader adds to the loop by hand is taken round by round, so that a
+drifting machine does not decide. Time is that of the processor, so that another program on the machine does not count.
 
     python benchmarks/pipelines.py --sizes 28 64 96 224 --rounds 5
 """
@@ -10,6 +11,7 @@ the ratio is taken round by round, so that a drifting machine does not decide.
 import argparse
 import statistics
 import time
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,17 +21,42 @@ from bcc_lightning.datamodules import SyntheticSmear
 from bcc_lightning.datamodules.sampling import EpochSampler
 from bcc_lightning.datamodules.smear_painter import paint_cells
 from bcc_lightning.transforms.operations import Pixels
-from bcc_lightning.transforms.pipelines import PIPELINES, make_pipeline, pipeline_steps
+from bcc_lightning.transforms.pipelines import PIPELINES, Pipeline, make_pipeline
+
+SIZES = (28, 64, 96, 224)
+PIXELS = 480 * 96 * 96
+"""Pixels of the cells of a round, so that a round lasts about as long at any size."""
 
 
-def by_hand(images: list[Pixels], augment: str) -> float:
+class Speeds(NamedTuple):
+    """Images per second of one round."""
+
+    alone: float
+    by_hand: float
+    loader: float
+
+    @property
+    def added(self) -> float:
+        """Per cent that the loader adds to the time by hand."""
+        return 100 * (self.by_hand / self.loader - 1)
+
+
+def alone(images: list[Pixels], pipeline: Pipeline) -> float:
     """Call Albumentations in a loop: images per second."""
-    pipeline = make_pipeline({"steps": pipeline_steps(augment)})
-    start = time.perf_counter()
+    start = time.process_time()
     for image in images:
-        if pipeline is not None:
-            pipeline(image=image)
-    return len(images) / (time.perf_counter() - start)
+        pipeline(image=image)
+    return len(images) / (time.process_time() - start)
+
+
+def by_hand(images: list[Pixels], pipeline: Pipeline, batch_size: int, epoch: int) -> float:
+    """Make batches in random order: images per second."""
+    start = time.process_time()
+    order = np.random.default_rng(epoch).permutation(len(images))
+    for first in range(0, len(images), batch_size):
+        rows = order[first : first + batch_size]
+        torch.from_numpy(np.stack([pipeline(image=images[row])["image"] for row in rows])).permute(0, 3, 1, 2)
+    return len(images) / (time.process_time() - start)
 
 
 def by_loader(data: SyntheticSmear, epoch: int) -> float:
@@ -37,45 +64,45 @@ def by_loader(data: SyntheticSmear, epoch: int) -> float:
     loader = data.train_dataloader()
     if isinstance(loader.sampler, EpochSampler):
         loader.sampler.set_epoch(epoch)
-    start = time.perf_counter()
+    start = time.process_time()
     cells = sum(len(batch.label) for batch in loader)
-    return cells / (time.perf_counter() - start)
+    return cells / (time.process_time() - start)
 
 
-def measure(augment: str, size: int, cells: int, batch_size: int, rounds: int) -> list[tuple[float, float]]:
-    """Run both in turn: images per second by hand and by the loader, for each round."""
+def measure(augment: str, size: int, batch_size: int, rounds: int) -> list[Speeds]:
+    """Run the three in turn, and once before to warm up."""
+    cells = PIXELS // size**2 // batch_size * batch_size
     data = SyntheticSmear(cells, 8, 8, image_size=size, batch_size=batch_size, num_workers=0, augment=augment)
     data.setup()
     images = list(paint_cells(np.arange(cells) % 8, size, 0.3, 0))
-    by_hand(images[:batch_size], augment)  # the first calls of OpenCV are slower
-    return [(by_hand(images, augment), by_loader(data, epoch)) for epoch in range(rounds)]
+    pipeline = make_pipeline(augment)
+    if pipeline is None:
+        raise SystemExit(f"{augment} has no steps to measure")
+    return [
+        Speeds(alone(images, pipeline), by_hand(images, pipeline, batch_size, epoch), by_loader(data, epoch))
+        for epoch in range(rounds + 1)
+    ][1:]
 
 
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pipelines", nargs="+", choices=PIPELINES, default=[name for name in PIPELINES if name != "none"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[28, 64, 96, 224])
-    parser.add_argument("--cells", type=int, default=480, help="cells per round; at 224 pixels a quarter")
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    print(
-        "| pipeline | pixels | by hand, images/s | loader, images/s | loader adds | smallest to largest |\n|---|---|---|---|---|---|"
-    )
+    print("| pipeline | pixels | alone, images/s | by hand, images/s | loader, images/s | loader adds | smallest to largest |")
+    print("|---|---|---|---|---|---|---|")
     for name in arguments.pipelines:
         for size in arguments.sizes:
-            cells = arguments.cells // 4 if size >= 200 else arguments.cells  # noqa: PLR2004 - a round lasts seconds
-            rounds = measure(name, size, cells, arguments.batch_size, arguments.rounds)
-            hand, loader = (statistics.median(speeds) for speeds in zip(*rounds, strict=True))
-            added = sorted(100 * (hand / loader - 1) for hand, loader in rounds)
-            print(
-                f"| {name} | {size} | {hand:,.0f} | {loader:,.0f} | {statistics.median(added):+.1f} % "
-                f"| {added[0]:+.1f} to {added[-1]:+.1f} % |",
-                flush=True,
-            )
+            rounds = measure(name, size, arguments.batch_size, arguments.rounds)
+            speeds = " | ".join(f"{statistics.median(each):,.0f}" for each in zip(*rounds, strict=True))
+            added = sorted(each.added for each in rounds)
+            middle = statistics.median(added)
+            print(f"| {name} | {size} | {speeds} | {middle:+.1f} % | {added[0]:+.1f} to {added[-1]:+.1f} % |", flush=True)
 
 
 if __name__ == "__main__":
