@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from bcc_lightning.balancing.combination import combination_warning
 from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
@@ -113,6 +114,18 @@ class ExperimentCLI(LightningCLI):
         """Names of the stacked experiments, joined by ``+``."""
         names = (Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in self.config["exp"])
         return "+".join(names) or "unnamed"
+
+    def warning(self) -> str | None:
+        """Say what is wrong with the chosen corrections for rare classes, if anything."""
+        data = self.datamodule
+        return combination_warning(
+            data.balance,
+            self.model.hparams["loss"],
+            str(data.augment),
+            self.config["data"]["init_args"]["mixing"],
+            balanced_folder=data.is_balanced_folder,
+            cell_weights=data.splits["train"].weights is not None,
+        )
 
     def build_trainer(self, callbacks: list[Callback], logger: Logger | Literal[False]) -> Trainer:
         """Build the trainer with the callbacks of a run, behind those of the configuration."""

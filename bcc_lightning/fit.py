@@ -69,6 +69,8 @@ def run_experiment(argv: list[str]) -> Summary | None:
         refuse_unwritable(Path(target))
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
+    if warning := cli.warning():
+        print(f"warning: {warning}", file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         return fit_recorded(cli, resumed)
     train(cli, None, None, [], {})
@@ -216,7 +218,7 @@ def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
     write_split(cli.datamodule.splits, run.folder.split)
     summary.parameters = sum(p.numel() for p in cli.model.parameters())
     run.log_params(flatten(config))
-    run.set_tags({**provenance(), **summary.data})
+    run.set_tags({**provenance(), **summary.data, **({"warning": warning} if (warning := cli.warning()) else {})})
     if parent := os.environ.get(PARENT_VARIABLE):
         run.folder.parent.write_text(parent)
 

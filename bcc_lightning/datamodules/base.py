@@ -13,12 +13,16 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from bcc_lightning.balancing.balance import Balance, Balancing, balance_cells
+from bcc_lightning.balancing.draws import Draws
+from bcc_lightning.balancing.smote import synthesise
 from bcc_lightning.datamodules.cell_images import CellBatch, CellDataset, CellImages, keep_batch, split_sha256
 from bcc_lightning.datamodules.listing import SPLITS, SplitName
+from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.sampling import EpochSampler
 from bcc_lightning.datamodules.split_file import read_split
 from bcc_lightning.datamodules.splitting import SplitPlan, divide, refuse_divided_groups
 from bcc_lightning.errors import UserError
+from bcc_lightning.transforms.mixing import MixingName, make_mixing
 from bcc_lightning.transforms.pipelines import make_pipeline
 
 DATA_DIR_VARIABLE = "BCC_DATA_DIR"
@@ -42,6 +46,9 @@ class CellDataModule(LightningDataModule):
         augment: augmentation of the training part: a name of `bcc_lightning.transforms.pipelines.PIPELINES`, a YAML file, or a
             mapping.
         balance: correction for rare classes in the training part.
+        mixing: ``mixup``, ``cutmix``, or either for each training batch.
+        mixup_alpha: of MixUp's Beta distribution.
+        cutmix_alpha: of CutMix's Beta distribution.
         seed: seed of order and augmentation; follows ``--seed_everything``.
         split_file: CSV with the columns ``id`` and ``split``, as each run files one; replaces every other split.
         split_seed: seed of a split that is made here.
@@ -65,6 +72,9 @@ class CellDataModule(LightningDataModule):
         num_workers: int | None = None,
         augment: str | dict[str, Any] = "none",
         balance: Balance = "none",
+        mixing: MixingName = "none",
+        mixup_alpha: float = 0.2,
+        cutmix_alpha: float = 1.0,
         seed: int = 0,
         split_file: str | None = None,
         split_seed: int = 0,
@@ -86,6 +96,7 @@ class CellDataModule(LightningDataModule):
         automatic = min(AUTOMATIC_WORKERS, os.cpu_count() or 1) if self.pipeline else 0
         self.num_workers = automatic if num_workers is None else num_workers
         self.balance = balance
+        self.mixing = make_mixing(mixing, mixup_alpha, cutmix_alpha)
         self.seed = seed
         self.split_file = Path(split_file) if split_file else None
         self.split_plan = SplitPlan(val_share, test_share, split_seed, folds, fold)
@@ -126,13 +137,24 @@ class CellDataModule(LightningDataModule):
 
     @cached_property
     def balancing(self) -> Balancing:
-        """Weights and drawing probabilities of the training part."""
-        return balance_cells(self.splits["train"].labels, len(self.class_names), self.balance)
+        """Weights and draws of the training cells."""
+        return balance_cells(self.training_cells.labels, len(self.class_names), self.balance, self.class_names)
+
+    @cached_property
+    def training_cells(self) -> CellImages:
+        """The training part, with the cells that SMOTE adds."""
+        train = self.splits["train"]
+        return with_synthetic_cells(train, self.seed) if self.balance == "smote" else train
 
     @property
     def dropped(self) -> list[str]:
         """Ids of cells that were left out, such as copies."""
         return []
+
+    @property
+    def is_balanced_folder(self) -> bool:
+        """Whether the training part was balanced when it was written out."""
+        return False
 
     @property
     def resolution(self) -> str:
@@ -164,13 +186,14 @@ class CellDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[CellBatch]:
         """Load the training part: balanced, shuffled, augmented."""
-        cells = self.splits["train"]
+        cells = self.training_cells
         weights = self.balancing.weights if cells.weights is None else self.balancing.weights * cells.weights
-        sampler = self._sampler(len(cells), shuffle=True)
+        sampler = self._sampler(len(cells), self.balancing.draws)
         sampler.set_epoch(self.first_epoch)
         # Batch normalisation over the 1x1 maps of small images cannot be trained on one image.
         drop_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1
-        return self._loader(CellDataset(cells, weights, self.pipeline, self.seed), sampler, drop_last, keep_workers=True)
+        dataset = CellDataset(cells, weights, self.pipeline, self.seed, self.mixing, len(self.class_names))
+        return self._loader(dataset, sampler, drop_last, keep_workers=True)
 
     def val_dataloader(self) -> DataLoader[CellBatch]:
         """Load the validation part, in order."""
@@ -182,12 +205,11 @@ class CellDataModule(LightningDataModule):
 
     def evaluation_loader(self, cells: CellImages) -> DataLoader[CellBatch]:
         """Load cells in order, each once, with equal weights."""
-        return self._loader(CellDataset(cells, np.ones(len(cells), np.float32)), self._sampler(len(cells), shuffle=False))
+        return self._loader(CellDataset(cells, np.ones(len(cells), np.float32)), self._sampler(len(cells)))
 
-    def _sampler(self, size: int, shuffle: bool) -> EpochSampler:
+    def _sampler(self, size: int, draws: Draws | None = None) -> EpochSampler:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        probabilities = self.balancing.probabilities if shuffle else None
-        return EpochSampler(size, shuffle, self.seed, rank, world_size, probabilities)
+        return EpochSampler(size, draws is not None, self.seed, rank, world_size, draws=draws)
 
     def _loader(
         self, dataset: CellDataset, sampler: EpochSampler, drop_last: bool = False, keep_workers: bool = False
@@ -218,6 +240,18 @@ def refuse_below(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise UserError(f"--data.{name} is {value}, it must be {least} or more")
+
+
+def with_synthetic_cells(cells: CellImages, seed: int) -> CellImages:
+    """Add the cells that SMOTE makes of a training part, in memory."""
+    images = cells.take(slice(None))
+    added = synthesise(images, cells.labels, seed)
+    return CellImages(
+        np.concatenate([images, added.images]),
+        np.concatenate([cells.labels, added.labels]),
+        Names.of([*cells.ids, *(f"smote/{row:05d}" for row in range(len(added.labels)))]),
+        weights=None if cells.weights is None else np.concatenate([cells.weights, np.ones(len(added.labels), np.float32)]),
+    )
 
 
 def shrink(cells: CellImages, image_size: int) -> CellImages:

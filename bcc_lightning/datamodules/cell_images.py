@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torch.utils.data import Dataset
 
 from bcc_lightning.datamodules.listing import SplitName
 from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.sampling import Draw
 from bcc_lightning.errors import UserError
+from bcc_lightning.transforms.mixing import Mixing
 from bcc_lightning.transforms.pipelines import Pipeline, seed_pipeline
 
 
@@ -124,16 +126,26 @@ class CellDataset(Dataset[CellBatch]):
         cells: the split.
         weights: (N,) float32, weight of each cell in the loss.
         pipeline: augmentation, or None.
-        seed: seed of the augmentation.
+        seed: seed of augmentation and mixing.
+        mixing: mixes the cells of a batch, or None.
+        num_classes: number of classes C, needed for mixing only.
     """
 
     def __init__(
-        self, cells: CellImages, weights: npt.NDArray[np.float32], pipeline: Pipeline | None = None, seed: int = 0
+        self,
+        cells: CellImages,
+        weights: npt.NDArray[np.float32],
+        pipeline: Pipeline | None = None,
+        seed: int = 0,
+        mixing: Mixing | None = None,
+        num_classes: int = 0,
     ) -> None:
         self.cells = cells
         self.weights = weights
         self.pipeline = pipeline
         self.seed = seed
+        self.mixing = mixing
+        self.num_classes = num_classes
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -154,12 +166,19 @@ class CellDataset(Dataset[CellBatch]):
         if self.pipeline is not None:
             seed_pipeline(self.pipeline, self.seed, draws[0].epoch, position)
             images = np.stack([self.pipeline(image=image)["image"] for image in images])
-        return CellBatch(
+        batch = CellBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2),
             torch.from_numpy(self.cells.labels[position]),
             torch.from_numpy(self.weights[position]),
             torch.from_numpy(position),
         )
+        return batch if self.mixing is None else self._mix(self.mixing, batch, draws[0].epoch)
+
+    def _mix(self, mixing: Mixing, batch: CellBatch, epoch: int) -> CellBatch:
+        drawn = np.random.SeedSequence([self.seed, epoch, *batch.position.tolist()])
+        target = one_hot(batch.label, self.num_classes).float()
+        images, target, weight = mixing(batch.image, target, batch.weight, int(drawn.generate_state(1)[0]))
+        return batch._replace(image=images, target=target, weight=weight)
 
 
 def keep_batch(batch: CellBatch) -> CellBatch:

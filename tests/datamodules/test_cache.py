@@ -144,7 +144,7 @@ def test_a_disk_that_fills_up_while_writing(folder: Path, tmp_path: Path) -> Non
 
 def test_a_disk_without_room_is_noticed_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "SPARE", 2**60)
-    with pytest.raises(UserError, match="GiB are needed, .* GiB are free"):
+    with pytest.raises(UserError, match=r"GiB are needed, .* GiB are free"):
         open_cached(folder, tmp_path / "cache")
 
 
@@ -162,7 +162,7 @@ def test_bad_files_are_named_together(folder: Path, tmp_path: Path) -> None:
 def test_a_file_that_vanishes(folder: Path, tmp_path: Path) -> None:
     listing = list_folder(folder)
     (folder / listing.paths[2]).unlink()
-    with pytest.raises(UserError, match="cannot be read .No such file or directory.; restore it or leave it out"):
+    with pytest.raises(UserError, match=r"cannot be read .No such file or directory.; restore it or leave it out"):
         cached_images(listing, 32, None, str(tmp_path))
 
 
