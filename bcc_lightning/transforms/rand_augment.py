@@ -15,6 +15,8 @@ from bcc_lightning.transforms.operations import Pixels
 from bcc_lightning.transforms.parameters import refuse_outside
 
 Operation = Callable[[Pixels, float], Pixels]
+Drawn = tuple[str, float]
+"""Name of an operation, and its strength."""
 
 NORMAL: dict[str, Operation] = {
     "solarize": lambda image, s: op.solarize(image, 255 * (1 - abs(s)), 110 * abs(s)),
@@ -50,6 +52,7 @@ AUGMIX: dict[str, Operation] = {
 }
 """AugMix's operations at a strength from -1 to 1; its sign is the direction."""
 
+RAND_AUGMENT: dict[str, Operation] = {**WHOLE, **NORMAL, **UNIFORM}
 GEOMETRIC = ("shear_x", "shear_y", "translate_x", "translate_y")
 
 
@@ -79,21 +82,16 @@ class RandAugment(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentations 
         self.magnitude_std = magnitude_std
         self.augmentations = int(augmentations)
         self.geometric = bool(geometric)
-        self.operations = {
-            name: operation
-            for name, operation in {**WHOLE, **NORMAL, **UNIFORM}.items()
-            if self.geometric or name not in GEOMETRIC
-        }
+        self.names = [name for name in RAND_AUGMENT if self.geometric or name not in GEOMETRIC]
 
     def get_params(self) -> dict[str, Any]:
         """Draw the operations and their strengths."""
-        names = self.py_random.choices(list(self.operations), k=self.augmentations)
-        return {"steps": [(self.operations[name], self._strength(name)) for name in names]}
+        return {"steps": [(name, self._strength(name)) for name in self.py_random.choices(self.names, k=self.augmentations)]}
 
-    def apply(self, img: Pixels, steps: list[tuple[Operation, float]], **params: Any) -> Pixels:  # noqa: ANN401
+    def apply(self, img: Pixels, steps: list[Drawn], **params: Any) -> Pixels:  # noqa: ANN401
         """Apply the operations in turn."""
-        for operation, strength in steps:
-            img = operation(img, strength)
+        for name, strength in steps:
+            img = RAND_AUGMENT[name](img, strength)
         return img
 
     def _strength(self, name: str) -> float:
@@ -141,18 +139,18 @@ class AugMix(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentations has n
         self,
         img: Pixels,
         kept: float,
-        chains: list[tuple[float, list[tuple[Operation, float]]]],
+        chains: list[tuple[float, list[Drawn]]],
         **params: Any,  # noqa: ANN401
     ) -> Pixels:
         """Run the chains and mix."""
         mixed = np.float32(kept) * img
         for share, steps in chains:
             changed = img
-            for operation, strength in steps:
-                changed = operation(changed, strength)
+            for name, strength in steps:
+                changed = AUGMIX[name](changed, strength)
             mixed += np.float32(share) * changed
         return np.asarray(np.rint(mixed).clip(0, 255), np.uint8)
 
-    def _chain(self) -> list[tuple[Operation, float]]:
+    def _chain(self) -> list[Drawn]:
         names = self.py_random.choices(list(AUGMIX), k=self.py_random.randint(*self.depth))
-        return [(AUGMIX[name], self.py_random.uniform(-self.severity, self.severity)) for name in names]
+        return [(name, self.py_random.uniform(-self.severity, self.severity)) for name in names]

@@ -1,10 +1,12 @@
 """Pipelines from mappings and YAML files: what is changed, and what is refused in which words."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.pipelines import PIPELINES, make_pipeline, pipeline_steps
@@ -53,6 +55,15 @@ def test_overrides_reach_into_choices(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("steps: [SomeOf: {n: 1, transforms: [Affine: {rotate: [0, 0]}, HorizontalFlip: {}]}]\n")
     (tmp_path / "b.yaml").write_text(f"name: {tmp_path / 'a.yaml'}\nAffine: {{rotate: [-5, 5]}}\n")
     assert transforms(str(tmp_path / "b.yaml"))["SomeOf"].transforms[0].rotate == (-5, 5)
+
+
+def test_examples_of_the_documentation_work() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        assert make_pipeline(yaml.safe_load(example)["augment"]) is not None
+    assert set(PIPELINES) == set(re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", PIPELINES)

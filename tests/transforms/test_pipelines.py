@@ -1,5 +1,6 @@
 """Every named pipeline: sizes, seeds, which pixels it may touch, and pictures without content."""
 
+import pickle
 from collections import Counter
 
 import albumentations as A  # noqa: N812 - the library's own spelling
@@ -64,6 +65,15 @@ def test_the_stored_cells_are_not_changed(name: str) -> None:
     before = np.stack(images)
     draw(pipeline_of(name), images)
     np.testing.assert_array_equal(before, np.stack(images))
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_pipelines_can_be_sent_to_workers_that_are_not_forked(name: str) -> None:
+    images = cells(16, 32)
+    pipeline = pipeline_of(name)
+    drawn = draw(pipeline, images)
+    sent = pickle.loads(pickle.dumps(pipeline))
+    np.testing.assert_array_equal(np.stack(drawn), np.stack(draw(sent, images)))
 
 
 def corner_positions(pipeline: Pipeline, count: int) -> Counter[tuple[int, int]]:
