@@ -90,23 +90,33 @@ def test_no_neighbours_are_refused() -> None:
 
 
 def test_memory_by_hand() -> None:
-    # 63 cells, 27 new ones, D = 189, largest class to be filled up 21, all compared at once: (63 + 54) * 189 + 16 * 21 * 210.
-    assert needed_memory(LABELS, 189) == 22_113 + 70_560
-    # 64 MiB / (8 * 150,528) = 55 cells of 224x224 are compared at once, 512 at most of 28x28.
+    # 63 cells, 27 new ones, D = 189, largest class to be filled up 21, all compared at once: (63 + 54) * 189 + 8 * 21 * 231.
+    assert needed_memory(LABELS, 189) == 22_113 + 38_808
+    # 64 MiB / (4 * 150,528) = 111 cells of 224x224 are compared at once, 512 at most of 28x28.
     labels = np.repeat([0, 1], [1000, 600])
-    assert needed_memory(labels, 150_528) == 2400 * 150_528 + 16 * 55 * (150_528 + 600)
-    assert needed_memory(labels, 2352) == 2400 * 2352 + 16 * 512 * (2352 + 600)
+    assert needed_memory(labels, 150_528) == 2400 * 150_528 + 8 * 111 * (150_528 + 1200)
+    assert needed_memory(labels, 2352) == 2400 * 2352 + 8 * 512 * (2352 + 1200)
+
+
+def test_distances_are_not_rounded() -> None:
+    # Sums of 27,648 products of 128 have 29 bits, 5 more than float32 holds.
+    values = np.array([[-128, -128], [-128, 127]], np.float32).repeat(13_824, axis=1)
+    expected = [[27_648 * 128 * 128, 13_824 * 128 * 128 - 13_824 * 128 * 127], [0, 13_824 * (128 * 128 + 127 * 127)]]
+    expected[1][0] = expected[0][1]
+    assert smote.products(values, values).tolist() == expected
+    odd = np.random.default_rng(0).integers(-128, 128, (2, 27_648))
+    assert smote.products(odd.astype(np.float32), odd.astype(np.float32)).tolist() == (odd @ odd.T).tolist()
 
 
 def test_memory_as_measured() -> None:
-    labels = np.repeat([0, 1], [900, 300])
+    labels = np.repeat([0, 1], [1100, 100])
     images = np.random.default_rng(0).integers(0, 256, (1200, 64, 64, 3), dtype=np.uint8)
     synthesise(IMAGES, LABELS, seed=0)  # imports are not counted
     tracemalloc.start()
     joined = np.concatenate([images, synthesise(images, labels, seed=0).images])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(joined) == 1800
+    assert len(joined) == 2200
     needed = needed_memory(labels, 64 * 64 * 3)
     assert needed / 2 < peak < needed
 
