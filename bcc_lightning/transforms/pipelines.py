@@ -103,8 +103,12 @@ def _steps_of_file(file: Path) -> list[Step]:
         raise UserError(f"augmentation file {file} is not YAML: {' '.join(str(error).split())}; correct the file") from error
     if not isinstance(content, dict):
         raise UserError(f"augmentation file {file} holds {content!r}; it must hold name: or steps:, see docs/pipelines.md")
-    if content.get("name") == str(file):
-        raise UserError(f"augmentation file {file} names itself; write name: with one of {', '.join(PIPELINES)}")
+    if (
+        "steps" not in content and content.get("name") not in PIPELINES
+    ):  # not another file: files cannot name each other in a circle
+        raise UserError(
+            f"augmentation file {file} has name: {content.get('name')}; write one of {', '.join(PIPELINES)}, or steps:"
+        )
     try:
         return _steps_of_mapping(content)
     except UserError as error:
