@@ -1,0 +1,131 @@
+"""The audit: reads each cell once, then looks for everything that can be wrong with the set."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bcc_lightning.auditing.appearance import Features, describe
+from bcc_lightning.auditing.cells import AuditedCells
+from bcc_lightning.auditing.copies import Copies, Copy, find_copies
+from bcc_lightning.auditing.findings import AuditReport, Finding, class_counts, finding
+from bcc_lightning.auditing.labels import FOLDS, out_of_fold, suspicion
+from bcc_lightning.auditing.orientation import ORIENTATIONS
+from bcc_lightning.auditing.outliers import FEWEST, oddness
+from bcc_lightning.auditing.predictions import predict
+from bcc_lightning.auditing.scan import Scan, scan
+from bcc_lightning.auditing.shortcuts import probe_shortcuts
+
+ODD = 4.2
+"""Oddness of an outlier: of 17,092 real cells about ten lie above it, of drawn and photographed pictures nearly all."""
+
+SUSPECT = 0.45
+"""Margin by which another class must be more probable than the label."""
+
+Positions = npt.NDArray[np.int64]
+
+
+def audit(cells: AuditedCells, checkpoint: Path | None = None, odd: float = ODD, suspect: float = SUSPECT) -> AuditReport:
+    """Audit a data set.
+
+    Args:
+        cells: the data set.
+        checkpoint: of a trained module with the same classes; its predictions then judge the labels instead of cheap features.
+        odd: robust standard deviations from which a picture is an outlier.
+        suspect: margin, in [0, 1], by which another class must be more probable than the label.
+
+    Raises:
+        UserError: the checkpoint cannot be read or knows other classes.
+    """
+    report = AuditReport()
+    scanned = scan(cells)
+    report.counts.update(counts(cells, scanned))
+    report.unreadable.extend(finding(cells, (p,), 1.0, reason) for p, reason in sorted(scanned.reasons.items()))
+    copies = find_copies(scanned.thumbnails, scanned.digests, scanned.readable)
+    add_copies(report, cells, copies)
+    unique = np.intersect1d(copies.unique, scanned.readable)
+    features = describe(scanned.thumbnails[unique]) if len(unique) else np.zeros((0, 1), np.float32)
+    odd_score = oddness(features)
+    if len(unique) < FEWEST:
+        report.notes.append(f"Outliers were not looked for: {len(unique)} different pictures are fewer than {FEWEST}.")
+    is_odd = odd_score > odd
+    add_outliers(report, cells, copies, dict(zip(unique[is_odd].tolist(), odd_score[is_odd].tolist(), strict=True)))
+    add_suspects(report, cells, unique[~is_odd], features[~is_odd], checkpoint, suspect)
+    report.shortcut_probe.update(probe_shortcuts(scanned, cells.labels, unique[~is_odd]))
+    if not report.shortcut_probe:
+        report.notes.append("Shortcuts were not probed: fewer than two classes have enough cells.")
+    return report
+
+
+def counts(cells: AuditedCells, scanned: Scan) -> dict[str, Any]:
+    """Count cells, classes by split, image sizes, colour modes and formats."""
+    facts = [fact for fact in scanned.facts if fact]
+    tables = {
+        "image_sizes": Counter(f"{fact.width}x{fact.height}" for fact in facts),
+        "colour_modes": Counter(fact.mode for fact in facts),
+        "formats": Counter(fact.format for fact in facts),
+    }
+    ordered = {name: dict(table.most_common()) for name, table in tables.items()}
+    return {"cells": len(cells.labels), "classes": class_counts(cells), **ordered}
+
+
+def add_copies(report: AuditReport, cells: AuditedCells, copies: Copies) -> None:
+    """Report copies, and those that contradict each other."""
+
+    def pair(copy: Copy, note: str) -> Finding:
+        """Make the finding of a pair."""
+        return finding(cells, (copy.original, copy.copy), min(copy.score, 1.0), note)
+
+    report.identical.extend(pair(copy, "identical files") for copy in copies.identical)
+    report.near_identical.extend(pair(copy, ORIENTATIONS[copy.orientation]) for copy in copies.near)
+    scores = {copy.copy: copy.score for copy in copies.near}
+    first = {copy.copy: copy.original for copy in copies.identical}
+    for position in np.flatnonzero(copies.group != np.arange(len(copies.group))).tolist():
+        leader = int(copies.group[position])
+        if cells.labels[position] != cells.labels[leader]:
+            score = scores.get(first.get(position, position), 1.0)
+            report.label_conflicts.append(pair(Copy(leader, position, score), "the same picture under two labels"))
+
+
+def add_outliers(report: AuditReport, cells: AuditedCells, copies: Copies, scores: dict[int, float]) -> None:
+    """Report outliers, the oddest first, each followed by its copies."""
+    members: dict[int, list[int]] = {leader: [] for leader in scores}
+    for position, leader in enumerate(copies.group.tolist()):
+        if leader in members:
+            members[leader].append(position)
+    for leader in sorted(scores, key=lambda one: -scores[one]):
+        number = len(members[leader])
+        note = f"{number} copies of one picture" if number > 1 else "unlike the others"
+        report.outliers.extend(finding(cells, (position,), scores[leader], note) for position in members[leader])
+
+
+def add_suspects(
+    report: AuditReport,
+    cells: AuditedCells,
+    positions: Positions,
+    features: Features,
+    checkpoint: Path | None,
+    margin: float,
+) -> None:
+    """Report suspect labels, the most suspect first."""
+    labels = cells.labels[positions]
+    if checkpoint is not None:
+        probability = predict(cells, positions, checkpoint)
+    else:
+        enough = np.bincount(labels, minlength=len(cells.class_names)) >= FOLDS
+        if enough.sum() < len(cells.class_names):
+            names = ", ".join(name for name, is_enough in zip(cells.class_names, enough, strict=True) if not is_enough)
+            report.notes.append(f"Labels of {names} were not judged: fewer than {FOLDS} different pictures.")
+        if enough.sum() <= 1:
+            return
+        judged = enough[labels]
+        positions, labels = positions[judged], labels[judged]
+        probability = out_of_fold(features[judged], labels)
+    found = suspicion(probability, labels)
+    for place in np.argsort(-found.score, kind="stable").tolist():
+        if found.score[place] < margin:
+            break
+        name = cells.class_names[int(found.suggested[place])]
+        report.suspect_labels.append(finding(cells, (int(positions[place]),), float(found.score[place]), f"looks like {name}"))

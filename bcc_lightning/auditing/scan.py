@@ -1,0 +1,93 @@
+"""One pass over all cells: each is read once, and a small picture and a few numbers of it are kept."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from bcc_lightning.auditing.cells import AuditedCells
+from bcc_lightning.datamodules.decoding import ImageFacts, UnreadableImageError
+
+SIDE = 48
+"""Side of the small pictures; 7 kB a cell."""
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+BORDER_SHARE = 16
+"""The border is one sixteenth of a side wide, at least one pixel."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is known of N cells after they were read.
+
+    Attributes:
+        thumbnails: (N, SIDE, SIDE, 3) uint8 RGB; zeros where a cell is unreadable.
+        digests: N SHA-256 digests of the stored bytes; empty where a cell is unreadable.
+        facts: size, colour mode, format, bytes; None where a cell is unreadable.
+        border: (N, 15) float32, five quantiles of red, green and blue of the border pixels.
+        mean_colour: (N, 3) float32.
+        reasons: position of each unreadable cell and why it is unreadable.
+    """
+
+    thumbnails: npt.NDArray[np.uint8]
+    digests: list[bytes]
+    facts: list[ImageFacts | None]
+    border: npt.NDArray[np.float32]
+    mean_colour: npt.NDArray[np.float32]
+    reasons: dict[int, str]
+
+    @property
+    def readable(self) -> npt.NDArray[np.int64]:
+        """(M,) positions of the cells that could be read, ascending."""
+        return np.array([position for position, facts in enumerate(self.facts) if facts], np.int64)
+
+
+def scan(cells: AuditedCells) -> Scan:
+    """Read all cells with as many threads as there are processors; the decoders leave Python's lock."""
+    count = len(cells.labels)
+    result = Scan(
+        np.zeros((count, SIDE, SIDE, 3), np.uint8),
+        [b""] * count,
+        [None] * count,
+        np.zeros((count, 3 * len(QUANTILES)), np.float32),
+        np.zeros((count, 3), np.float32),
+        {},
+    )
+
+    def keep(position: int) -> None:
+        """Read one cell and write down what is kept of it."""
+        try:
+            cell = cells.read(position)
+        except UnreadableImageError as error:
+            result.reasons[position] = str(error)
+            return
+        result.thumbnails[position] = shrink(cell.image, SIDE)
+        result.digests[position] = cell.digest
+        result.facts[position] = cell.facts
+        result.border[position] = border_quantiles(cell.image)
+        result.mean_colour[position] = cell.image.mean(axis=(0, 1))
+
+    with ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) as threads:
+        for _ in threads.map(keep, range(count)):
+            pass
+    return result
+
+
+def shrink(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Bring an image (H, W, 3) to (side, side, 3); averages where it shrinks, so that no detail turns into noise."""
+    shrinks = min(image.shape[:2]) >= side
+    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8)
+
+
+def border_quantiles(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Compute the quantiles of the border pixels, channel by channel: (15,) float32."""
+    height, width = image.shape[:2]
+    edge = max(1, min(height, width) // BORDER_SHARE)
+    sides = (image[:edge], image[-edge:], image[edge:-edge, :edge], image[edge:-edge, -edge:])
+    pixels = np.concatenate([side.reshape(-1, 3) for side in sides])
+    ordered = np.sort(pixels, axis=0)
+    places = np.rint(np.array(QUANTILES) * (len(ordered) - 1)).astype(np.int64)
+    return np.asarray(ordered[places].T.ravel(), np.float32)
