@@ -133,5 +133,5 @@ def test_mistakes_in_a_file_name_the_file(tmp_path: Path, text: str, expected: s
 def test_files_cannot_name_each_other_in_a_circle(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"name: {file}\n")
-    with pytest.raises(UserError, match="mine.yaml has name: .*mine.yaml; write one of none, light"):
+    with pytest.raises(UserError, match=r"mine.yaml has name: .*mine.yaml; write one of none, light"):
         make_pipeline(str(file))
