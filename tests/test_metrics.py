@@ -7,6 +7,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from torch.nn.functional import cross_entropy
 
 from bcc_lightning.balancing.balance import balance_cells
+from bcc_lightning.balancing.draws import Weighted
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.intervals import intervals, matrix_metrics, wilson
@@ -67,17 +68,17 @@ def test_class_weights_give_torchs_weighted_cross_entropy() -> None:
     assert balancing.weights.tolist() == pytest.approx(by_class[labels].tolist())
     logits, label = torch.randn(6, 3), torch.from_numpy(labels)
     batch = CellBatch(torch.zeros(6), label, torch.from_numpy(balancing.weights), torch.arange(6))
-    classifier = type("Loss", (), {"label_smoothing": 0.0})()
+    classifier = type("Loss", (), {"label_smoothing": 0.0, "hparams": {"loss": "cross_entropy"}})()
     loss = CellClassifier.loss(classifier, logits, batch)
     assert loss.item() == pytest.approx(cross_entropy(logits, label, weight=by_class).item())
 
 
 def test_weighted_sampler_draws_each_class_equally_often() -> None:
     labels = np.array([0] * 90 + [1] * 10, np.int64)
-    probabilities = balance_cells(labels, 2, "weighted_sampler").probabilities
-    assert probabilities is not None
-    assert probabilities[labels == 0].sum() == pytest.approx(0.5)
-    assert probabilities[labels == 1].sum() == pytest.approx(0.5)
+    draws = balance_cells(labels, 2, "weighted_sampler").draws
+    assert isinstance(draws, Weighted)
+    assert draws.probabilities[labels == 0].sum() == pytest.approx(0.5)
+    assert draws.probabilities[labels == 1].sum() == pytest.approx(0.5)
 
 
 def test_balancing_refuses_an_empty_class() -> None:

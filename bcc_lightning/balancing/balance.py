@@ -25,11 +25,6 @@ class Balancing:
     weights: npt.NDArray[np.float32]
     draws: Draws
 
-    @property
-    def probabilities(self) -> npt.NDArray[np.float64] | None:
-        """How likely each cell is drawn, (N,); None where drawing is not left to chance."""
-        return self.draws.probabilities if isinstance(self.draws, Weighted) else None
-
 
 def balance_cells(
     labels: npt.NDArray[np.int64], num_classes: int, balance: Balance, class_names: Sequence[str] | None = None

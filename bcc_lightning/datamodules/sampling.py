@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DistributedSampler
 
-from bcc_lightning.balancing.draws import Draws, EveryCell, Weighted
+from bcc_lightning.balancing.draws import Draws, EveryCell
 
 
 class Draw(NamedTuple):
@@ -30,7 +30,6 @@ class EpochSampler(DistributedSampler[Draw]):
         seed: seed of the order.
         rank: number of this process.
         world_size: number of processes.
-        probabilities: (N,) draw with replacement by these; short for ``draws=Weighted(probabilities)``.
         draws: which cells a shuffled epoch consists of; by default each once.
     """
 
@@ -41,12 +40,9 @@ class EpochSampler(DistributedSampler[Draw]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        probabilities: npt.NDArray[np.float64] | None = None,
         draws: Draws | None = None,
     ) -> None:
-        if draws is None:
-            draws = EveryCell(size) if probabilities is None else Weighted(probabilities)
-        self.draws = draws if shuffle else EveryCell(size)
+        self.draws = draws if draws is not None and shuffle else EveryCell(size)
         order = range(self.draws.size)
         super().__init__(order, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
 
