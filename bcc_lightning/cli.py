@@ -103,7 +103,7 @@ class ExperimentCLI(LightningCLI):
             UserError: as raised by their constructors, without the parser's wrapping.
         """
         try:
-            self.config_init = self.parser.instantiate_classes(self.config)
+            self.config_init = self.parser.instantiate(self.config)
         except ValueError as error:
             raise innermost(error) from None
         self.datamodule = self.config_init["data"]

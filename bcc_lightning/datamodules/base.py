@@ -20,7 +20,7 @@ from bcc_lightning.datamodules.listing import SPLITS, SplitName
 from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.sampling import EpochSampler
 from bcc_lightning.datamodules.split_file import read_split
-from bcc_lightning.datamodules.splitting import SplitPlan, divide, refuse_divided_groups
+from bcc_lightning.datamodules.splitting import Codes, SplitPlan, divide, refuse_divided_groups
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.mixing import MixingName, make_mixing
 from bcc_lightning.transforms.pipelines import make_pipeline
@@ -118,15 +118,19 @@ class CellDataModule(LightningDataModule):
         return shrink(self.read(), self.image_size)
 
     @cached_property
-    def splits(self) -> dict[SplitName, CellImages]:
-        """The three splits: from the split file, else as published, else made here."""
+    def codes(self) -> Codes:
+        """(N,) int8, split of each cell: from the split file, else as published, else made here."""
         cells = self.cells
-        if self.split_file:
-            codes = read_split(self.split_file, cells, self.dropped)
-            refuse_divided_groups(codes, cells.groups)
-        else:
-            codes = divide(self.split_plan, cells.labels, cells.splits, cells.groups)
-        return {name: cells.part(np.flatnonzero(codes == code)) for code, name in enumerate(SPLITS)}
+        if self.split_file is None:
+            return divide(self.split_plan, cells.labels, cells.splits, cells.groups)
+        codes = read_split(self.split_file, cells, self.dropped)
+        refuse_divided_groups(codes, cells.groups)
+        return codes
+
+    @cached_property
+    def splits(self) -> dict[SplitName, CellImages]:
+        """The three splits."""
+        return {name: self.cells.part(np.flatnonzero(self.codes == code)) for code, name in enumerate(SPLITS)}
 
     @cached_property
     def external(self) -> dict[str, CellImages]:

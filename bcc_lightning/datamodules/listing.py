@@ -19,6 +19,9 @@ SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 NO_SPLIT = -1
 """Code of a cell that belongs to no split yet; the others are indices into `SPLITS`."""
 
+BALANCED_TRAIN = "Balanced_Train"
+"""Folder of a training part that was balanced when it was written."""
+
 
 @dataclass(frozen=True)
 class CellListing:
@@ -61,7 +64,7 @@ def list_folder(root: Path, class_names: tuple[str, ...] | None = None, parts: M
     """
     if not root.is_dir():
         raise UserError(f"{root} is no folder; it must hold class folders, or train/, val/ and test/ with class folders in them")
-    parts = parts or {name: code for name in subfolders(root) if (code := split_code(name)) != NO_SPLIT} or {"": NO_SPLIT}
+    parts = parts or {name: code for name in subfolders(root) if (code := part_code(name)) != NO_SPLIT} or {"": NO_SPLIT}
     names = class_names or tuple(sorted({canonical(name) for part in parts for name in subfolders(root / part)}))
     if not names:
         raise UserError(f"{root} holds no class folders; expected is one folder per class, or train/, val/, test/ of them")
@@ -94,8 +97,13 @@ def class_files(root: Path, part: str, class_name: str) -> Iterator[str]:
 
 
 def split_code(name: str) -> int:
-    """Tell which split a folder is, by its name in any case; `NO_SPLIT` if none."""
+    """Tell which split a name means, in any case; `NO_SPLIT` if none."""
     return SPLITS.index(name.lower()) if name.lower() in SPLITS else NO_SPLIT
+
+
+def part_code(folder: str) -> int:
+    """Tell which split a folder is; a balanced training part is one too."""
+    return SPLITS.index("train") if folder == BALANCED_TRAIN else split_code(folder)
 
 
 def subfolders(folder: Path) -> list[str]:

@@ -113,12 +113,7 @@ class CellClassifier(LightningModule):
         Returns:
             (B, 3, S, S) float32 in [0, 1].
         """
-        pixels = images.float() / 255
-        if images.shape[-1] == self.image_size:
-            return pixels
-        shrinks = images.shape[-1] > self.image_size
-        size = (self.image_size, self.image_size)
-        return interpolate(pixels, size, mode="bilinear", antialias=shrinks).clamp(0, 1)
+        return scale_and_resize(images, self.image_size)
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images: (B, 3, H, W) uint8 to logits (B, C) float32."""
@@ -225,3 +220,12 @@ class CellClassifier(LightningModule):
         trained_on = checkpoint["hyper_parameters"]["class_names"]
         if list(trained_on) != self.class_names:
             raise ValueError(f"the checkpoint knows the classes {trained_on}, this data set has {self.class_names}")
+
+
+def scale_and_resize(images: Tensor, image_size: int) -> Tensor:
+    """Scale images to [0, 1] and bring them to a size; see `CellClassifier.prepare`."""
+    pixels = images.float() / 255
+    if images.shape[-1] == image_size:
+        return pixels
+    shrinks = images.shape[-1] > image_size
+    return interpolate(pixels, (image_size, image_size), mode="bilinear", antialias=shrinks).clamp(0, 1)

@@ -1,0 +1,198 @@
+"""Describe, audit, balance or preview a data set before a GPU-hour is spent on it."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+from rich.console import Console
+from rich.table import Table
+
+from bcc_lightning.auditing.thresholds import Thresholds
+from bcc_lightning.command import run_command
+from bcc_lightning.datamodules import CellDataModule
+from bcc_lightning.datamodules.files import ImageFiles
+from bcc_lightning.datamodules.listing import BALANCED_TRAIN
+from bcc_lightning.errors import UserError
+from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
+from bcc_lightning.whole_file import write_json
+
+EXIT_FINDINGS = 1
+"""Exit code of an audit whose findings pass a threshold."""
+
+PREVIEW_PIPELINES = ["light", "standard", "stain"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``python -m bcc_lightning.data describe|audit|balance|preview``.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code: 0 when done, 1 when an audit's findings pass a threshold, 2 after an error that a person can mend.
+    """
+    return run_command(run, argv)
+
+
+def run(argv: list[str]) -> int:
+    """Run one of the commands.
+
+    Raises:
+        UserError: the command is unknown, or something in the arguments or the data has to be mended.
+    """
+    name, *rest = argv or [""]
+    if name in {"--help", "-h"}:
+        print(f"usage: python -m bcc_lightning.data {'|'.join(COMMANDS)} --root DIR --out PATH, or --data NAME ...")
+        return 0
+    if name not in COMMANDS:
+        raise UserError(f"data command '{name}' does not exist; there are {', '.join(COMMANDS)}")
+    options, data = configure(name, rest)
+    return COMMANDS[name](options, data) or 0
+
+
+def configure(command: str, argv: list[str]) -> tuple[Any, CellDataModule]:
+    """Read the options of a command and build the data module that they name."""
+    parser = ExperimentParser(prog=f"python -m bcc_lightning.data {command}")
+    add_options(parser, command)
+    root = [argv[i + 1] for i, argument in enumerate(argv[:-1]) if argument == "--root"]
+    named = any(argument.split("=")[0] == "--data" for argument in argv)
+    if root and not named:
+        argv = ["--data", "CellFolder", "--data.root", root[-1], *argv]
+    elif not named:
+        raise UserError(f"name a folder with --root DIR, or a data set with --data NAME; see --help of data {command}")
+    try:
+        options = parser.parse_args(argv)
+    except UserError as error:
+        raise UserError(plain_words(str(error))) from error
+    try:
+        built = parser.instantiate(options)
+    except ValueError as error:
+        raise innermost(error) from None
+    return built, built["data"]
+
+
+def add_options(parser: LightningArgumentParser, command: str) -> None:
+    """Declare the options of a command."""
+    parser.add_subclass_arguments(CellDataModule, "data", required=True)
+    parser.add_argument("--root", type=str | None, default=None, help="folder of classes, or train/ val/ test/ of them")
+    parser.add_argument("--out", type=str | None, default=None, help="folder, or for preview PNG file, that is written")
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is drawn")
+    if command == "audit":
+        parser.add_argument("--checkpoint", type=str | None, default=None, help="judge labels by this checkpoint's predictions")
+        parser.add_class_arguments(Thresholds, "thresholds")
+    if command == "balance":
+        parser.add_argument("--augment", type=str, default="light", help="augmentation of the copies")
+    if command == "preview":
+        parser.add_argument("--augment", type=list[str], default=PREVIEW_PIPELINES, help="pipelines that are shown")
+        parser.add_argument("--per_class", type=int, default=1, help="cells of each class")
+        parser.add_argument("--draws", type=int, default=3, help="draws of each pipeline")
+
+
+def describe(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
+    """Print what a data set holds; with ``--out`` also write it as JSON, with figures and the split."""
+    from bcc_lightning.datamodules.split_file import write_split
+    from bcc_lightning.evaluation.figures import class_counts_figure, samples_figure, save_figure
+
+    data.prepare_data()
+    facts, names = data.facts(), list(data.class_names)
+    counts = {str(split): cells.counts(len(names)) for split, cells in data.splits.items()}
+    table = Table(title=f"{facts['data.name']}: {data.root}")
+    for heading in ("class", *counts, "all"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for label, name in enumerate(names):
+        row = [int(count[label]) for count in counts.values()]
+        table.add_row(name, *map(str, row), str(sum(row)))
+    Console().print(table)
+    for name, fact in facts.items():
+        print(f"{name}: {fact}")
+    if options["out"]:
+        out = Path(options["out"])
+        write_json(out / "describe.json", {**facts, "classes": names, "counts": {s: c.tolist() for s, c in counts.items()}})
+        save_figure(class_counts_figure(counts, names), out / "class_counts.png")
+        save_figure(samples_figure(data.splits["train"], names), out / "samples.png")
+        write_split(data.splits, out / "split.csv")
+        print(f"written to {out}")
+
+
+def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargparse's namespace
+    """Look for what is wrong with a data set and write ``audit.html`` and ``audit.json``."""
+    from bcc_lightning.auditing.audit import audit as find_faults
+    from bcc_lightning.auditing.cells import ArrayCells, FileCells
+    from bcc_lightning.auditing.page import write_audit
+    from bcc_lightning.auditing.thresholds import exceeded
+
+    out = required(options, "out")
+    data.prepare_data()
+    if isinstance(data, ImageFiles):
+        cells: FileCells | ArrayCells = FileCells(data.listing)
+    else:
+        stored = data.read()
+        splits = stored.splits if stored.splits is not None else data.codes
+        cells = ArrayCells(stored.take(slice(None)), stored.ids, stored.labels, splits, data.class_names)
+    checkpoint = Path(options["checkpoint"]) if options["checkpoint"] else None
+    report = find_faults(cells, checkpoint)
+    write_audit(report, cells, out, options["thresholds"])
+    reasons = exceeded(report, options["thresholds"])
+    for reason in reasons:
+        print(reason.message)
+    print(f"{out / 'audit.html'}: {'findings above the thresholds' if reasons else 'no finding above the thresholds'}")
+    return EXIT_FINDINGS if reasons else 0
+
+
+def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
+    """Write a folder with a balanced training part, ``Balanced_Train``, and the other parts as they are."""
+    from bcc_lightning.datamodules.balanced_folder import write_balanced_folder
+    from bcc_lightning.datamodules.written_parts import divided_listing, write_part
+
+    out = required(options, "out")
+    if not isinstance(data, ImageFiles):
+        raise UserError(f"{type(data).__name__} is no folder of images; balance it while training with --data.balance oversample")
+    data.prepare_data()
+    listing = divided_listing(data)
+    result = write_balanced_folder(listing, out / BALANCED_TRAIN, options["augment"], options["seed"])
+    for part in ("val", "test"):
+        write_part(listing, part, out / part)
+    table = Table("class", "before", "after", title=str(result.folder))
+    for name, before, after in zip(result.class_names, result.before, result.after, strict=True):
+        table.add_row(name, str(before), str(after))
+    Console().print(table)
+    print(f"{result.written} files written, {result.kept} were there. Train on it with --data CellFolder --data.root {out}")
+
+
+def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
+    """Draw a sheet of what pipelines do to training cells."""
+    import numpy as np
+
+    from bcc_lightning.evaluation.figures import save_figure
+    from bcc_lightning.transforms.pipelines import make_pipeline
+    from bcc_lightning.transforms.preview import preview_figure
+
+    out = required(options, "out")
+    data.prepare_data()
+    train = data.splits["train"]
+    members = [np.flatnonzero(train.labels == label)[: options["per_class"]] for label in range(len(data.class_names))]
+    rows = np.concatenate(members)
+    names = [data.class_names[label] for label in train.labels[rows]]
+    pipelines = {name: make_pipeline(name) for name in options["augment"]}
+    save_figure(preview_figure(list(train.take(rows)), names, pipelines, options["draws"], options["seed"]), out)
+    print(f"written to {out}")
+
+
+def required(options: Any, name: str) -> Path:  # noqa: ANN401 - jsonargparse's namespace
+    """Get a path that a command cannot do without."""
+    if not options[name]:
+        raise UserError(f"say with --{name} PATH where to write")
+    return Path(options[name])
+
+
+COMMANDS: dict[str, Callable[[Any, CellDataModule], int | None]] = {
+    "describe": describe,
+    "audit": audit,
+    "balance": balance,
+    "preview": preview,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
