@@ -83,7 +83,7 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
         parser.add_argument("--checkpoint", type=str | None, default=None, help="judge labels by this checkpoint's predictions")
         parser.add_class_arguments(Thresholds, "thresholds")
     if command == "balance":
-        parser.add_argument("--augment", type=str, default="light", help="augmentation of the copies")
+        parser.add_argument("--augment", type=str, default="standard", help="augmentation of the copies")
     if command == "preview":
         parser.add_argument("--augment", type=list[str], default=PREVIEW_PIPELINES, help="pipelines that are shown")
         parser.add_argument("--per_class", type=int, default=1, help="cells of each class")
@@ -158,6 +158,10 @@ def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     for name, before, after in zip(result.class_names, result.before, result.after, strict=True):
         table.add_row(name, str(before), str(after))
     Console().print(table)
+    if result.left_out:
+        print(f"{len(result.left_out)} training cells were left out as copies, e.g. {result.left_out[0]}")
+    if result.foreign:
+        print(f"{len(result.foreign)} images there are not of this command and would be trained on, e.g. {result.foreign[0]}")
     print(f"{result.written} files written, {result.kept} were there. Train on it with --data CellFolder --data.root {out}")
 
 

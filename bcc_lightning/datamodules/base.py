@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from bcc_lightning.balancing.balance import Balance, Balancing, balance_cells
 from bcc_lightning.balancing.draws import Draws
-from bcc_lightning.balancing.smote import synthesise
+from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
 from bcc_lightning.datamodules.cell_images import CellBatch, CellDataset, CellImages, keep_batch, split_sha256
 from bcc_lightning.datamodules.listing import SPLITS, SplitName
 from bcc_lightning.datamodules.names import Names
@@ -148,7 +148,10 @@ class CellDataModule(LightningDataModule):
     def training_cells(self) -> CellImages:
         """The training part, with the cells that SMOTE adds."""
         train = self.splits["train"]
-        return with_synthetic_cells(train, self.seed) if self.balance == "smote" else train
+        if self.balance != "smote":
+            return train
+        refuse_single_cells(train.labels, self.class_names)
+        return with_synthetic_cells(train, self.seed)
 
     @property
     def dropped(self) -> list[str]:

@@ -1,0 +1,141 @@
+"""``fit --folds``: every fold new, children under one parent, mean and deviation by arithmetic, interruption and resuming."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.entities import Run
+
+import bcc_lightning.fit
+from bcc_lightning.fit import main, run_experiment
+from tests.datamodules.miniatures import write_folder
+from tests.miniature import QUICK, artifacts_of, runs_in
+
+CLASSES = ("lymphocyte", "monocyte")
+
+
+def arguments(root: Path, *flags: str) -> list[str]:
+    data = ["--data", "CellFolder", "--data.root", str(root)]
+    return ["--exp", "efficientnet_b0", *data, *QUICK, "--trainer.max_epochs", "1", *flags]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished cross-validation of three folds."""
+    folder = tmp_path_factory.mktemp("folds")
+    root = write_folder(folder / "cells", CLASSES, per_class=12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("BCC_CACHE_DIR", str(folder / "cache"))
+        assert main(arguments(root, "--folds", "3", "--summary", "out.json")) == 0
+    return folder
+
+
+def family(folder: Path) -> tuple[Run, list[Run]]:
+    """Tell the parent run from its children, which are put in order of their folds."""
+    runs = runs_in(folder / "mlruns")
+    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return parent, sorted(children, key=lambda run: run.info.run_name)
+
+
+def test_children_lie_under_one_parent(finished: Path) -> None:
+    parent, children = family(finished)
+    assert [run.info.run_name for run in children] == ["fold 0", "fold 1", "fold 2"]
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+    assert [run.data.params["data.fold"] for run in children] == ["0", "1", "2"]
+
+
+def test_mean_and_deviation_are_those_of_the_folds(finished: Path) -> None:
+    parent, children = family(finished)
+    summary = json.loads((finished / "out.json").read_text())
+    for name in ("test/accuracy", "test/f1_macro", "test/recall/monocyte", "val/loss"):
+        values = [run.data.metrics[name] for run in children]
+        mean = sum(values) / 3
+        deviation = (sum((value - mean) ** 2 for value in values) / 2) ** 0.5
+        assert parent.data.metrics[name] == pytest.approx(mean)
+        assert parent.data.metrics[f"{name}_sd"] == pytest.approx(deviation)
+        assert summary["metrics"][name] == pytest.approx(mean)
+    assert [fold["run_id"] for fold in summary["folds"]] == [run.info.run_id for run in children]
+
+
+def test_each_cell_is_tested_once_by_a_network_that_has_not_seen_it(finished: Path) -> None:
+    tested: list[str] = []
+    for run in family(finished)[1]:
+        artifacts = Path(str(run.info.artifact_uri).removeprefix("file://"))
+        predictions = pd.read_parquet(artifacts / "predictions" / "test.parquet")
+        split = pd.read_csv(artifacts / "split.csv").set_index("id")["split"]
+        assert set(split[predictions["id"]]) == {"test"}
+        assert run.data.tags["split.sha256"]
+        tested += predictions["id"].tolist()
+    assert len(tested) == len(set(tested)) == 24
+
+
+def test_every_fold_starts_from_the_same_weights_and_trains_its_own(finished: Path) -> None:
+    states = []
+    for run in family(finished)[1]:
+        checkpoint = Path(str(run.info.artifact_uri).removeprefix("file://")) / "checkpoints" / "best.ckpt"
+        states.append(torch.load(checkpoint, weights_only=True)["state_dict"])
+    first, second, _ = ([value for name, value in state.items() if name.endswith("weight")] for state in states)
+    assert not all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_parent_holds_configuration_summary_and_report(finished: Path) -> None:
+    parent, _ = family(finished)
+    assert artifacts_of(parent) == {"config.yaml", "summary.json", "report.html"}
+    report = (Path(str(parent.info.artifact_uri).removeprefix("file://")) / "report.html").read_text()
+    assert "mean and standard deviation of 3 folds" in report
+    assert "test accuracy" in parent.data.tags["mlflow.note.content"]
+    assert not list((finished / "mlruns" / "active").iterdir())
+
+
+def test_a_fold_alone_gives_what_it_gives_among_others(finished: Path, tmp_path: Path) -> None:
+    summary = run_experiment(arguments(finished / "cells", "--data.folds", "3", "--data.fold", "1"))
+    assert summary is not None
+    among = family(finished)[1][1].data.metrics
+    assert summary.metrics["val/loss"] == among["val/loss"]
+    assert summary.metrics["test/accuracy"] == among["test/accuracy"]
+
+
+@pytest.mark.parametrize("wanted", ["parent", "last"])
+def test_an_interrupted_cross_validation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    root = write_folder(tmp_path / "cells", CLASSES, per_class=12)
+    train, calls = bcc_lightning.fit.train, []
+
+    def interrupted_in_the_second_fold(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        train(*arguments)
+
+    monkeypatch.setattr(bcc_lightning.fit, "train", interrupted_in_the_second_fold)
+    assert main(arguments(root, "--folds", "3")) == 130
+    parent, children = family(tmp_path)
+    assert [run.info.status for run in (parent, *children)] == ["KILLED", "FINISHED", "KILLED"]
+    assert main(["--resume", parent.info.run_id if wanted == "parent" else "last"]) == 0
+    parent, resumed = family(tmp_path)
+    assert [run.info.status for run in (parent, *resumed)] == ["FINISHED"] * 4
+    assert [run.info.run_id for run in resumed[:2]] == [run.info.run_id for run in children]
+    assert parent.data.metrics["test/accuracy"] == pytest.approx(np.mean([c.data.metrics["test/accuracy"] for c in resumed]))
+    assert len(calls) == 4  # the finished fold was not trained again
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--folds", "1"], "--folds is '1', it must be a whole number from 2"),
+        (["--folds", "many"], "--folds is 'many'"),
+        (["--folds", "2"], "--folds 2 is too few: one fold tests, one validates"),
+        (["--folds", "40"], "each class needs at least 40 images before 40 folds can be made"),
+        (["--repeats", "2"], "--repeats needs --folds K"),
+    ],
+)
+def test_folds_that_cannot_be(flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_folder(tmp_path / "cells", CLASSES, per_class=12)
+    assert main(arguments(root, *flags)) == 2
+    assert message in capsys.readouterr().err
+    assert runs_in(tmp_path / "mlruns") == []
