@@ -34,9 +34,8 @@ def draw_epochs(workers: int, persistent: bool, epochs: int = 2) -> list[torch.T
         train_cells=64, val_cells=8, test_cells=8, image_size=32, batch_size=8, augment="standard", num_workers=workers
     )
     data.setup()
-    train = data.splits["train"]
     data.pipeline = A.Compose([A.Affine(rotate=(-180, 180), scale=(0.8, 1.2), p=1)])
-    data.splits["train"] = CellImages(np.repeat(train.images[:1], 64, axis=0), train.labels, train.ids)
+    data.training_cells = data.splits["train"].part(np.zeros(64, np.int64))
     loader = data.train_dataloader()
     if workers and not persistent:
         loader = DataLoader(loader.dataset, batch_sampler=loader.batch_sampler, num_workers=workers, collate_fn=loader.collate_fn)

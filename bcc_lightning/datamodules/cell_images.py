@@ -165,7 +165,8 @@ class CellDataset(Dataset[CellBatch]):
         images = self.cells.take(position)
         if self.pipeline is not None:
             seed_pipeline(self.pipeline, self.seed, draws[0].epoch, position)
-            images = np.stack([self.pipeline(image=image)["image"] for image in images])
+            for image in images:  # `take` has made a copy
+                image[:] = self.pipeline(image=image)["image"]
         batch = CellBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2),
             torch.from_numpy(self.cells.labels[position]),
