@@ -61,21 +61,21 @@ def describe(thumbnails: Pictures, seed: int = 0) -> Features:
     """Describe cells by patterns and colours that are found in them.
 
     Args:
-        thumbnails: (N, S, S, 3) uint8.
+        thumbnails: (N, S, S, 3) uint8, with the side of `FINE`.
         seed: seed of the patches that the patterns are made from.
 
     Returns:
         (N, F) float32, square roots of densities, 0 or more.
     """
     rng = np.random.default_rng(seed)
-    parts = []
-    for side, count, step in (FINE, COARSE):
-        pictures = thumbnails if thumbnails.shape[1] == side else resized(thumbnails, side)
-        parts.append(answers(pictures, find_patterns(pictures, count, step, rng)))
-        if side == COARSE[0]:
-            parts.append(colour_counts(pictures))
-    features = np.concatenate(parts, axis=1)
-    return np.asarray(np.sqrt(features), np.float32)
+    fine, coarse = (scale[1] * (len(RINGS) - 1) for scale in (FINE, COARSE))
+    colours = LEVELS**3 * (len(COLOUR_RINGS) - 1)
+    features = np.empty((len(thumbnails), fine + coarse + colours), np.float32)
+    small = resized(thumbnails, COARSE[0])
+    answer(thumbnails, find_patterns(thumbnails, *FINE[1:], rng), out=features[:, :fine])
+    answer(small, find_patterns(small, *COARSE[1:], rng), out=features[:, fine : fine + coarse])
+    count_colours(small, out=features[:, fine + coarse :])
+    return np.asarray(np.sqrt(features, out=features))
 
 
 def resized(pictures: Pictures, side: int) -> Pictures:
@@ -121,24 +121,22 @@ def spherical_means(points: Features, count: int, rng: np.random.Generator) -> F
 
 
 @torch.inference_mode()
-def answers(pictures: Pictures, patterns: Patterns) -> Features:
-    """Measure how much of each pattern lies in each ring: (N, rings * K) float32.
+def answer(pictures: Pictures, patterns: Patterns, out: Features) -> None:
+    """Measure how much of each pattern lies in each ring, into (N, K * rings) float32.
 
     Normalising each patch before the product would take twenty times as long; so the product is taken first and corrected.
     """
     pooling = torch.from_numpy(ring_weights((patterns.side - PATCH) // patterns.step + 1, RINGS))
     weight = patterns.weight.contiguous(memory_format=torch.channels_last)
     total, offset = weight.sum((1, 2, 3)).view(1, -1, 1), (patterns.offset + QUIETEST).view(1, -1, 1)
-    found = []
     for start in range(0, len(pictures), BATCH):
         pixels = torch.from_numpy(pictures[start : start + BATCH]).permute(0, 3, 1, 2).float()
         mean = avg_pool2d(pixels.mean(1, keepdim=True), PATCH, patterns.step)
         square = avg_pool2d(pixels.square().mean(1, keepdim=True), PATCH, patterns.step)
         scale = torch.rsqrt((square - mean.square()).clamp_min(0) + CONTRAST_FLOOR**2).flatten(2)
-        answer = conv2d(pixels.contiguous(memory_format=torch.channels_last), weight, stride=patterns.step).flatten(2)
-        answer.addcmul_(mean.flatten(2), total, value=-1).mul_(scale).sub_(offset).relu_()
-        found.append((answer @ pooling).flatten(1))
-    return np.asarray(torch.cat(found).numpy(), np.float32)
+        found = conv2d(pixels.contiguous(memory_format=torch.channels_last), weight, stride=patterns.step).flatten(2)
+        found.addcmul_(mean.flatten(2), total, value=-1).mul_(scale).sub_(offset).relu_()
+        out[start : start + BATCH] = (found @ pooling).flatten(1).numpy()
 
 
 def ring_weights(side: int, bounds: tuple[float, ...]) -> Features:
@@ -150,14 +148,12 @@ def ring_weights(side: int, bounds: tuple[float, ...]) -> Features:
     return np.asarray(weights / weights.sum(axis=0), np.float32)
 
 
-def colour_counts(pictures: Pictures) -> Features:
-    """Count colours by ring: (N, rings * LEVELS ** 3) float32, shares of the ring."""
-    level = (pictures.astype(np.int64) * LEVELS) >> 8
-    code = (level @ np.array([LEVELS**2, LEVELS, 1])).reshape(len(pictures), -1)
+def count_colours(pictures: Pictures, out: Features) -> None:
+    """Count colours by ring, into (N, rings * LEVELS ** 3) float32: shares of the ring."""
+    level = (pictures.astype(np.uint16) * LEVELS) >> 8
+    code = (level @ np.array([LEVELS**2, LEVELS, 1], np.uint16)).reshape(len(pictures), -1)
     pooling = ring_weights(pictures.shape[1], COLOUR_RINGS)
     bins = LEVELS**3
-    counted = np.empty((len(pictures), pooling.shape[1] * bins), np.float32)
     for position, colours in enumerate(code):
         for ring, weights in enumerate(pooling.T):
-            counted[position, ring * bins : (ring + 1) * bins] = np.bincount(colours, weights, minlength=bins)
-    return counted
+            out[position, ring * bins : (ring + 1) * bins] = np.bincount(colours, weights, minlength=bins)

@@ -52,7 +52,7 @@ def audit(cells: AuditedCells, checkpoint: Path | None = None, odd: float = ODD,
         report.notes.append(f"Outliers were not looked for: {len(unique)} different pictures are fewer than {FEWEST}.")
     is_odd = odd_score > odd
     add_outliers(report, cells, copies, dict(zip(unique[is_odd].tolist(), odd_score[is_odd].tolist(), strict=True)))
-    add_suspects(report, cells, unique[~is_odd], features[~is_odd], checkpoint, suspect)
+    add_suspects(report, cells, (unique, features, np.flatnonzero(~is_odd)), checkpoint, suspect)
     report.shortcut_probe.update(probe_shortcuts(scanned, cells.labels, unique[~is_odd]))
     if not report.shortcut_probe:
         report.notes.append("Shortcuts were not probed: fewer than two classes have enough cells.")
@@ -104,28 +104,43 @@ def add_outliers(report: AuditReport, cells: AuditedCells, copies: Copies, score
 def add_suspects(
     report: AuditReport,
     cells: AuditedCells,
-    positions: Positions,
-    features: Features,
+    described: tuple[Positions, Features, Positions],
     checkpoint: Path | None,
     margin: float,
 ) -> None:
-    """Report suspect labels, the most suspect first."""
-    labels = cells.labels[positions]
-    if checkpoint is not None:
-        probability = predict(cells, positions, checkpoint)
-    else:
-        enough = np.bincount(labels, minlength=len(cells.class_names)) >= FOLDS
-        if enough.sum() < len(cells.class_names):
-            names = ", ".join(name for name, is_enough in zip(cells.class_names, enough, strict=True) if not is_enough)
-            report.notes.append(f"Labels of {names} were not judged: fewer than {FOLDS} different pictures.")
-        if enough.sum() <= 1:
-            return
-        judged = enough[labels]
-        positions, labels = positions[judged], labels[judged]
-        probability = out_of_fold(features[judged], labels)
+    """Report suspect labels, the most suspect first.
+
+    Args:
+        report: takes the findings.
+        cells: the data set.
+        described: positions of the described cells, their features, and the rows of those that are to be judged.
+        checkpoint: whose predictions judge the labels; by default out-of-fold predictions from the features.
+        margin: of a suspect label.
+    """
+    positions, features, rows = described
+    if checkpoint is None:
+        rows = judged(report, cells, positions, rows)
+    labels = cells.labels[positions[rows]]
+    if not len(rows):
+        return
+    probability = predict(cells, positions[rows], checkpoint) if checkpoint else out_of_fold(features, rows, labels)
     found = suspicion(probability, labels)
     for place in np.argsort(-found.score, kind="stable").tolist():
         if found.score[place] < margin:
             break
         name = cells.class_names[int(found.suggested[place])]
-        report.suspect_labels.append(finding(cells, (int(positions[place]),), float(found.score[place]), f"looks like {name}"))
+        position = int(positions[rows[place]])
+        report.suspect_labels.append(finding(cells, (position,), float(found.score[place]), f"looks like {name}"))
+
+
+def judged(report: AuditReport, cells: AuditedCells, positions: Positions, rows: Positions) -> Positions:
+    """Leave out classes with too few cells for cross-validation, and say so; empty where fewer than two classes are left."""
+    labels = cells.labels[positions[rows]]
+    enough = np.bincount(labels, minlength=len(cells.class_names)) >= FOLDS
+    few = [name for name, is_enough in zip(cells.class_names, enough, strict=True) if not is_enough]
+    if few:
+        report.notes.append(f"Labels of {', '.join(few)} were not judged: fewer than {FOLDS} different pictures.")
+    if enough.sum() <= 1:
+        report.notes.append("Labels were not judged: fewer than two classes have enough cells.")
+        return np.zeros(0, np.int64)
+    return rows[enough[labels]]

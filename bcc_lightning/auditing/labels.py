@@ -26,6 +26,10 @@ KERNEL_WIDTH = 0.5
 """Of the kernel, in units of the mean squared length."""
 
 RIDGE = 0.03
+SAMPLE = 6000
+"""Cells that components and anchors are fitted to; more changes the result by less than the choice of folds."""
+
+BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,14 @@ def suspicion(probability: Probabilities, labels: Labels) -> Suspicion:
     return Suspicion(np.maximum(1 - 2 * quality, 0).astype(np.float32), probability.argmax(axis=1))
 
 
-def out_of_fold(features: Features, labels: Labels, seed: int = 0) -> Probabilities:
+def out_of_fold(features: Features, rows: Labels, labels: Labels, seed: int = 0) -> Probabilities:
     """Predict each cell by a classifier that was fitted without it: kernel ridge regression on principal components.
 
     The sums over all cells are built once; each fold takes its own cells off them, which spares four fits of five.
 
     Args:
-        features: (N, F) of cells without copies; a copy in another fold would tell its own label.
+        features: (M, F) of cells without copies; a copy in another fold would tell its own label.
+        rows: (N,) int64, rows of the cells to be predicted; a copy of the features would double the memory.
         labels: (N,) int64, each class at least `FOLDS` times.
         seed: of folds and anchors.
 
@@ -66,7 +71,7 @@ def out_of_fold(features: Features, labels: Labels, seed: int = 0) -> Probabilit
         (N, C) float32, rows sum to 1.
     """
     classes, code = np.unique(labels, return_inverse=True)
-    points = kernel_points(features, seed)
+    points = kernel_points(features, rows, seed)
     target = np.eye(len(classes), dtype=np.float32)[code]
     gram, moment = points.T @ points, points.T @ target
     answers = np.zeros_like(target)
@@ -78,14 +83,21 @@ def out_of_fold(features: Features, labels: Labels, seed: int = 0) -> Probabilit
     return as_probabilities(answers, classes)
 
 
-def kernel_points(features: Features, seed: int) -> Features:
+def kernel_points(features: Features, rows: Labels, seed: int) -> Features:
     """Map features so that a linear fit becomes a kernel fit: (N, anchors + 1) float32, the last column 1."""
-    count = min(COMPONENTS, len(features) - 1, features.shape[1])
-    scaled = StandardScaler().fit_transform(features)
-    points = PCA(count, svd_solver="randomized", random_state=seed).fit_transform(scaled).astype(np.float32)
+    sample = np.sort(np.random.default_rng(seed).choice(len(rows), min(SAMPLE, len(rows)), replace=False))
+    chosen = features[rows[sample]]
+    scaler = StandardScaler().fit(chosen)
+    count = min(COMPONENTS, len(sample) - 1, features.shape[1])
+    components = PCA(count, svd_solver="randomized", random_state=seed).fit(scaler.transform(chosen))
+    batches = np.array_split(rows, len(rows) // BATCH + 1)
+    points = np.concatenate([components.transform(scaler.transform(features[part])) for part in batches]).astype(np.float32)
     points /= np.sqrt((points**2).sum(axis=1).mean())
-    mapped = Nystroem(gamma=KERNEL_WIDTH, n_components=min(ANCHORS, len(points)), random_state=seed).fit_transform(points)
-    return np.concatenate([mapped, np.ones((len(mapped), 1))], axis=1, dtype=np.float32)
+    kernel = Nystroem(gamma=KERNEL_WIDTH, n_components=min(ANCHORS, len(sample)), random_state=seed).fit(points[sample])
+    mapped = np.ones((len(points), kernel.n_components + 1), np.float32)
+    for start in range(0, len(points), BATCH):
+        mapped[start : start + BATCH, :-1] = kernel.transform(points[start : start + BATCH])
+    return mapped
 
 
 def as_probabilities(answers: Features, classes: Labels) -> Probabilities:

@@ -15,6 +15,7 @@ KEPT = 0.85
 
 ROUNDS = 3
 SAMPLE = 6000
+BATCH = 1024
 MAD_OF_A_NORMAL = 0.6745
 
 
@@ -41,8 +42,8 @@ def oddness(features: Features, seed: int = 0) -> npt.NDArray[np.float32]:
         sample = rng.choice(kept, min(SAMPLE, len(kept)), replace=False)
         components = PCA(min(COMPONENTS, len(sample) // 4), random_state=seed).fit(features[sample])
         scores = components.transform(features)
-        # The squared length that the components leave over, without building the (N, F) residual.
-        rest = ((features - components.mean_) ** 2).sum(axis=1) - (scores**2).sum(axis=1)
+        # Components are perpendicular: what they leave over is the squared length less that of the scores.
+        rest = squared_distance(features, components.mean_) - (scores**2).sum(axis=1)
         inside = (scores**2 / np.maximum(components.explained_variance_, 1e-12)).mean(axis=1)
         distance = rest / max(float(np.median(rest[kept])), 1e-12) + inside
         kept = np.flatnonzero(distance <= np.quantile(distance, KEPT))
@@ -50,3 +51,9 @@ def oddness(features: Features, seed: int = 0) -> npt.NDArray[np.float32]:
     centre = np.median(spread)
     deviation = np.median(np.abs(spread - centre)) / MAD_OF_A_NORMAL
     return np.asarray((spread - centre) / max(deviation, 1e-6), np.float32)
+
+
+def squared_distance(features: Features, centre: Features) -> npt.NDArray[np.float32]:
+    """Compute the squared distance of (N, F) points from (F,): (N,), without a second array of their size."""
+    parts = [((features[start : start + BATCH] - centre) ** 2).sum(axis=1) for start in range(0, len(features), BATCH)]
+    return np.concatenate(parts)

@@ -1,17 +1,20 @@
 """How well a classifier does that never sees the cell: by the border, the mean colour, or the file alone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from bcc_lightning.auditing.scan import Scan
 from bcc_lightning.datamodules.decoding import ImageFacts
-from bcc_lightning.evaluation.intervals import wilson
 
 FOLDS = 3
+CONFIDENCE = 0.95
 ROUNDS = 40
 
 
@@ -52,7 +55,9 @@ def probe_shortcuts(scan: Scan, labels: npt.NDArray[np.int64], positions: npt.ND
         "mean_colour": scan.mean_colour[chosen],
         "file_properties": file_properties([scan.facts[position] for position in chosen.tolist()]),
     }
-    return {name: probe(view, labels[chosen]) for name, view in views.items()}
+    # The trees are too small for several threads each: on a busy machine they would mostly wait for each other.
+    with threadpool_limits(1), ThreadPoolExecutor(len(views)) as threads:
+        return dict(zip(views, threads.map(lambda view: probe(view, labels[chosen]), views.values()), strict=True))
 
 
 def probe(view: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Probe:
@@ -65,7 +70,8 @@ def probe(view: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Probe
     boosting = HistGradientBoostingClassifier(max_iter=ROUNDS, max_leaf_nodes=15, learning_rate=0.15, random_state=0)
     guesses = cross_val_predict(boosting, view, labels, cv=StratifiedKFold(FOLDS, shuffle=True, random_state=0))
     right, total = int((guesses == labels).sum()), len(labels)
-    return Probe(right / total, wilson(right, total), float(np.bincount(labels).max() / total), total)
+    interval = binomtest(right, total).proportion_ci(CONFIDENCE, method="wilson")
+    return Probe(right / total, (float(interval.low), float(interval.high)), float(np.bincount(labels).max() / total), total)
 
 
 def file_properties(facts: list[ImageFacts | None]) -> npt.NDArray[np.float32]:
