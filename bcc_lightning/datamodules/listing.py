@@ -123,12 +123,17 @@ def image_files(root: Path, folder: str) -> Iterator[str]:
         UserError: a symbolic link leads out of the root.
     """
     with os.scandir(root / folder) as entries:
-        ordered = sorted((entry.name, entry.is_symlink(), entry.is_dir()) for entry in entries if entry.name[0] != ".")
-    for name, is_link, is_folder in ordered:
+        names, links, folders = [], set(), set()  # most are plain files, of which only the name is kept
+        for entry in entries:
+            if not entry.name.startswith("."):
+                names.append(entry.name)
+                links |= {entry.name} if entry.is_symlink() else set()
+                folders |= {entry.name} if entry.is_dir() else set()
+    for name in sorted(names):
         path = f"{folder}/{name}"
-        if is_link:
+        if name in links:
             refuse_outside(root, path)
-        if is_folder:
+        if name in folders:
             yield from image_files(root, path)
         elif os.path.splitext(name)[1].lower() in SUFFIXES:
             yield path

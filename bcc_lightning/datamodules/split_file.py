@@ -1,5 +1,6 @@
 """A split as a file: which cell stands where, to be given back with ``--data.split_file``."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,15 +17,17 @@ COLUMNS = ("id", "split")
 
 
 def write_split(splits: Mapping[SplitName, CellImages], file: Path) -> None:
-    """Write which cell stands in which split: CSV with the columns ``id`` and ``split``, sorted by id.
+    """Write which cell stands in which split: CSV with the columns ``id`` and ``split``, part by part.
 
     Args:
         splits: split name to cells.
         file: the file.
     """
-    table = pd.concat([pd.DataFrame({"id": list(cells.ids), "split": name}) for name, cells in splits.items()])
-    with whole_file(file) as draft:
-        table.sort_values("id").to_csv(draft, index=False)
+    with whole_file(file) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        for name, cells in splits.items():
+            writer.writerows((cell, name) for cell in cells.ids)
 
 
 def read_split(file: Path, cells: CellImages, dropped: Sequence[str] = ()) -> npt.NDArray[np.int8]:
