@@ -174,14 +174,15 @@ def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     from bcc_lightning.transforms.preview import preview_figure
 
     out = required(options, "out")
+    sheet = out if out.suffix.lower() == ".png" else out / "preview.png"
     data.prepare_data()
     train = data.splits["train"]
     members = [np.flatnonzero(train.labels == label)[: options["per_class"]] for label in range(len(data.class_names))]
     rows = np.concatenate(members)
     names = [data.class_names[label] for label in train.labels[rows]]
     pipelines = {name: make_pipeline(name) for name in options["augment"]}
-    save_figure(preview_figure(list(train.take(rows)), names, pipelines, options["draws"], options["seed"]), out)
-    print(f"written to {out}")
+    save_figure(preview_figure(list(train.take(rows)), names, pipelines, options["draws"], options["seed"]), sheet)
+    print(f"written to {sheet}")
 
 
 def required(options: Any, name: str) -> Path:  # noqa: ANN401 - jsonargparse's namespace

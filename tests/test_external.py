@@ -13,7 +13,7 @@ from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLA
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from tests.datamodules.miniatures import write_folder
-from tests.miniature import SMALL, artifacts_of, runs_in
+from tests.miniature import QUICK, SMALL, artifacts_of, runs_in
 
 
 def test_names_are_mapped_whatever_way_they_are_spelled() -> None:
@@ -127,3 +127,19 @@ def test_of_a_divided_folder_only_the_test_part_is_read(tmp_path: Path) -> None:
     data.setup()
     assert len(data.external["other"]) == 15
     assert all(cell.startswith("test/") for cell in data.external["other"].ids)
+
+
+def test_two_sets_of_one_name(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "cells", WHITE_CELL_CLASSES)
+    with pytest.raises(UserError, match=r"--data.test_on a/ward, b/ward would have the same name"):
+        CellFolder(root=str(root), image_size=32, test_on=["a/ward", "b/ward"]).setup()
+
+
+def test_names_that_mlflow_does_not_take(tmp_path: Path) -> None:
+    """Classes and sets may be called anything; the run must not fail after training because of that."""
+    root = write_folder(tmp_path / "cells", WHITE_CELL_CLASSES[:2], basophil="Blast (50%)", eosinophil="größer'")
+    other = write_folder(tmp_path / "ward #7", WHITE_CELL_CLASSES[:2], seed=4, basophil="Blast (50%)", eosinophil="größer'")
+    flags = ["--data", "CellFolder", "--data.root", str(root), "--data.test_on", json.dumps([str(other)])]
+    assert main(["--exp", "efficientnet_b0", *flags, *QUICK, "--trainer.max_epochs", "1"]) == 0
+    metrics = runs_in(tmp_path / "mlruns")[0].data.metrics
+    assert {"test/recall/Blast _50__", "test/recall/größer_", "test_on/ward _7/accuracy"} <= set(metrics)

@@ -135,9 +135,9 @@ class CellDataModule(LightningDataModule):
     @cached_property
     def external(self) -> dict[str, CellImages]:
         """The further test sets by name, with the labels of this data set."""
-        from bcc_lightning.datamodules.external import read_external
+        from bcc_lightning.datamodules.external import read_external_sets
 
-        return {Path(name).stem: read_external(name, self) for name in self.test_on}
+        return read_external_sets(self.test_on, self)
 
     @cached_property
     def balancing(self) -> Balancing:

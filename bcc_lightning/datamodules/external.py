@@ -18,6 +18,18 @@ from bcc_lightning.errors import UserError
 TABLES = (".csv", ".parquet")
 
 
+def read_external_sets(names: list[str], data: CellDataModule) -> dict[str, CellImages]:
+    """Read further test sets, each by the last part of its path.
+
+    Raises:
+        UserError: as `read_external`, or two of them have the same name.
+    """
+    stems = [Path(name).stem for name in names]
+    if twice := [name for name, stem in zip(names, stems, strict=True) if stems.count(stem) > 1]:
+        raise UserError(f"--data.test_on {', '.join(twice)} would have the same name in the run; rename one of the folders")
+    return {stem: read_external(name, data) for name, stem in zip(names, stems, strict=True)}
+
+
 def read_external(name: str, data: CellDataModule) -> CellImages:
     """Read a further test set.
 

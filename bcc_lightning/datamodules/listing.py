@@ -122,6 +122,7 @@ def image_files(root: Path, folder: str) -> Iterator[str]:
     Raises:
         UserError: a symbolic link leads out of the root.
     """
+    refuse_outside(root, folder)
     with os.scandir(root / folder) as entries:
         names, links, folders = [], set(), set()  # most are plain files, of which only the name is kept
         for entry in entries:

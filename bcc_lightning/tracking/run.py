@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -99,7 +100,9 @@ class TrackedRun:
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Log metrics at a step; they show in the UI at once."""
         now = int(time.time() * 1000)
-        self._send([{"kind": "metric", "key": k, "value": v, "step": step, "timestamp": now} for k, v in metrics.items()])
+        self._send(
+            [{"kind": "metric", "key": metric_name(k), "value": v, "step": step, "timestamp": now} for k, v in metrics.items()]
+        )
 
     def close(self, status: str) -> str | None:
         """File the artifacts and end the run.
@@ -184,6 +187,11 @@ def as_mlflow(entries: list[dict[str, Any]]) -> tuple[list[Metric], list[Param],
     for entry in entries:
         fields[entry["kind"]].append({name: value for name, value in entry.items() if name != "kind"})
     return [Metric(**m) for m in fields["metric"]], [Param(**p) for p in fields["param"]], [RunTag(**t) for t in fields["tag"]]
+
+
+def metric_name(name: str) -> str:
+    """Replace what MLflow does not take in the name of a metric; names of classes and test sets may hold anything."""
+    return re.sub(r"[^\w.\- :/]", "_", name)
 
 
 def cut(value: str) -> str:

@@ -97,7 +97,7 @@ def put_in_cache(cache: Path, file: str) -> Path:
     return snapshot / file
 
 
-def timm_weights(name: str, **arguments: Any) -> dict[str, Tensor]:  # noqa: ANN401 - timm's own arguments
+def timm_weights(name: str, **arguments: Any) -> dict[str, Tensor]:
     """Return random weights of timm's own network with its classifier of 1000 classes."""
     torch.manual_seed(3)
     network: nn.Module = timm.create_model(name, pretrained=False, **arguments)

@@ -172,6 +172,13 @@ def test_a_linked_folder_out_of_the_root_is_refused(tmp_path: Path) -> None:
         list_folder(root)
 
 
+def test_a_linked_class_folder_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "cells", CLASSES)
+    (root / "basophil").symlink_to(write_folder(tmp_path / "others", CLASSES) / "monocyte", target_is_directory=True)
+    with pytest.raises(UserError, match="cells/basophil is a link that leads out of"):
+        list_folder(root)
+
+
 def test_classes_in_a_chosen_order(tmp_path: Path) -> None:
     write_folder(tmp_path, ("basophil", *CLASSES))
     data = folder_data(tmp_path, classes=["monocyte", "basophil"])
