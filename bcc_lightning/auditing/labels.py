@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from cleanlab.rank import get_label_quality_scores
+from scipy.linalg import cholesky, solve_triangular
 from sklearn.decomposition import PCA
-from sklearn.kernel_approximation import Nystroem
-from sklearn.model_selection import StratifiedKFold
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 
 from bcc_lightning.auditing.appearance import Features
@@ -19,13 +19,18 @@ from bcc_lightning.auditing.appearance import Features
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float32]
 
-FOLDS = 5
+FEWEST = 5
+"""Cells of a class below which its labels are not judged."""
+
 COMPONENTS = 250
 ANCHORS = 2000
-KERNEL_WIDTH = 0.5
+KERNEL_WIDTH = 0.3
 """Of the kernel, in units of the mean squared length."""
 
 RIDGE = 0.03
+JITTER = 1e-8
+"""Keeps the equations solvable where anchors lie close together."""
+
 SAMPLE = 6000
 """Cells that components and anchors are fitted to; more changes the result by less than the choice of folds."""
 
@@ -39,10 +44,13 @@ class Suspicion:
     Attributes:
         score: (N,) float32 in [0, 1]; probability of the most probable other class less that of the label, 0 where negative.
         suggested: (N,) int64, the most probable class.
+        typical: median margin by which the label is more probable than any other class, where it is: how sure the predictions
+            are on this set. Few cells or similar classes make it small.
     """
 
     score: npt.NDArray[np.float32]
     suggested: Labels
+    typical: float
 
 
 def suspicion(probability: Probabilities, labels: Labels) -> Suspicion:
@@ -53,54 +61,66 @@ def suspicion(probability: Probabilities, labels: Labels) -> Suspicion:
         labels: (N,).
     """
     quality = get_label_quality_scores(labels, probability, method="normalized_margin")
-    return Suspicion(np.maximum(1 - 2 * quality, 0).astype(np.float32), probability.argmax(axis=1))
+    margin = 2 * quality - 1
+    typical = float(np.median(margin[margin > 0])) if (margin > 0).any() else 1.0
+    return Suspicion(np.maximum(-margin, 0).astype(np.float32), probability.argmax(axis=1), typical)
 
 
-def out_of_fold(features: Features, rows: Labels, labels: Labels, seed: int = 0) -> Probabilities:
+def leave_one_out(features: Features, rows: Labels, labels: Labels, seed: int = 0) -> Probabilities:
     """Predict each cell by a classifier that was fitted without it: kernel ridge regression on principal components.
 
-    The sums over all cells are built once; each fold takes its own cells off them, which spares four fits of five.
+    For a ridge regression, the prediction without a cell follows exactly from the prediction with it and from its leverage
+    h, as y - (y - f) / (1 - h); so one fit does for all cells (Allen, Technometrics 16 (1974) 125).
 
     Args:
-        features: (M, F) of cells without copies; a copy in another fold would tell its own label.
+        features: (M, F) of cells without copies; a copy among the others would tell the cell's own label.
         rows: (N,) int64, rows of the cells to be predicted; a copy of the features would double the memory.
-        labels: (N,) int64, each class at least `FOLDS` times.
-        seed: of folds and anchors.
+        labels: (N,) int64.
+        seed: of the cells that components and anchors are fitted to.
 
     Returns:
         (N, C) float32, rows sum to 1.
     """
     classes, code = np.unique(labels, return_inverse=True)
-    points = kernel_points(features, rows, seed)
-    target = np.eye(len(classes), dtype=np.float32)[code]
-    gram, moment = points.T @ points, points.T @ target
-    answers = np.zeros_like(target)
-    for _, held in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(points, code):
-        part = points[held]
-        system = (gram - part.T @ part).astype(np.float64)
-        system[np.diag_indices(len(system))] += RIDGE
-        answers[held] = part @ np.linalg.solve(system, moment - part.T @ target[held])
+    target = np.eye(len(classes))[code]
+    points = principal_points(features, rows, seed)
+    anchors = points[np.random.default_rng(seed).permutation(len(points))[:ANCHORS]]
+    prior = kernel(anchors, anchors)
+    gram, moment = RIDGE * prior, np.zeros((len(anchors), len(classes)))
+    gram[np.diag_indices(len(gram))] += JITTER * len(points)
+    parts = np.array_split(np.arange(len(points)), len(points) // BATCH + 1)
+    for part in parts:
+        known = kernel(points[part], anchors)
+        gram += known.T @ known
+        moment += known.T @ target[part]
+    root = cholesky(gram, lower=True, overwrite_a=True)
+    half = solve_triangular(root, moment, lower=True)
+    answers = np.empty_like(target)
+    for part in parts:
+        whitened = solve_triangular(root, kernel(points[part], anchors).T, lower=True)
+        leverage = (whitened**2).sum(axis=0)[:, None]
+        answers[part] = target[part] - (target[part] - whitened.T @ half) / np.maximum(1 - leverage, JITTER)
     return as_probabilities(answers, classes)
 
 
-def kernel_points(features: Features, rows: Labels, seed: int) -> Features:
-    """Map features so that a linear fit becomes a kernel fit: (N, anchors + 1) float32, the last column 1."""
+def kernel(points: Features, anchors: Features) -> npt.NDArray[np.float64]:
+    """Compare points (N, D) with anchors (A, D): (N, A) float64; the constant lets the fit have a mean."""
+    return np.asarray(rbf_kernel(points, anchors, gamma=KERNEL_WIDTH) + 1, np.float64)
+
+
+def principal_points(features: Features, rows: Labels, seed: int) -> Features:
+    """Bring features to standard deviation 1 and to their principal components: (N, D) float32, mean squared length 1."""
     sample = np.sort(np.random.default_rng(seed).choice(len(rows), min(SAMPLE, len(rows)), replace=False))
     chosen = features[rows[sample]]
     scaler = StandardScaler().fit(chosen)
     count = min(COMPONENTS, len(sample) - 1, features.shape[1])
     components = PCA(count, svd_solver="randomized", random_state=seed).fit(scaler.transform(chosen))
     batches = np.array_split(rows, len(rows) // BATCH + 1)
-    points = np.concatenate([components.transform(scaler.transform(features[part])) for part in batches]).astype(np.float32)
-    points /= np.sqrt((points**2).sum(axis=1).mean())
-    kernel = Nystroem(gamma=KERNEL_WIDTH, n_components=min(ANCHORS, len(sample)), random_state=seed).fit(points[sample])
-    mapped = np.ones((len(points), kernel.n_components + 1), np.float32)
-    for start in range(0, len(points), BATCH):
-        mapped[start : start + BATCH, :-1] = kernel.transform(points[start : start + BATCH])
-    return mapped
+    points = np.concatenate([components.transform(scaler.transform(features[part])) for part in batches])
+    return np.asarray(points / max(np.sqrt((points**2).sum(axis=1).mean()), JITTER), np.float32)
 
 
-def as_probabilities(answers: Features, classes: Labels) -> Probabilities:
+def as_probabilities(answers: npt.NDArray[np.float64], classes: Labels) -> Probabilities:
     """Turn regression answers into probabilities: (N, classes present) to (N, C).
 
     A regression on 0 and 1 estimates probabilities by itself. A softmax on top would bring every confident answer to nearly 1
