@@ -17,6 +17,7 @@ import numpy as np
 SIDE = 28
 CLASSES = 8
 STAGE = "--stage"
+STAGES = ("first", "second", "epoch")
 
 
 def write_files(folder: Path, rows: int) -> None:
@@ -51,15 +52,15 @@ class PeakOfAnonymous(threading.Thread):
             time.sleep(0.005)
 
 
-def measure(folder: Path, stage: str) -> dict[str, float]:
-    """Open the folder, and in the stage ``epoch`` also load every training cell once."""
+def measure(files: Path, cache: Path, size: int, stage: str) -> dict[str, float]:
+    """Open a folder, and in the stage ``epoch`` also load every training cell once."""
     from bcc_lightning.datamodules import CellFolder
 
     before = memory("RssAnon")
     watcher = PeakOfAnonymous()
     watcher.start()
     start = time.perf_counter()
-    data = CellFolder(root=str(folder / "files"), image_size=SIDE, batch_size=256, num_workers=0, cache_dir=str(folder / "cache"))
+    data = CellFolder(root=str(files), image_size=size, batch_size=256, num_workers=0, cache_dir=str(cache))
     data.setup()
     data.facts()
     seconds = time.perf_counter() - start
@@ -76,23 +77,30 @@ def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--out", type=Path, default=Path("rows"))
-    parser.add_argument(STAGE, choices=["first", "second", "epoch"])
+    parser.add_argument("--out", type=Path, default=Path("rows"), help="where files and caches are written")
+    parser.add_argument("--root", type=Path, help="a folder of real cells, measured instead of generated files")
+    parser.add_argument("--size", type=int, default=SIDE, help="side of the decoded images in pixels")
+    parser.add_argument(STAGE, choices=STAGES)
     options = parser.parse_args()
     if options.stage:
-        print(json.dumps(measure(options.out, options.stage)))
+        print(json.dumps(measure(options.root, options.out, options.size, options.stage)))
         return
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    if options.root:
+        report(options.root.name, options.root, options.out / "cache", options.size)
+        return
     for rows in options.rows:
         folder = options.out / str(rows)
         write_files(folder / "files", rows)
-        for stage in ("first", "second", "epoch"):
-            command = [sys.executable, __file__, "--out", str(folder), STAGE, stage]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            print(
-                f"| {rows:,} | {stage} | {found['seconds']:.1f} | {found['anonymous']:.0f} | {found['resident']:.0f} |",
-                flush=True,
-            )
+        report(f"{rows:,} generated", folder / "files", folder / "cache", options.size)
+
+
+def report(name: str, files: Path, cache: Path, size: int) -> None:
+    """Measure all stages of a folder, each in a fresh process, and print a row for each."""
+    for stage in STAGES:
+        command = [sys.executable, __file__, "--root", str(files), "--out", str(cache), "--size", str(size), STAGE, stage]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        print(f"| {name} | {stage} | {found['seconds']:.1f} | {found['anonymous']:.0f} | {found['resident']:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
