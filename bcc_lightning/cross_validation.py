@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
 from bcc_lightning.cli import ExperimentCLI, configuration_arguments, flatten
 from bcc_lightning.command import take_option
@@ -103,6 +104,10 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold) -> None:
     Raises:
         UserError: something in the arguments or the data has to be mended; the parent run says so.
     """
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # files nothing, but trains along
+        for fold in range(plan.folds * plan.repeats):
+            run_fold(fold_arguments(plan, fold))
+        return
     cli = ExperimentCLI(fold_arguments(plan, 0, parse=True))
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")  # what is wrong with the data shows before a run is opened

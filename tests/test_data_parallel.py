@@ -15,13 +15,28 @@ from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
 from tests.miniature import SMALL, runs_in
 
 
-def test_two_processes_test_each_image_once(tmp_path: Path) -> None:
-    flags = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "2"]
-    command = [sys.executable, "-m", "bcc_lightning.fit", *SMALL, *flags, "--summary", "out.json"]
+def fit_on_two(*flags: str) -> None:
+    """Train with two processes on this machine's processor."""
+    parallel = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = [sys.executable, "-m", "bcc_lightning.fit", *SMALL, *parallel, *flags]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
+
+def test_folds_with_oversampling_on_two_processes(tmp_path: Path) -> None:
+    fit_on_two("--trainer.max_epochs", "1", "--folds", "2", "--data.balance", "oversample", "--data.augment", "light")
+    runs = runs_in(tmp_path / "mlruns")
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert (len(runs), len(children)) == (3, 2)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in children:
+        table = pd.read_parquet(Path(str(run.info.artifact_uri).removeprefix("file://")) / "predictions" / "test.parquet")
+        assert len(table) == 37
+
+
+def test_two_processes_test_each_image_once(tmp_path: Path) -> None:
+    fit_on_two("--trainer.max_epochs", "2", "--summary", "out.json")
     (run,) = runs_in(tmp_path / "mlruns")  # the second process files nothing of its own
     table = pd.read_parquet(Path(str(run.info.artifact_uri).removeprefix("file://")) / "predictions" / "test.parquet")
     assert table["id"].tolist() == [f"test/{row:05d}" for row in range(37)]  # 37 cells: one process has 19, the other 18
