@@ -90,7 +90,10 @@ def test_file_that_is_no_yaml(complaint: Complain, tmp_path: Path) -> None:
     [
         (["--data.imagesize", "3"], "command line: key 'data.imagesize' is not known"),
         (["--model.lr", "high"], "command line: key 'model.lr' takes float, not 'high'"),
-        (["--data", "BloodMist"], "class 'BloodMist' is not known. There are: BloodMNIST, SyntheticSmear"),
+        (
+            ["--data", "BloodMist"],
+            "class 'BloodMist' is not known. There are: AN2DL, PBC, BloodMNIST, CellFolder, CellTable, RaabinWBC, SyntheticSmear",
+        ),
     ],
 )
 def test_mistake_in_a_flag(complaint: Complain, flags: list[str], expected: str) -> None:

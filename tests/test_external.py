@@ -113,7 +113,8 @@ def test_cells_that_are_trained_on_are_refused(tmp_path: Path) -> None:
         CellFolder(root=str(root), image_size=32, test_on=[str(other)]).setup()
 
 
-def test_a_set_that_does_not_exist(tmp_path: Path) -> None:
+def test_a_set_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BCC_DATA_DIR", raising=False)
     root = write_folder(tmp_path / "cells", WHITE_CELL_CLASSES)
     with pytest.raises(UserError, match=r"--data.test_on nowhere: neither nowhere nor data/nowhere exists"):
         CellFolder(root=str(root), image_size=32, test_on=["nowhere"]).setup()
