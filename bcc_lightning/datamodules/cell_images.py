@@ -17,7 +17,8 @@ from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.sampling import Draw
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.mixing import Mixing
-from bcc_lightning.transforms.pipelines import Pipeline, seed_pipeline
+from bcc_lightning.transforms.pipelines import Pipeline, batch_entropy, seed_pipeline
+from bcc_lightning.transforms.turns import begins_with_turns, turn_batch, without_turns
 
 
 class CellBatch(NamedTuple):
@@ -143,7 +144,8 @@ class CellDataset(Dataset[CellBatch]):
     ) -> None:
         self.cells = cells
         self.weights = weights
-        self.pipeline = pipeline
+        self.turns = pipeline is not None and begins_with_turns(pipeline)
+        self.pipeline = without_turns(pipeline) if pipeline is not None and self.turns else pipeline
         self.seed = seed
         self.mixing = mixing
         self.num_classes = num_classes
@@ -164,6 +166,8 @@ class CellDataset(Dataset[CellBatch]):
         """
         position = np.array([draw.position for draw in draws])
         images = self.cells.take(position)
+        if self.turns:
+            turn_batch(images, self.seed, draws[0].epoch, position)
         if self.pipeline is not None:
             seed_pipeline(self.pipeline, self.seed, draws[0].epoch, position)
             for image in images:  # `take` has made a copy
@@ -177,9 +181,9 @@ class CellDataset(Dataset[CellBatch]):
         return batch if self.mixing is None else self._mix(self.mixing, batch, draws[0].epoch)
 
     def _mix(self, mixing: Mixing, batch: CellBatch, epoch: int) -> CellBatch:
-        drawn = np.random.SeedSequence([self.seed, epoch, *batch.position.tolist()])
+        drawn = batch_entropy(self.seed, epoch, batch.position.numpy())
         target = one_hot(batch.label, self.num_classes).float()
-        images, target, weight = mixing(batch.image, target, batch.weight, int(drawn.generate_state(1)[0]))
+        images, target, weight = mixing(batch.image, target, batch.weight, drawn)
         return batch._replace(image=images, target=target, weight=weight)
 
 

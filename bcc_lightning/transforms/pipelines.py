@@ -13,7 +13,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.building import build_steps, override, refuse_unfit
 from bcc_lightning.transforms.recipes import PIPELINES, Step
 
-__all__ = ["PIPELINES", "Pipeline", "make_pipeline", "pipeline_steps", "seed_pipeline"]
+__all__ = ["PIPELINES", "Pipeline", "batch_entropy", "make_pipeline", "pipeline_steps", "seed_pipeline"]
 
 Pipeline: TypeAlias = A.Compose
 
@@ -72,11 +72,16 @@ def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, position: npt.NDArr
         epoch: number of the epoch.
         position: (B,) positions of the batch's cells in their split.
     """
-    # For a batch of positions NumPy's SeedSequence takes fifty times as long as a hash.
-    digest = hashlib.blake2b(f"{seed}/{epoch}/".encode() + position.astype(np.int64).tobytes(), digest_size=16).digest()
-    entropy = int.from_bytes(digest)
+    entropy = batch_entropy(seed, epoch, position)
     pipeline.py_random.seed(entropy)
     pipeline.set_random_state(np.random.default_rng(entropy), pipeline.py_random)
+
+
+def batch_entropy(seed: int, epoch: int, position: npt.NDArray[np.int64]) -> int:
+    """Hash seed, epoch and cells of a batch to 128 bits; arguments as `seed_pipeline`."""
+    # For a batch of positions NumPy's SeedSequence takes fifty times as long as a hash.
+    digest = hashlib.blake2b(f"{seed}/{epoch}/".encode() + position.astype(np.int64).tobytes(), digest_size=16).digest()
+    return int.from_bytes(digest)
 
 
 def _steps_of_mapping(mapping: dict[str, Any]) -> list[Step]:
