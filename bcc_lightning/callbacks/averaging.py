@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -34,6 +35,11 @@ class AveragedWeights(WeightAveraging):
             cast(CellClassifier, pl_module).kept_weights = None  # would be copied too
             super().setup(trainer, pl_module, stage)
             cast(CellClassifier, pl_module).kept_weights = lambda: self.weights(pl_module)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Follow the module to its device, which it did not know at the setup; Lightning's average would stay on the CPU."""
+        if self._average_model is not None:
+            self._average_model.to(pl_module.device)
 
     def weights(self, pl_module: LightningModule) -> dict[str, Tensor]:
         """Give the state dict that is validated and kept."""
@@ -63,6 +69,8 @@ class AveragedWeights(WeightAveraging):
         """Leave the average in the module."""
         if self.has_begun:
             super().on_train_end(trainer, pl_module)
+        else:
+            rank_zero_warn("training ended before averaging began, so the last weights were kept; lower --model.swa_start")
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on with the average of a stopped run; a checkpoint of weights alone, which the test loads, has none."""

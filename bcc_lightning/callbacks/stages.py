@@ -8,12 +8,13 @@ those of this project. Here a stage begins like a training: with fresh optimiser
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from bcc_lightning.callbacks.averaging import AveragedWeights
@@ -85,8 +86,6 @@ class StagedFineTuning(Callback):
         """Prepare the first stage, before Lightning asks for the optimiser."""
         if stage != "fit":
             return
-        if trainer.world_size > 1:  # DDP has made its buckets of the parameters that were free at the start
-            raise UserError("stages train on one device; use --trainer.devices 1")
         for each in self.stages:
             parameters_to_train(cast(CellClassifier, pl_module), each.train)
         self.enter(pl_module)
@@ -123,14 +122,27 @@ class StagedFineTuning(Callback):
             self.averaging.restart(pl_module)
         self.number, self.best = self.number + 1, BestOfStage()
         self.enter(pl_module)
+        if isinstance(trainer.strategy, DDPStrategy):  # what was frozen when it wrapped the module, it would not keep in step
+            trainer.strategy.model = pl_module
+            trainer.strategy.configure_ddp()
         trainer.strategy.setup_optimizers(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the epoch, log its stage, counted from 1, and stop after the last stage."""
         pl_module.log("stage", float(self.number + 1))
         weights = self.averaging.weights(pl_module) if self.averaging else pl_module.state_dict()
-        self.best.judge(self.sign * float(trainer.callback_metrics[self.monitor]), weights)
+        self.best.judge(self.sign * self.value(trainer.callback_metrics), weights)
         trainer.should_stop = trainer.should_stop or (self.is_last and self.best.ends(self.stage))
+
+    def value(self, metrics: Mapping[str, Tensor]) -> float:
+        """Look up the monitored metric.
+
+        Raises:
+            UserError: validation gives none of this name.
+        """
+        if self.monitor not in metrics:
+            raise UserError(f"--selection.monitor '{self.monitor}' is no metric; there are: {', '.join(sorted(metrics))}")
+        return float(metrics[self.monitor])
 
     def state_dict(self) -> dict[str, Any]:
         """Keep the stage and how far it has come."""
@@ -188,8 +200,3 @@ def parameters_to_train(module: CellClassifier, train: str) -> Iterable[nn.Param
         raise UserError(f"stages: train is '{train}', but the backbone has {len(blocks)} blocks; use fewer, or all")
     last = nn.ModuleList(blocks[len(blocks) - wanted :])
     return [*last.parameters(), *module.head_parameters()]
-
-
-def epochs_of(stages: Iterable[Stage]) -> int:
-    """Add up the epochs that stages take at most."""
-    return sum(stage.epochs for stage in stages)

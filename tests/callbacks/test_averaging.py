@@ -104,3 +104,11 @@ def test_averaging_leaves_training_as_it_is(tmp_path: Path) -> None:
         steps = Steps()
         fit_with_checkpoints(TinyClassifier(), tmp_path / str(number), [averaging, steps], max_epochs=3)
         assert all(same_weights(one, other) for one, other in zip(steps.steps, plain.steps, strict=True))
+
+
+def test_average_that_never_began_is_told(tmp_path: Path) -> None:
+    module, steps = TinyClassifier(), Steps()
+    with pytest.warns(UserWarning, match=r"before averaging began.*--model\.swa_start"):
+        fit_with_checkpoints(module, tmp_path, [EpochMean(start=0.9), steps], max_epochs=9, max_steps=BATCHES)
+    assert same_weights(module.state_dict(), steps.steps[-1])
+    assert same_weights(best(tmp_path), steps.steps[-1])

@@ -1,5 +1,8 @@
 """Stages: what they free, with which rates, from which weights; and a power cut in the middle of the second."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +139,26 @@ def test_wrong_stage_is_refused(stage: dict[str, Any], message: str) -> None:
 def test_more_blocks_than_there_are() -> None:
     with pytest.raises(UserError, match="the backbone has 2 blocks"):
         parameters_to_train(TinyClassifier(), "last:3")
+
+
+def test_metric_that_does_not_exist() -> None:
+    with pytest.raises(UserError, match=r"'val/acc' is no metric; there are: .*val/accuracy"):
+        fit(TinyClassifier(), [StagedFineTuning(STAGES, "val/acc", "max")], max_epochs=1)
+
+
+def test_two_processes_stay_in_step_in_every_stage(tmp_path: Path) -> None:
+    script = tmp_path / "two_processes.py"
+    script.write_text(
+        "from bcc_lightning.callbacks.stages import StagedFineTuning\n"
+        "from tests.callbacks.test_stages import STAGES\n"
+        "from tests.modules.tiny import TinyClassifier, fit\n"
+        "module = TinyClassifier()\n"
+        "trainer = fit(module, [StagedFineTuning(STAGES, 'val/loss', 'min')], max_epochs=7, devices=2, strategy='ddp')\n"
+        "print('weights', *(float(p.detach().double().sum()) for p in module.parameters()))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    one, other = (line for line in done.stdout.splitlines() if line.startswith("weights"))
+    assert one == other
