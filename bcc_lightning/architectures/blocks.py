@@ -5,7 +5,6 @@ from typing import Any
 
 from timm.models import group_parameters
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.architectures.backbone import Backbone
 
@@ -45,14 +44,3 @@ def block_of(network: nn.Module, names: list[str]) -> nn.Module:
     single = nn.ParameterList(network.get_parameter(name) for name, owner in owners.items() if next(owner.children(), None))
     layers = [owner for owner in dict.fromkeys(owners.values()) if next(owner.children(), None) is None]
     return nn.ModuleList([*layers, single] if len(single) else layers)
-
-
-def hold_frozen_statistics(network: nn.Module) -> None:
-    """Put batch normalisation whose parameters are all frozen into evaluation mode: training must not move its statistics.
-
-    Args:
-        network: in training mode.
-    """
-    for layer in network.modules():
-        if isinstance(layer, _BatchNorm) and layer.affine and not any(p.requires_grad for p in layer.parameters()):
-            layer.eval()

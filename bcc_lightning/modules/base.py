@@ -14,8 +14,9 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from bcc_lightning.architectures.acceleration import Precision
-from bcc_lightning.architectures.blocks import hold_frozen_statistics, network_blocks
+from bcc_lightning.architectures.blocks import network_blocks
 from bcc_lightning.architectures.cam_target import CamTarget
+from bcc_lightning.architectures.freezing import hold_statistics
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import NonFiniteLossError
@@ -138,7 +139,7 @@ class CellClassifier(LightningModule):
         """Set the training mode; the batch-norm statistics of frozen layers stay put."""
         super().train(mode)
         if mode and self.hparams.get("frozen_batch_norm", True):
-            hold_frozen_statistics(self.network)
+            hold_statistics(self.network)
         return self
 
     def load_backbone(self, state: dict[str, Tensor], file: str) -> None:
