@@ -98,7 +98,7 @@ def test_failed_run_is_failed_and_its_artifacts_are_whole(tmp_path: Path, monkey
     assert run.data.tags["failure"] == "RuntimeError: the disk is on fire"
     assert not any(name.startswith("test/") for name in run.data.metrics)
     figures = {f"figures/{name}.png" for name in ("curves", "class_counts", "samples")}
-    assert artifacts_of(run) == figures | {"config.yaml", "checkpoints/best.ckpt", "summary.json", "report.html"}
+    assert artifacts_of(run) == figures | {"config.yaml", "split.csv", "checkpoints/best.ckpt", "summary.json", "report.html"}
     for figure in figures:
         Image.open(Path(str(run.info.artifact_uri).removeprefix("file://")) / figure).load()
 

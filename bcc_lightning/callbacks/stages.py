@@ -1,10 +1,10 @@
 """Staged fine-tuning: head first, then more and more of the backbone, each stage with a recipe and a patience of its own.
 
-Lightning's ``BaseFinetuning`` adds parameter groups to one optimiser: the moments of the first stage and its schedule run on,
-nothing takes the network back to its best weights, a resumed run does not freeze anew what had been freed, and its freezing
-switches statistics off by ``track_running_stats``, so that frozen layers normalise by the batch. The package
-finetuning-scheduler goes back to the best weights, but through checkpoint files and schedules of its own that would stand beside
-those of this project. Here a stage begins like a training: with fresh optimiser and schedule, from the best weights before it.
+Lightning's ``BaseFinetuning`` adds parameter groups to one optimiser: moments and schedule of the first stage run on, nothing
+takes the network back to its best weights, after resuming what had been freed is frozen again, and in training its frozen batch
+normalisation goes by the batch. The package finetuning-scheduler takes the best weights, but with checkpoints, early stopping
+and schedule files of its own beside those of this project. Here a stage begins as a training does, with fresh optimiser and
+schedule, from the best weights of the stage before.
 """
 
 import re

@@ -57,6 +57,13 @@ def test_optimizer_is_that_of_torch(name: OptimizerName, momentum: float, expect
     assert torch.allclose(weights_after(ours(name, momentum=momentum)), weights_after(expected), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimisers_are_fused_where_torch_can(name: OptimizerName) -> None:
+    optimizer = ours(name)(nn.Linear(3, 2))
+    assert bool(optimizer.defaults.get("fused")) is (name in {"adam", "adamw", "sgd"})
+    assert sorted(group["weight_decay"] for group in optimizer.param_groups) == [0.0, 0.1]  # the bias is not decayed
+
+
 def test_lion_steps_by_the_sign() -> None:
     # Chen et al. 2023, algorithm 2: the first step is lr times the sign of the gradient, after a decay by lr x 0.1.
     torch.manual_seed(0)
