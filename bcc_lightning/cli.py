@@ -1,7 +1,7 @@
 """From a command line to data module, module and trainer: LightningCLI with ``--exp``."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from bcc_lightning.balancing.combination import combination_warning
+from bcc_lightning.callbacks.averaging import averaging_callback
 from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
+from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.experiment_files import experiment_names, find_experiment
@@ -22,12 +24,14 @@ from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
 from bcc_lightning.tracking.store import Tracking, without_password
 
 TRAINER_DEFAULTS: dict[str, Any] = {
-    "max_epochs": 30,
+    "max_epochs": None,  # see `ExperimentCLI.parse_arguments`
     "log_every_n_steps": 50,  # a call to MLflow costs 4 ms
     "num_sanity_val_steps": 0,  # would count validation cells before the first epoch
     "enable_model_summary": False,
 }
 
+MAX_EPOCHS = 30
+"""Epochs of a training without stages that says nothing else; -1 sets no limit."""
 
 NOT_RESOLVED = {"config", "summary", "resume", "traceback", "folds", "repeats"}
 """Keys that belong to one call, not to the experiment."""
@@ -85,16 +89,22 @@ class ExperimentCLI(LightningCLI):
         parser.add_argument("--summary", type=str | None, default=None, help="copy summary.json to this file")
         parser.add_class_arguments(Tracking, "tracking")
         parser.add_class_arguments(Selection, "selection")
+        help_stages = (
+            "stages of fine-tuning, each {train, lr, weight_decay, epochs, patience}; patience replaces that of selection"
+        )
+        parser.add_argument("--stages", type=list[Stage], default=[], help=help_stages)
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.init_args.image_size", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401 - LightningCLI's signature
-        """Parse, and on an error find the file that is at fault."""
+        """Parse, and on an error find the file that is at fault; without `max_epochs` a training lasts as long as its stages."""
         try:
             super().parse_arguments(parser, args)
         except UserError as error:
             raise UserError(f"{self._origin(args)}: {plain_words(str(error))}") from error
+        if self.config["trainer"]["max_epochs"] is None:
+            self.config["trainer"]["max_epochs"] = sum(stage["epochs"] for stage in self.config["stages"]) or MAX_EPOCHS
 
     def instantiate_classes(self) -> None:
         """Build data module and module only.
@@ -108,6 +118,16 @@ class ExperimentCLI(LightningCLI):
             raise innermost(error) from None
         self.datamodule = self.config_init["data"]
         self.model = self.config_init["model"]
+        self.stages: list[Stage] = self.config_init["stages"]
+        self.model.monitor, self.model.monitor_mode = self.selection.monitor, self.selection.mode
+        if self.stages and self.model.hparams["average"] == "swa":
+            raise UserError("stages and --model.average swa exclude one another; use --model.average ema, or none")
+
+    @property
+    def selection(self) -> Selection:
+        """How the epoch is chosen whose weights are kept."""
+        selection: Selection = self.config_init["selection"]
+        return replace(selection, patience=None) if self.stages else selection
 
     @property
     def experiment_name(self) -> str:
@@ -135,6 +155,13 @@ class ExperimentCLI(LightningCLI):
         return self.instantiate_trainer(
             callbacks=[*(own["callbacks"] or []), *progress, *callbacks], logger=logger, plugins=plugins
         )
+
+    def training_callbacks(self) -> list[Callback]:
+        """Build the callbacks that change how a training goes: weight averaging and stages."""
+        h, selection = self.model.hparams, self.selection
+        averaging = averaging_callback(h["average"], h["ema_decay"], h["swa_start"])
+        staged = [StagedFineTuning(self.stages, selection.monitor, selection.mode, averaging)] if self.stages else []
+        return [*([averaging] if averaging else []), *staged]
 
     def resolved_config(self) -> dict[str, Any]:
         """Give the whole configuration, defaults included, as a plain dict that can be given back as a file."""

@@ -22,6 +22,7 @@ NOISE = (
     r".*LightningCLI's args parameter.*",  # a command passes its own arguments on
     r".*exists and is not empty.*",  # a resumed run goes on in its own folder
     r".*treespec.*",
+    r".*module\(s\) in eval mode at the start of training.*",  # frozen batch normalisation is held there
     r".*Using `DistributedSampler` with the dataloaders.*",  # ours does not fill up test cells
 )
 

@@ -16,6 +16,8 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     """Print the closing table, how to open UI and report, and as the last line run id and test accuracy."""
     console = Console()
     console.print(f"\n{summary.experiment}: test part of {summary.data['data.name']}, {summary.data['data.resolution']} pixels")
+    if summary.test_time:
+        console.print(f"test-time augmentation: {summary.test_time}")
     table = Table()
     for heading in ("metric", "value", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")

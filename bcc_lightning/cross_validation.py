@@ -16,6 +16,7 @@ from bcc_lightning.cli import ExperimentCLI, configuration_arguments, flatten
 from bcc_lightning.command import take_option
 from bcc_lightning.console import print_folds, print_unfinished
 from bcc_lightning.errors import UserError
+from bcc_lightning.modules.views import describe_views
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.provenance import PARENT_VARIABLE, provenance
 from bcc_lightning.tracking.recording import ending, file_run
@@ -112,7 +113,7 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold) -> None:
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")  # what is wrong with the data shows before a run is opened
     run = open_parent(cli, plan)
-    summary = Summary(run.run_id, cli.experiment_name)
+    summary = Summary(run.run_id, cli.experiment_name, test_time=describe_views(cli.model.hparams["test_time"]))
     waiting = None
     try:
         with ending(summary), child_runs(run.run_id):

@@ -15,7 +15,7 @@ from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
 from bcc_lightning.callbacks.explanation import Explanation
 from bcc_lightning.callbacks.figures import Figures
 from bcc_lightning.callbacks.throughput import Throughput
-from bcc_lightning.cli import ExperimentCLI, Selection, configuration_arguments, flatten
+from bcc_lightning.cli import ExperimentCLI, configuration_arguments, flatten
 from bcc_lightning.command import run_command, take_option
 from bcc_lightning.console import print_result, print_unfinished
 from bcc_lightning.cross_validation import cross_validate, cross_validation_plan, tracking_of
@@ -23,6 +23,7 @@ from bcc_lightning.datamodules.split_file import write_split
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.intervals import intervals
 from bcc_lightning.evaluation.metrics import external_metrics
+from bcc_lightning.modules.views import describe_views
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import MetricHistory, RunLogger
 from bcc_lightning.tracking.provenance import PARENT_VARIABLE, provenance
@@ -189,8 +190,8 @@ def train(
         callbacks: further callbacks of the writing process.
         seconds: is filled in with the wall time of ``fit`` and ``test``.
     """
-    selection: Selection = cli.config_init["selection"]
-    always = [EpochSeeding(cli.config["seed_everything"]), *selection_callbacks(folder, **asdict(selection))]
+    seeding = EpochSeeding(cli.config["seed_everything"])
+    always = [seeding, *cli.training_callbacks(), *selection_callbacks(folder, **asdict(cli.selection))]
     trainer = cli.build_trainer([*always, *callbacks], logger or False)
     last = folder.last_checkpoint if folder else None
     watch = Stopwatch()
@@ -216,6 +217,7 @@ def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
         draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     summary.data = cli.datamodule.facts()
     write_split(cli.datamodule.splits, run.folder.split)
+    summary.test_time = describe_views(cli.model.hparams["test_time"])
     summary.parameters = sum(p.numel() for p in cli.model.parameters())
     run.log_params(flatten(config))
     run.set_tags({**provenance(), **summary.data, **({"warning": warning} if (warning := cli.warning()) else {})})
@@ -225,7 +227,7 @@ def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
 
 def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricHistory) -> None:
     """Fill in the figures of a run: metrics of the kept epoch, those of the test, and their intervals."""
-    selection: Selection = cli.config_init["selection"]
+    selection = cli.selection
     summary.best_epoch = history.kept_epoch(selection.monitor, selection.mode, selection.keep)
     summary.metrics = history.at(summary.best_epoch)
     if (run.folder.checkpoints / "best.ckpt").is_file():

@@ -21,7 +21,7 @@ from bcc_lightning.cli import TRAINER_DEFAULTS
 from bcc_lightning.command import quieten
 from bcc_lightning.datamodules import SyntheticSmear
 from bcc_lightning.modules import CellClassifier, EfficientSwin, TransferClassifier
-from bcc_lightning.modules.optimization import make_optimizer
+from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
@@ -33,7 +33,8 @@ def bare_loop(module: CellClassifier, data: SyntheticSmear, steps: int) -> float
     """Step over one resident batch that is already scaled to [0, 1]: images per second."""
     batch = next(iter(data.train_dataloader()))
     pixels, label = module.prepare(batch.image.to(module.device)), batch.label.to(module.device)
-    optimizer = make_optimizer(module.network, "adam", 1e-3, 0.0)
+    recipe = Recipe(lr=1e-3)
+    optimizer = make_optimizer(parameter_groups(module.network, recipe, 1.0, []), "adam", recipe)
     module.network.train()
     start = 0.0
     for step in range(WARM_UP + steps):

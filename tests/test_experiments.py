@@ -33,7 +33,7 @@ def test_experiment_says_what_it_is(name: str) -> None:
     assert header.startswith("# ")
     if name != "quickstart":
         assert "As published:" in header
-    assert set(yaml.safe_load(text)) <= {"model", "data", "trainer", "selection"}
+    assert set(yaml.safe_load(text)) <= {"model", "data", "trainer", "selection", "stages"}
 
 
 def test_corrected_and_published_recipe_differ_only_where_the_header_says() -> None:

@@ -13,8 +13,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.intervals import intervals, matrix_metrics, wilson
 from bcc_lightning.evaluation.metrics import confusion_matrix
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
-from bcc_lightning.modules import CellClassifier
-from bcc_lightning.modules.optimization import make_optimizer, make_schedule
+from bcc_lightning.modules.losses import weighted_loss
 
 
 def random_predictions(cells: int = 400, classes: int = 5, seed: int = 0) -> Predictions:
@@ -68,8 +67,7 @@ def test_class_weights_give_torchs_weighted_cross_entropy() -> None:
     assert balancing.weights.tolist() == pytest.approx(by_class[labels].tolist())
     logits, label = torch.randn(6, 3), torch.from_numpy(labels)
     batch = CellBatch(torch.zeros(6), label, torch.from_numpy(balancing.weights), torch.arange(6))
-    classifier = type("Loss", (), {"label_smoothing": 0.0, "hparams": {"loss": "cross_entropy"}})()
-    loss = CellClassifier.loss(classifier, logits, batch)
+    loss = weighted_loss(logits, batch, "cross_entropy", focal_gamma=2.0, label_smoothing=0.0)
     assert loss.item() == pytest.approx(cross_entropy(logits, label, weight=by_class).item())
 
 
@@ -84,22 +82,3 @@ def test_weighted_sampler_draws_each_class_equally_often() -> None:
 def test_balancing_refuses_an_empty_class() -> None:
     with pytest.raises(UserError, match="class 1 has none"):
         balance_cells(np.array([0, 2], np.int64), 3, "class_weights")
-
-
-def test_cosine_schedule_by_hand() -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = make_schedule(optimizer, "cosine", warmup_steps=2, total_steps=6)
-    rates = []
-    for _ in range(6):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    # rises over two steps, then 0.5 * (1 + cos(pi * t / 4)) for t = 0, 1, 2, 3
-    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
-
-
-@pytest.mark.parametrize(("name", "fused"), [("adam", True), ("adamw", True), ("sgd", True), ("rmsprop", False), ("lion", False)])
-def test_optimisers_are_fused_where_torch_can(name: str, fused: bool) -> None:
-    optimizer = make_optimizer(torch.nn.Linear(3, 2), name, lr=0.1, weight_decay=0.01)  # type: ignore[arg-type]
-    assert bool(optimizer.defaults.get("fused")) is fused
-    assert sorted(group["weight_decay"] for group in optimizer.param_groups) == [0.0, 0.01]  # the bias is not decayed

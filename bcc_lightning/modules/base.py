@@ -1,24 +1,32 @@
 """The LightningModule that all architectures share: steps, metrics, loss, optimiser."""
 
-from typing import Any, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Self, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from bcc_lightning.architectures.acceleration import Precision
+from bcc_lightning.architectures.blocks import network_blocks
 from bcc_lightning.architectures.cam_target import CamTarget
+from bcc_lightning.architectures.freezing import hold_statistics
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
 from bcc_lightning.datamodules.cell_images import CellBatch
-from bcc_lightning.errors import NonFiniteLossError, UserError
+from bcc_lightning.errors import NonFiniteLossError
 from bcc_lightning.evaluation.metrics import external_metrics, recall_by_class, test_metrics, validation_metrics
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
-from bcc_lightning.modules.losses import LossName, focal_loss
-from bcc_lightning.modules.optimization import OptimizerName, ScheduleName, make_optimizer, make_schedule
+from bcc_lightning.modules.arguments import Averaging, check_arguments
+from bcc_lightning.modules.losses import LossName, weighted_loss
+from bcc_lightning.modules.optimization import OptimizerName, Recipe, make_optimizer, parameter_groups, parameters_outside
+from bcc_lightning.modules.schedules import Length, Mode, Schedule, ScheduleName, configure_schedule
+from bcc_lightning.modules.views import TestTime, mean_log_probability
 
 CLASS_PATH = "module_class"
 """Key of a checkpoint that names the module's class."""
@@ -37,9 +45,20 @@ class CellClassifier(LightningModule):
             architecture is a single backbone.
         lr: learning rate.
         optimizer: name of the optimiser.
+        momentum: of ``sgd`` and ``rmsprop``, in [0, 1).
         weight_decay: weight decay.
-        schedule: name of the learning-rate schedule.
+        layer_decay: factor of the learning rate from a block of the backbone to the one before it, in (0, 1].
+        schedule: name of the learning-rate schedule, see `bcc_lightning.modules.schedules.Schedule`.
         warmup_epochs: epochs over which the learning rate rises to `lr`.
+        milestones: epochs before which ``step`` lowers the learning rate.
+        lr_factor: what ``step`` and ``plateau`` multiply the learning rate by, in (0, 1).
+        plateau_patience: epochs without a better value of the monitored metric before ``plateau`` lowers it.
+        average: weights that are validated and kept: those of the last step, their exponential moving average (``ema``), or
+            the mean of epochs' ends (``swa``).
+        ema_decay: how slowly ``ema`` forgets, in [0, 1).
+        swa_start: share of the epochs after which ``swa`` begins, in [0, 1).
+        test_time: views over which the probabilities of a test cell are averaged. Validation looks once, so that choosing an
+            epoch stays cheap.
         label_smoothing: share of the target spread over all classes, in [0, 1).
         loss: ``focal`` makes cells that are told safely count less, which favours rare and difficult ones.
         focal_gamma: how much less.
@@ -56,24 +75,32 @@ class CellClassifier(LightningModule):
         weights: str | None = None,
         lr: float = 1e-3,
         optimizer: OptimizerName = "adam",
+        momentum: float = 0.9,
         weight_decay: float = 0.0,
+        layer_decay: float = 1.0,
         schedule: ScheduleName = "constant",
         warmup_epochs: float = 0.0,
+        milestones: list[int] | None = None,
+        lr_factor: float = 0.1,
+        plateau_patience: int = 3,
+        average: Averaging = "none",
+        ema_decay: float = 0.999,
+        swa_start: float = 0.75,
+        test_time: TestTime = "none",
         label_smoothing: float = 0.0,
         loss: LossName = "cross_entropy",
         focal_gamma: float = 2.0,
         precision: Precision = "auto",
     ) -> None:
         super().__init__()
-        if lr < 0 or weight_decay < 0 or not 0 <= label_smoothing < 1:
-            raise UserError(
-                f"--model.lr {lr} and --model.weight_decay {weight_decay} must be 0 or more, "
-                f"--model.label_smoothing {label_smoothing} from 0 to below 1"
-            )
         self.save_hyperparameters()
+        check_arguments(self.hparams)
         self.class_names = list(class_names)
         self.image_size = image_size
-        self.label_smoothing = label_smoothing
+        self.recipe = Recipe(lr, weight_decay)  # staged fine-tuning replaces it
+        self.monitor = "val/accuracy"  # what ``plateau`` looks at
+        self.monitor_mode: Mode = "max"
+        self.kept_weights: Callable[[], dict[str, Tensor]] | None = None  # averages, for a checkpoint instead of the last ones
         self.network = self.build_network()
         if weights is not None:
             self._load_weights(weights)
@@ -100,6 +127,21 @@ class CellClassifier(LightningModule):
         """Declare the layers that class activation maps read, one per branch."""
         raise NotImplementedError
 
+    def backbone_blocks(self) -> list[nn.Module]:
+        """List the backbone's blocks from input to output; ``last:N`` of a stage and `layer_decay` count them."""
+        return network_blocks(self.network)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """List the parameters that are in no block of the backbone."""
+        return parameters_outside(self.network, self.backbone_blocks())
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode; the batch-norm statistics of frozen layers stay put."""
+        super().train(mode)
+        if mode and self.hparams.get("frozen_batch_norm", True):
+            hold_statistics(self.network)
+        return self
+
     def load_backbone(self, state: dict[str, Tensor], file: str) -> None:
         """Load a weights file that is no checkpoint of this project; a module with one backbone takes timm's files."""
         load_strictly(self.network, state, file)
@@ -119,14 +161,14 @@ class CellClassifier(LightningModule):
         """Classify images: (B, 3, H, W) uint8 to logits (B, C) float32."""
         return cast(Tensor, self.network(self.prepare(images)))
 
+    def forward_views(self, images: Tensor) -> Tensor:
+        """Classify images as the test part is: (B, 3, H, W) uint8 to (B, C), whose softmax is the mean over all views."""
+        return mean_log_probability(self, images, self.hparams["test_time"])
+
     def loss(self, logits: Tensor, batch: CellBatch) -> Tensor:
         """Compute cross-entropy or the focal loss, averaged with the weights of the cells."""
-        target = batch.label if batch.target is None else batch.target
-        if self.hparams["loss"] == "focal":
-            per_cell = focal_loss(logits, target, self.hparams["focal_gamma"], self.label_smoothing)
-        else:
-            per_cell = cross_entropy(logits, target, reduction="none", label_smoothing=self.label_smoothing)
-        return (per_cell * batch.weight).sum() / batch.weight.sum()
+        h = self.hparams
+        return weighted_loss(logits, batch, h["loss"], h["focal_gamma"], h["label_smoothing"])
 
     def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
         """Compute the loss of a training batch; metrics are added up on the device and read once an epoch."""
@@ -149,11 +191,11 @@ class CellClassifier(LightningModule):
 
     def validation_step(self, batch: CellBatch, batch_idx: int) -> None:
         """Predict a validation batch."""
-        self._predict(batch, self.val_loss)
+        self._predict(batch, self(batch.image), self.val_loss)
 
     def test_step(self, batch: CellBatch, batch_idx: int) -> None:
-        """Predict a test batch."""
-        self._predict(batch, self.test_loss)
+        """Predict a test batch, from all views of its cells."""
+        self._predict(batch, self.forward_views(batch.image), self.test_loss)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation part."""
@@ -175,14 +217,18 @@ class CellClassifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build optimiser and schedule from the configuration."""
-        h = self.hparams
-        optimizer = make_optimizer(self.network, h["optimizer"], h["lr"], h["weight_decay"])
-        if h["schedule"] == "constant" and not h["warmup_epochs"]:
+        h, recipe = self.hparams, self.recipe
+        blocks = self.backbone_blocks() if h["layer_decay"] < 1 else []
+        groups = parameter_groups(self.network, recipe, h["layer_decay"], blocks)
+        # Lightning's mixed precision does not clip the gradients of torch's fused optimisers.
+        clips = self.trainer.gradient_clip_val and isinstance(self.trainer.precision_plugin, MixedPrecision)
+        optimizer = make_optimizer(groups, h["optimizer"], recipe, h["momentum"], fused=not clips)
+        schedule = Schedule(h["schedule"], h["warmup_epochs"], h["milestones"] or [], h["lr_factor"], h["plateau_patience"])
+        if schedule == replace(schedule, name="constant", warmup_epochs=0):
             return optimizer
-        total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = total / max(1, self.trainer.max_epochs or 1)
-        schedule = make_schedule(optimizer, h["schedule"], round(h["warmup_epochs"] * per_epoch), total)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        length = Length.of(self.trainer, recipe.epochs)
+        configured = configure_schedule(optimizer, schedule, length, self.monitor, self.monitor_mode)
+        return {"optimizer": optimizer, "lr_scheduler": configured}
 
     def _load_weights(self, file: str) -> None:
         state = read_state_dict(file)
@@ -192,8 +238,7 @@ class CellClassifier(LightningModule):
         else:
             self.load_backbone(state, file)
 
-    def _predict(self, batch: CellBatch, mean_loss: MeanMetric) -> None:
-        logits = self(batch.image)
+    def _predict(self, batch: CellBatch, logits: Tensor, mean_loss: MeanMetric) -> None:
         mean_loss.update(self.loss(logits, batch), len(batch.label))
         self.gatherer.update(batch.position, batch.label, logits.softmax(dim=1))
 
@@ -212,8 +257,10 @@ class CellClassifier(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store which class to build when the checkpoint is loaded."""
+        """Store which class to build when the checkpoint is loaded, and averaged weights where they are the ones to keep."""
         checkpoint[CLASS_PATH] = f"{type(self).__module__}.{type(self).__qualname__}"
+        if self.kept_weights is not None:
+            checkpoint["state_dict"] = self.kept_weights()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that was trained on other classes."""

@@ -1,14 +1,33 @@
-"""Losses per cell; weighing and averaging them is the module's work."""
+"""Losses per cell, and their weighted mean over a batch."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax, one_hot
+from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
+from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import UserError
 
 LossName = Literal["cross_entropy", "focal"]
+
+
+def weighted_loss(logits: Tensor, batch: CellBatch, name: LossName, focal_gamma: float, label_smoothing: float) -> Tensor:
+    """Compute the loss of a batch, averaged with the weights of its cells.
+
+    Args:
+        logits: (B, C).
+        batch: labels, or soft labels where there are any, and weights.
+        name: cross-entropy or the focal loss.
+        focal_gamma: see `focal_loss`.
+        label_smoothing: likewise.
+    """
+    target = batch.label if batch.target is None else batch.target
+    if name == "focal":
+        per_cell = focal_loss(logits, target, focal_gamma, label_smoothing)
+    else:
+        per_cell = cross_entropy(logits, target, reduction="none", label_smoothing=label_smoothing)
+    return (per_cell * batch.weight).sum() / batch.weight.sum()
 
 
 def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, label_smoothing: float = 0.0) -> Tensor:

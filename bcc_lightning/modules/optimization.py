@@ -1,50 +1,100 @@
-"""Optimisers and learning-rate schedules by name."""
+"""Optimisers by name, with weight decay and learning rates that depend on the layer."""
 
-from functools import partial
-from math import cos, pi
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from bcc_lightning.architectures.acceleration import FUSED_OPTIMIZERS
+from bcc_lightning.errors import UserError
 
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
-ScheduleName = Literal["constant", "cosine"]
+ParameterGroups = list[dict[str, Any]]
 
 
-def make_optimizer(network: nn.Module, name: OptimizerName, lr: float, weight_decay: float) -> Optimizer:
-    """Build an optimiser by timm's factory, fused where torch can.
+@dataclass(frozen=True)
+class Recipe:
+    """What may change from stage to stage of a training.
 
-    Args:
-        network: what to train; biases and normalisation layers are not decayed.
-        name: the optimiser; ``sgd`` has momentum 0.9.
+    Attributes:
         lr: learning rate.
         weight_decay: weight decay.
+        epochs: epochs that the schedule is laid over; None takes all of the training.
     """
-    fused: dict[str, Any] = {"fused": True} if name in FUSED_OPTIMIZERS else {}
-    return create_optimizer_v2(network, opt=name, lr=lr, weight_decay=weight_decay, **fused)
+
+    lr: float
+    weight_decay: float = 0.0
+    epochs: int | None = None
 
 
-def make_schedule(optimizer: Optimizer, name: ScheduleName, warmup_steps: int, total_steps: int) -> LambdaLR:
-    """Build a schedule that is stepped after each optimiser step.
+def make_optimizer(
+    groups: ParameterGroups, name: OptimizerName, recipe: Recipe, momentum: float = 0.9, fused: bool = True
+) -> Optimizer:
+    """Build an optimiser by timm's factory.
 
     Args:
-        optimizer: whose learning rate is scaled.
-        name: ``constant``, or ``cosine`` down to 0 at the last step.
-        warmup_steps: steps over which the learning rate rises linearly to its full value.
-        total_steps: optimiser steps of the whole training.
+        groups: what to train, see `parameter_groups`.
+        name: the optimiser.
+        recipe: its learning rate.
+        momentum: of ``sgd`` (Nesterov's) and ``rmsprop``; 0 is plain. The others have their own.
+        fused: take torch's fused implementation where there is one.
+
+    Raises:
+        UserError: there is nothing to train.
     """
-    return LambdaLR(optimizer, partial(lr_scale, name=name, warmup_steps=warmup_steps, total_steps=total_steps))
+    if not groups:
+        raise UserError("all parameters are frozen, so there is nothing to train; free some of them")
+    options: dict[str, Any] = {"fused": True} if fused and name in FUSED_OPTIMIZERS else {}
+    # Nesterov's formula needs some momentum; timm's name of SGD without it is `momentum`.
+    opt = "momentum" if name == "sgd" and momentum == 0 else name
+    return create_optimizer_v2(groups, opt=opt, lr=recipe.lr, momentum=momentum, **options)
 
 
-def lr_scale(step: int, name: ScheduleName, warmup_steps: int, total_steps: int) -> float:
-    """Compute the share of the full learning rate at a step, in [0, 1]; arguments as `make_schedule`."""
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    if name == "constant":
-        return 1.0
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return 0.5 * (1 + cos(pi * min(1.0, progress)))
+def parameter_groups(network: nn.Module, recipe: Recipe, layer_decay: float, blocks: list[nn.Module]) -> ParameterGroups:
+    """Divide the parameters that are not frozen by weight decay and, with layer-wise decay, by learning rate.
+
+    Biases and normalisation layers are not decayed.
+
+    Args:
+        network: what to train.
+        recipe: learning rate of the head, and weight decay.
+        layer_decay: factor of the learning rate from a block to the one before it; 1 gives all the same.
+        blocks: the blocks of the network from input to output; what is in none of them is the head.
+    """
+    if layer_decay == 1:
+        return list(param_groups_weight_decay(network, recipe.weight_decay))
+    layered = LayeredParameters(network, blocks)
+    groups = param_groups_layer_decay(layered, recipe.weight_decay, layer_decay=layer_decay)  # type: ignore[arg-type]
+    # timm leaves applying the scale to its own schedules; torch's start from the group's learning rate.
+    return [{**group, "lr": recipe.lr * group.pop("lr_scale")} for group in groups]
+
+
+class LayeredParameters:
+    """Parameters with the number of the block that they belong to, as timm's layer-wise decay asks a network for them.
+
+    Args:
+        network: the network.
+        blocks: its blocks from input to output.
+    """
+
+    def __init__(self, network: nn.Module, blocks: list[nn.Module]) -> None:
+        self.network = network
+        self.block = {id(p): number for number, block in enumerate(blocks) for p in block.parameters()}
+        self.layer = {name: self.block.get(id(p), len(blocks)) for name, p in network.named_parameters()}
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name all parameters."""
+        return self.network.named_parameters()
+
+    def group_matcher(self, coarse: bool) -> Any:  # noqa: ANN401 - timm's word for a function from name to number
+        """Give the function from a parameter's name to its block; those of no block, the head, come last."""
+        return self.layer.__getitem__
+
+
+def parameters_outside(network: nn.Module, blocks: Iterable[nn.Module]) -> list[nn.Parameter]:
+    """List the parameters of a network that are in none of its blocks."""
+    inside = {id(p) for block in blocks for p in block.parameters()}
+    return [p for p in network.parameters() if id(p) not in inside]

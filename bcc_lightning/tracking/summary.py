@@ -24,6 +24,7 @@ class Summary:
         seconds: wall time by part: ``fit``, ``test``, ``total``.
         images_per_second: training images per second of training steps.
         parameters: number of parameters of the network.
+        test_time: over which views of a test cell the probabilities were averaged; None where each was looked at once.
         best_epoch: the epoch whose weights were kept, from 0.
         folds: run id and test accuracy of each fold of a cross-validation; its `metrics` are means and standard deviations.
     """
@@ -39,6 +40,7 @@ class Summary:
     seconds: dict[str, float] = field(default_factory=dict)
     images_per_second: float | None = None
     parameters: int | None = None
+    test_time: str | None = None
     best_epoch: int | None = None
     folds: list[dict[str, str | float]] = field(default_factory=list)
 

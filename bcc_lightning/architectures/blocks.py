@@ -1,0 +1,46 @@
+"""The blocks of a network from input to output: what staged fine-tuning frees and layer-wise decay counts."""
+
+from itertools import zip_longest
+from typing import Any
+
+from timm.models import group_parameters
+from torch import nn
+
+from bcc_lightning.architectures.backbone import Backbone
+
+
+def network_blocks(network: nn.Module) -> list[nn.Module]:
+    """List the blocks of a network's backbones, from input to output; what is in none of them is the head.
+
+    The branches of a hybrid are aligned at their ends, so that the last block of the whole is the last of each branch. A
+    network without a timm backbone is taken child by child, the last of them as its head.
+
+    Args:
+        network: the network of a module.
+    """
+    branches = [timm_blocks(part.network) for part in network.modules() if isinstance(part, Backbone)]
+    if not branches:
+        return [child for child in network.children() if next(child.parameters(), None) is not None][:-1]
+    aligned = list(zip_longest(*(reversed(blocks) for blocks in branches)))
+    return [nn.ModuleList([block for block in level if block is not None]) for level in reversed(aligned)]
+
+
+def timm_blocks(network: Any) -> list[nn.Module]:  # noqa: ANN401 - timm's networks share methods that no common type declares
+    """List the blocks of a timm network in timm's own order, stem first (its ``group_matcher``).
+
+    Args:
+        network: a network from ``timm.create_model``.
+
+    Returns:
+        One module per block. It holds the layers and the single parameters of the block, and is no part of the network.
+    """
+    groups = group_parameters(network, network.group_matcher(coarse=False))
+    return [block_of(network, groups[number]) for number in sorted(groups)]
+
+
+def block_of(network: nn.Module, names: list[str]) -> nn.Module:
+    """Gather the layers that hold some parameters; of a layer with further layers inside only the parameters named."""
+    owners = {name: network.get_submodule(name.rpartition(".")[0]) for name in names}
+    single = nn.ParameterList(network.get_parameter(name) for name, owner in owners.items() if next(owner.children(), None))
+    layers = [owner for owner in dict.fromkeys(owners.values()) if next(owner.children(), None) is None]
+    return nn.ModuleList([*layers, single] if len(single) else layers)
