@@ -68,7 +68,7 @@ def test_experiment_file_that_does_not_exist(complaint: Complain) -> None:
         ("data: {class_path: SyntheticSmear, init_args: {image_size: big}}\n", "key 'data.image_size' takes int, not 'big'"),
         (
             "model: {class_path: EfficientSwine}\n",
-            "class 'EfficientSwine' is not known. There are: EfficientSwin, TransferClassifier",
+            "class 'EfficientSwine' is not known. There are: EfficientSwin, Ensemble, ",
         ),
         ("selection: {mode: most}\n", "most"),
     ],
@@ -90,7 +90,7 @@ def test_file_that_is_no_yaml(complaint: Complain, tmp_path: Path) -> None:
     [
         (["--data.imagesize", "3"], "command line: key 'data.imagesize' is not known"),
         (["--model.lr", "high"], "command line: key 'model.lr' takes float, not 'high'"),
-        (["--data", "BloodMist"], "class 'BloodMist' is not known. There are: BloodMNIST, SyntheticSmear"),
+        (["--data", "BloodMist"], "class 'BloodMist' is not known. There are: AN2DL, PBC, BloodMNIST"),
     ],
 )
 def test_mistake_in_a_flag(complaint: Complain, flags: list[str], expected: str) -> None:
