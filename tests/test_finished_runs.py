@@ -8,31 +8,12 @@ from mlflow import MlflowClient
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.finding import find_run, finished_runs
-from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.sources import find_source
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.tracking.summary import Summary
-from bcc_lightning.whole_file import write_json
+from tests.miniature import add_run
 from tests.test_tracking_server import free_port, server
 
-
-def add(tracking: Tracking, experiment: str, status: str = "FINISHED", parent: str | None = None, **files: str) -> str:
-    """File a run with a summary and a few more files, without training."""
-    run = TrackedRun.create(tracking, experiment, {"experiment": experiment})
-    if parent:
-        run.set_tags({"mlflow.parentRunId": parent})
-    write_json(run.folder.summary, Summary(run.run_id, experiment, status).as_dict())
-    run.folder.config.write_text(f"seed_everything: 0\nname: {experiment}\n")
-    for name, text in files.items():
-        file = run.folder.artifacts / name.replace("__", "/")
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text)
-    assert run.close(status) is None
-    run.folder.remove()
-    return run.run_id
-
-
-WEIGHTS = {"checkpoints__best.ckpt": "weights"}
+WEIGHTS = {"checkpoints/best.ckpt": "weights"}
 
 
 @pytest.fixture
@@ -41,7 +22,7 @@ def tracking() -> Tracking:
 
 
 def test_by_id_by_its_beginning_and_by_experiment(tracking: Tracking) -> None:
-    first, second = (add(tracking, "house", **WEIGHTS) for _ in range(2))
+    first, second = (add_run(tracking, "house", files=WEIGHTS) for _ in range(2))
     assert find_run(tracking, first).run_id == first
     assert find_run(tracking, first[:12]).run_id == first
     assert find_run(tracking, "house").run_id == second
@@ -54,31 +35,31 @@ def test_by_id_by_its_beginning_and_by_experiment(tracking: Tracking) -> None:
 
 def test_an_id_is_found_in_every_mlflow_experiment_a_name_only_in_its_own(tracking: Tracking) -> None:
     other = Tracking(experiment="elsewhere")
-    run_id = add(other, "house")
-    add(tracking, "swin_tiny")
+    run_id = add_run(other, "house")
+    add_run(tracking, "swin_tiny")
     assert find_run(tracking, run_id[:16]).run_id == run_id
     with pytest.raises(UserError, match="no finished run 'house'"):
         find_run(tracking, "house")
 
 
 def test_folds_and_trials_do_not_stand_for_their_experiment(tracking: Tracking) -> None:
-    parent = add(tracking, "house")
-    fold = add(tracking, "house", parent=parent)
+    parent = add_run(tracking, "house")
+    fold = add_run(tracking, "house", tags={"mlflow.parentRunId": parent})
     assert find_run(tracking, "house").run_id == parent
     assert find_run(tracking, fold).run_id == fold
     assert [run.run_id for run in finished_runs(tracking)] == [parent]
 
 
 def test_only_finished_runs_count(tracking: Tracking) -> None:
-    finished = add(tracking, "house")
-    killed = add(tracking, "house", "KILLED")
+    finished = add_run(tracking, "house")
+    killed = add_run(tracking, "house", "KILLED")
     assert find_run(tracking, "house").run_id == finished
     with pytest.raises(UserError, match=f"run {killed} has the status KILLED.*--resume {killed}, .*{finished} .house"):
         find_run(tracking, killed)
 
 
 def test_unknown_run_gives_near_matches_and_the_newest(tracking: Tracking) -> None:
-    ids = [add(tracking, f"cnn_{number}") for number in range(7)]
+    ids = [add_run(tracking, f"cnn_{number}") for number in range(7)]
     with pytest.raises(UserError) as error:
         find_run(tracking, "cnn_33")
     assert "did you mean cnn_3" in str(error.value)
@@ -94,14 +75,14 @@ def test_beginning_of_several_ids(tracking: Tracking, monkeypatch: pytest.Monkey
     from bcc_lightning.tracking import finding
 
     monkeypatch.setattr(finding, "SHORTEST_PREFIX", 1)
-    ids = [add(tracking, "house") for _ in range(17)]  # two of 17 begin with the same of 16 digits
+    ids = [add_run(tracking, "house") for _ in range(17)]  # two of 17 begin with the same of 16 digits
     twice = next(i[0] for i in ids if sum(j[0] == i[0] for j in ids) > 1)
     with pytest.raises(UserError, match=f"'{twice}' is the beginning of .* run ids"):
         find_run(tracking, twice)
 
 
 def test_missing_files(tracking: Tracking) -> None:
-    run = find_run(tracking, add(tracking, "house"))
+    run = find_run(tracking, add_run(tracking, "house"))
     with pytest.raises(UserError, match=rf"run {run.run_id} \(house\) has no checkpoints/best.ckpt; name another run"):
         _ = run.checkpoint
     with pytest.raises(UserError, match=r"has no predictions/ward\.parquet"):
@@ -115,7 +96,7 @@ def test_a_store_that_does_not_exist_is_not_made(tracking: Tracking, tmp_path: P
 
 
 def test_registered_models(tracking: Tracking) -> None:
-    run_id = add(tracking, "house", **WEIGHTS)
+    run_id = add_run(tracking, "house", files=WEIGHTS)
     client = MlflowClient(tracking.resolved_uri)
     client.create_registered_model("blood")
     client.create_model_version("blood", "nowhere", run_id=run_id)
@@ -129,7 +110,7 @@ def test_registered_models(tracking: Tracking) -> None:
 
 
 def test_checkpoint_files(tracking: Tracking, tmp_path: Path) -> None:
-    run_id = add(tracking, "house", **WEIGHTS)
+    run_id = add_run(tracking, "house", files=WEIGHTS)
     among_its_run = find_source(tracking, str(find_run(tracking, run_id).checkpoint))
     assert among_its_run.summary is not None
     assert (among_its_run.summary.run_id, among_its_run.title) == (run_id, f"house ({run_id[:8]})")
@@ -144,7 +125,7 @@ def test_files_are_fetched_from_a_server(tmp_path: Path) -> None:
     port = free_port()
     tracking = Tracking(uri=f"http://127.0.0.1:{port}")
     with server(tmp_path, port):
-        run_id = add(tracking, "house", **WEIGHTS)
+        run_id = add_run(tracking, "house", files=WEIGHTS)
         source = find_source(tracking, run_id[:8])
         assert source.checkpoint == tmp_path / "mlruns" / "fetched" / run_id / "artifacts" / "checkpoints" / "best.ckpt"
         assert source.checkpoint.read_text() == "weights"

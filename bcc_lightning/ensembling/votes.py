@@ -51,14 +51,11 @@ class MemberVotes:
     tests: dict[str | None, NamedPredictions]
 
 
-def test_cells(data: CellDataModule) -> dict[str | None, CellImages]:
+def cells_to_test(data: CellDataModule) -> dict[str | None, CellImages]:
     """List what is tested on: the test part, under None, and further test sets by their names."""
     tests: dict[str | None, CellImages] = {None: data.splits["test"]}
     tests.update(data.external)
     return tests
-
-
-test_cells.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
 
 
 def member_votes(source: Source, config: dict[str, Any], data: CellDataModule, trainer: Trainer) -> MemberVotes:
@@ -80,7 +77,7 @@ def member_votes(source: Source, config: dict[str, Any], data: CellDataModule, t
         data = build_data(member)
         refuse_other_data(source, data)
     data.trainer = trainer  # tells the loader which share of the cells is this process's
-    tests = {name: predict(module, data, cells, trainer) for name, cells in test_cells(data).items()}
+    tests = {name: predict(module, data, cells, trainer) for name, cells in cells_to_test(data).items()}
     return MemberVotes(predict(module, data, data.splits["val"], trainer), tests)
 
 

@@ -12,7 +12,7 @@ from bcc_lightning.callbacks.figures import draw_data, file_predictions
 from bcc_lightning.cli import ExperimentCLI
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.ensembling.fitting import fit_shares
-from bcc_lightning.ensembling.votes import align, member_votes, test_cells
+from bcc_lightning.ensembling.votes import align, cells_to_test, member_votes
 from bcc_lightning.evaluation.figures import members_figure, save_figure
 from bcc_lightning.evaluation.metrics import external_metrics, recall_by_class
 from bcc_lightning.evaluation.predictions import Predictions
@@ -49,7 +49,7 @@ def vote(
         module.shares.copy_(torch.from_numpy(fit_shares(of_true_class(*val))))
     seconds["fit"] = watch.seconds
     watch = Stopwatch()
-    tests = {name: align([member.tests[name] for member in said], cells) for name, cells in test_cells(data).items()}
+    tests = {name: align([member.tests[name] for member in said], cells) for name, cells in cells_to_test(data).items()}
     module.test_predictions = {name: pooled(*votes, module.shares) for name, votes in tests.items()}
     members = member_rows(cli.members, module.shares, *tests[None])
     if folder and logger:
@@ -107,7 +107,7 @@ def file_ensemble(module: Ensemble, data: CellDataModule, folder: RunFolder, mem
     """Write checkpoint, predictions, figures and maps of a tested ensemble."""
     save_classifier(module, folder.checkpoints / "best.ckpt")
     draw_data(folder, data)
-    for name, cells in test_cells(data).items():
+    for name, cells in cells_to_test(data).items():
         file_predictions(folder, cells, module.test_predictions[name], module.class_names, name)
     test = module.test_predictions[None]
     bars = {str(member["title"]): round(float(member["test/accuracy"]) * len(test.label)) for member in members}
