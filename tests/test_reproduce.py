@@ -193,3 +193,10 @@ def test_no_store_and_no_such_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--out", "out", "--run", "mouse"]) == 2
     assert "did you mean house?" in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+def test_figures_that_come_from_cells_with_a_say_are_marked() -> None:
+    marked = {system.experiment for system in PUBLISHED for figure in system.figures if not figure.untouched}
+    probes = {"swin_tiny", "efficientnet_b0", "efficientnet_b1", "efficientnet_b3"}
+    also_validated = {"pbc_unet", "pbc_vgg16", "raabin_cnn", "raabin_mobilenet_v2"}
+    assert marked == {"efficientswin", "efficientswin_b3", *probes, *also_validated, "an2dl_efficientnet_v2_m_lion"}

@@ -13,10 +13,12 @@ class Figure:
     Attributes:
         percent: as printed.
         meaning: which cells it was measured on, and how it was chosen.
+        untouched: whether these cells had no say in training and in the choice of the epoch.
     """
 
     percent: str
     meaning: str
+    untouched: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,17 @@ HIDDEN = "the challenge's hidden test set of altered images"
 NOTEBOOK_MISSING = "from the paper alone, its notebook is missing"
 
 
-def validation_maximum(which: str = "") -> str:
-    """Word the commonest meaning: the best epoch on the validation part, reported as the result."""
-    return f"validation maximum over the epochs, not test{which}"
+def validation_maximum(percent: str, more: str = "") -> Figure:
+    """Word the commonest case: the best epoch on the validation part, reported as the result."""
+    return Figure(percent, f"validation maximum over the epochs, not test{more}", untouched=False)
 
 
-def both(without: str, with_shuffling: str, meaning: str = "test") -> tuple[Figure, ...]:
+def both(without: str, with_shuffling: str, part: str = "test", untouched: bool = True) -> tuple[Figure, ...]:
     """List the two figures of source 2, without and with shuffling."""
-    return Figure(without, f"{meaning}, without shuffling"), Figure(with_shuffling, f"{meaning}, with shuffling")
+    return (
+        Figure(without, f"{part}, without shuffling", untouched),
+        Figure(with_shuffling, f"{part}, with shuffling", untouched),
+    )
 
 
 def local_and_hidden(local: str, hidden: str) -> tuple[Figure, ...]:
@@ -79,41 +84,41 @@ PUBLISHED = (
         "efficientswin",
         *EFFICIENTSWIN,
         (
-            Figure("98.14", validation_maximum(", 1680 of 1712 cells are 98.13")),
-            Figure("96.96", validation_maximum(" (another run; 96.85 in its last epoch)")),
+            validation_maximum("98.14", ", 1680 of 1712 cells are 98.13"),
+            validation_maximum("96.96", " (another run; 96.85 in its last epoch)"),
         ),
         "The test part was never read, and the weights saved are those of the last epoch.",
     ),
     System(
         "efficientswin_b3",
         *EFFICIENTSWIN,
-        (Figure("97.14", validation_maximum(", 1663 of 1712 cells; 96.85 in the last epoch")),),
+        (validation_maximum("97.14", ", 1663 of 1712 cells; 96.85 in the last epoch"),),
         "Its confusion matrix is printed as that of the system with 98.14.",
     ),
     System(
         "swin_tiny",
         *EFFICIENTSWIN,
         (
-            Figure("89.25", validation_maximum(f"; {PROBE}")),
-            Figure("89.14", "validation, not test, in the last epoch; called test in the source"),
+            validation_maximum("89.25", f"; {PROBE}"),
+            Figure("89.14", "validation, not test, in the last epoch; called test in the source", untouched=False),
         ),
     ),
     System(
         "efficientnet_b0",
         *EFFICIENTSWIN,
-        (Figure("87.49", f"test; {PROBE}"), Figure("87.85", validation_maximum())),
+        (Figure("87.49", f"test; {PROBE}"), validation_maximum("87.85")),
     ),
     System(
         "efficientnet_b1",
         *EFFICIENTSWIN,
-        (Figure("88.26", validation_maximum(f"; {PROBE}")),),
+        (validation_maximum("88.26", f"; {PROBE}"),),
         "The source's program ended with an error before its test.",
     ),
     System("efficientnet_b2", *EFFICIENTSWIN, note="The source has the code, but no run."),
     System(
         "efficientnet_b3",
         *EFFICIENTSWIN,
-        (Figure("78.52", f"test; {PROBE}"), Figure("80.32", validation_maximum())),
+        (Figure("78.52", f"test; {PROBE}"), validation_maximum("80.32")),
     ),
     System("an2dl_efficientnet_b3", *BLOODCELLCNN, (Figure("96.5", "test, 'up to'"),)),
     System("an2dl_mobilenet_v2", *BLOODCELLCNN, (Figure("95.2", "test"),)),
@@ -134,7 +139,7 @@ PUBLISHED = (
         "pbc_unet",
         FICC[0],
         "PBC, 80/20 not by class; the 20 % are validation and test at once",
-        both("94.66", "94.04", "the part that also validated"),
+        both("94.66", "94.04", "the part that also validated", untouched=False),
         "The paper prints the two in the other order. Not a U-Net: its encoder only.",
     ),
     System("pbc_unet_full", *FICC, note="Nothing was published: the source's 'U-Net' is pbc_unet, an encoder."),
@@ -143,7 +148,7 @@ PUBLISHED = (
     System(
         "pbc_vgg16",
         *FICC,
-        both("80.36", "79.37", "test part, which also validated"),
+        both("80.36", "79.37", "test part, which also validated", untouched=False),
         "The paper prints 79.36.",
     ),
     System(
@@ -178,19 +183,22 @@ PUBLISHED = (
     System(
         "an2dl_efficientnet_v2_m_lion",
         *NEURALNEXUS,
-        (*local_and_hidden("96.49", "85"), Figure("97.58", "printed for a new split whose test part overlaps the training part")),
+        (
+            *local_and_hidden("96.49", "85"),
+            Figure("97.58", "printed for a new split whose test part overlaps the training part", untouched=False),
+        ),
         "Another notebook with other learning rates reached 96.91 on the test part.",
     ),
     System(
         "raabin_cnn",
         *WBC,
-        (Figure("93.18", "test"), Figure("96.29", validation_maximum("; copies of one cell stand on both sides of that split"))),
+        (Figure("93.18", "test"), validation_maximum("96.29", "; copies of one cell stand on both sides of that split")),
         "Pixels are divided by 255 twice.",
     ),
     System(
         "raabin_mobilenet_v2",
         *WBC,
-        (Figure("89.08", "test"), Figure("94.48", validation_maximum("; copies of one cell stand on both sides of that split"))),
+        (Figure("89.08", "test"), validation_maximum("94.48", "; copies of one cell stand on both sides of that split")),
         "Pixels are not scaled as the network expects.",
     ),
     System("medmnist_resnet18", *MEDMNIST, (Figure("95.8", "test"),), "96.3 with the images enlarged to 224."),
