@@ -22,7 +22,13 @@ REAL = {
     "data.resolution": "28 enlarged to 224",
     "data.official": "true",
 }
-PARAMS = {"model.pretrained": "True", "model.weights": "None", "model.lr": "0.001", "data.root": "/cells/bloodmnist"}
+PARAMS = {
+    "model.backbone": "resnet18",
+    "model.pretrained": "True",
+    "model.weights": "None",
+    "model.lr": "0.001",
+    "data.root": "/cells/bloodmnist",
+}
 
 
 def add(experiment: str, accuracy: float, seed: int = 0, data: dict[str, str] | None = None, **params: str) -> str:
@@ -136,6 +142,13 @@ def test_what_has_to_be_known_of_a_figure() -> None:
         "BloodMNIST, 28 enlarged to 224, weights from swin.safetensors, CUT SHORT by trainer.limit_test_batches 2"
     )
     assert table["an2dl_ensemble"] == "BloodMNIST, 28 enlarged to 224, weights of its members"
+
+
+def test_networks_without_published_weights_begin_from_random_ones() -> None:
+    """`pretrained` is true by default, also for the sources' own networks, which have no weights to take."""
+    params = {key: value for key, value in PARAMS.items() if key != "model.backbone"}
+    add_run(Tracking(), "an2dl_cnn", params=params, metrics={"test/accuracy": 0.9}, data=REAL)
+    assert rows()["an2dl_cnn"]["data, resolution, pretrained"] == "BloodMNIST, 28 enlarged to 224, random weights"
 
 
 def test_cross_validation() -> None:

@@ -20,6 +20,9 @@ FREE = re.compile(
 )
 """Parameters in which runs may differ that are repetitions of one another."""
 
+BACKBONES = ("backbone", "swin", "cnn", "inception", "xception")
+"""Parameters of modules that name a network with published weights; others begin from random weights, whatever was asked."""
+
 CUT_SHORT = ("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.fast_dev_run")
 
 
@@ -133,4 +136,5 @@ def beginning(params: dict[str, str]) -> str:
         return "weights of its members"
     if params.get("model.weights", "None") != "None":
         return f"weights from {PurePath(params['model.weights']).name}"
-    return {"True": "pretrained", "False": "random weights"}.get(params.get("model.pretrained", ""), "")
+    has_published_weights = any(f"model.{name}" in params for name in BACKBONES)
+    return "pretrained" if has_published_weights and params.get("model.pretrained") == "True" else "random weights"
