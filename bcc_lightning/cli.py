@@ -17,10 +17,12 @@ from bcc_lightning.callbacks.averaging import averaging_callback
 from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
 from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
 from bcc_lightning.datamodules import CellDataModule
+from bcc_lightning.ensembling.members import find_members, unknown_training
 from bcc_lightning.errors import UserError
 from bcc_lightning.experiment_files import experiment_names, find_experiment
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
+from bcc_lightning.tracking.sources import Source
 from bcc_lightning.tracking.store import Tracking, without_password
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -65,6 +67,7 @@ class ExperimentCLI(LightningCLI):
     model: CellClassifier
 
     def __init__(self, argv: list[str]) -> None:
+        self.members: list[Source] = []  # of an ensemble
         super().__init__(
             CellClassifier,
             CellDataModule,
@@ -106,14 +109,25 @@ class ExperimentCLI(LightningCLI):
         if self.config["trainer"]["max_epochs"] is None:
             self.config["trainer"]["max_epochs"] = sum(stage["epochs"] for stage in self.config["stages"]) or MAX_EPOCHS
 
+    def before_instantiate_classes(self) -> None:
+        """Find an ensemble's members; the configuration names them by run id, for the newest run may be another tomorrow."""
+        named = self.config["model"]["init_args"].get("members")
+        if named is None:
+            return
+        self.members = find_members(Tracking(**self.config["tracking"].as_dict()), named)
+        self.config["model"]["init_args"]["members"] = [source.name for source in self.members]
+
     def instantiate_classes(self) -> None:
         """Build data module and module only.
 
         Raises:
             UserError: as raised by their constructors, without the parser's wrapping.
         """
+        config = self.config.clone()
+        if self.members:
+            config["model"]["init_args"]["members"] = [str(source.checkpoint) for source in self.members]
         try:
-            self.config_init = self.parser.instantiate(self.config)
+            self.config_init = self.parser.instantiate(config)
         except ValueError as error:
             raise innermost(error) from None
         self.datamodule = self.config_init["data"]
@@ -136,9 +150,9 @@ class ExperimentCLI(LightningCLI):
         return "+".join(names) or "unnamed"
 
     def warning(self) -> str | None:
-        """Say what is wrong with the chosen corrections for rare classes, if anything."""
+        """Say what is wrong with an ensemble's members or the chosen corrections for rare classes, if anything."""
         data = self.datamodule
-        return combination_warning(
+        return unknown_training(self.members) or combination_warning(
             data.balance,
             self.model.hparams["loss"],
             str(data.augment),

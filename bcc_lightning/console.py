@@ -25,8 +25,12 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
         table.add_row(*row)
     console.print(table)
     seconds = ", ".join(f"{part} {value:.0f} s" for part, value in summary.seconds.items())
-    speed = f"{summary.images_per_second or 0:.0f} training images per second"
-    print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {summary.checkpoint}")
+    if summary.members:
+        members = ", ".join(f"{member['weight']:.4f} x {member['title']}" for member in summary.members)
+        print(f"{seconds}; {members}: {summary.checkpoint}")
+    else:
+        speed = f"{summary.images_per_second or 0:.0f} training images per second"
+        print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {summary.checkpoint}")
     print(f"Compare runs: {ui_command(run, tracking)}")
     print(f"Report:       {run.artifact_location(run.folder.report)}")
     print(f"run {run.run_id} finished: test accuracy {summary.metrics['test/accuracy']:.4f}")

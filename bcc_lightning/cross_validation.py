@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,8 @@ def whole(option: str, value: str, least: int) -> int:
 
 def tracking_of(argv: list[str]) -> Tracking:
     """Read from the arguments where runs are kept."""
-    folders, _ = take_option(argv, "--tracking.folder")
-    return Tracking(folder=folders[-1]) if folders else Tracking()
+    given = {key.name: take_option(argv, f"--tracking.{key.name}")[0] for key in fields(Tracking)}
+    return Tracking(**{name: values[-1] for name, values in given.items() if values})
 
 
 def cross_validate(plan: CrossValidation, run_fold: RunFold) -> None:

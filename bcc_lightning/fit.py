@@ -20,9 +20,12 @@ from bcc_lightning.command import run_command, take_option
 from bcc_lightning.console import print_result, print_unfinished
 from bcc_lightning.cross_validation import cross_validate, cross_validation_plan, tracking_of
 from bcc_lightning.datamodules.split_file import write_split
+from bcc_lightning.ensembling.members import refuse_disagreement
+from bcc_lightning.ensembling.voting import vote
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.intervals import intervals
 from bcc_lightning.evaluation.metrics import external_metrics
+from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.modules.views import describe_views
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import MetricHistory, RunLogger
@@ -70,11 +73,12 @@ def run_experiment(argv: list[str]) -> Summary | None:
         refuse_unwritable(Path(target))
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
+    refuse_disagreement(cli.members, cli.datamodule)
     if warning := cli.warning():
         print(f"warning: {warning}", file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         return fit_recorded(cli, resumed)
-    train(cli, None, None, [], {})
+    train_or_vote(cli, None, None, [], Summary("", cli.experiment_name))
     return None
 
 
@@ -159,7 +163,7 @@ def train_recorded(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str
     try:
         with ending(summary):
             describe(cli, run, summary)
-            train(cli, run.folder, logger, [throughput, figures, Explanation(run.folder)], summary.seconds)
+            train_or_vote(cli, run.folder, logger, [throughput, figures, Explanation(run.folder)], summary)
     finally:
         figures.draw_curves()
         fill(summary, cli, run, logger.history)
@@ -176,6 +180,16 @@ def close(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str | None:
     if target := cli.config["summary"]:
         write_json(Path(target), summary.as_dict())
     return waiting
+
+
+def train_or_vote(
+    cli: ExperimentCLI, folder: RunFolder | None, logger: RunLogger | None, callbacks: list[Callback], summary: Summary
+) -> None:
+    """Train and test an experiment; an ensemble is tested only. Arguments as `train`; the summary is filled in."""
+    if isinstance(cli.model, Ensemble):
+        summary.members = vote(cli, cli.model, folder, logger, summary.seconds)
+    else:
+        train(cli, folder, logger, callbacks, summary.seconds)
 
 
 def train(
@@ -228,8 +242,9 @@ def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
 def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricHistory) -> None:
     """Fill in the figures of a run: metrics of the kept epoch, those of the test, and their intervals."""
     selection = cli.selection
-    summary.best_epoch = history.kept_epoch(selection.monitor, selection.mode, selection.keep)
-    summary.metrics = history.at(summary.best_epoch)
+    kept = history.kept_epoch(selection.monitor, selection.mode, selection.keep)
+    summary.best_epoch = None if isinstance(cli.model, Ensemble) else kept
+    summary.metrics = history.at(kept)
     if (run.folder.checkpoints / "best.ckpt").is_file():
         summary.checkpoint = run.artifact_location(run.folder.checkpoints / "best.ckpt")
     for name, predictions in cli.model.test_predictions.items():

@@ -8,6 +8,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.summary import Summary
+from bcc_lightning.whole_file import write_json
 
 CELLS = {"train": 48, "val": 24, "test": 37}
 
@@ -53,6 +57,29 @@ def runs_in(folder: Path) -> list[Run]:
         return []
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def add_run(
+    tracking: Tracking,
+    experiment: str,
+    status: str = "FINISHED",
+    tags: dict[str, str] | None = None,
+    params: dict[str, str] | None = None,
+    files: dict[str, str] | None = None,
+    **summary: Any,
+) -> str:
+    """File a run by hand, without training: its summary, its configuration and further files; gives its id."""
+    run = TrackedRun.create(tracking, experiment, {"experiment": experiment, **(tags or {})})
+    run.log_params(params or {})
+    write_json(run.folder.summary, Summary(run.run_id, experiment, status, **summary).as_dict())
+    run.folder.config.write_text(f"seed_everything: 0\nname: {experiment}\n")
+    for name, text in (files or {}).items():
+        file = run.folder.artifacts / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    assert run.close(status) is None
+    run.folder.remove()
+    return run.run_id
 
 
 def artifacts_of(run: Run) -> set[str]:

@@ -10,13 +10,13 @@ import yaml
 from bcc_lightning.experiment_files import experiment_names, find_experiment
 from bcc_lightning.fit import main
 from bcc_lightning.modules.checkpoint import load_classifier
-from tests.miniature import PAINTED, QUICK
+from tests.miniature import PAINTED, QUICK, SMALL, runs_in
 
 
 @pytest.mark.parametrize("name", experiment_names())
 def test_experiment_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
     few = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
-    assert main(["--exp", name, *PAINTED, *QUICK, *few, "--summary", "out.json"]) == 0
+    assert main(["--exp", name, *PAINTED, *QUICK, *few, *members(name, few), "--summary", "out.json"]) == 0
     summary = json.loads((tmp_path / "out.json").read_text())
     checkpoint = Path(summary["checkpoint"])
     assert summary["experiment"] == name
@@ -24,6 +24,15 @@ def test_experiment_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
     module = load_classifier(checkpoint)
     logits = module(torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8))
     assert logits.shape == (2, 8)
+
+
+def members(name: str, few: list[str]) -> list[str]:
+    """Train two small members for an ensemble, which trains nothing itself."""
+    if yaml.safe_load(find_experiment(name).read_text())["model"]["class_path"] != "Ensemble":
+        return []
+    for seed in ("0", "1"):
+        assert main([*SMALL, *few, "--seed_everything", seed]) == 0
+    return ["--model.members", json.dumps([run.info.run_id for run in runs_in(Path("mlruns"))])]
 
 
 @pytest.mark.parametrize("name", experiment_names())

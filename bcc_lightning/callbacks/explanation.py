@@ -6,7 +6,9 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from bcc_lightning.datamodules.base import CellDataModule
+from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.evaluation.figures import save_figure
+from bcc_lightning.evaluation.predictions import Predictions
 from bcc_lightning.explain.contact_sheet import choose_cells, contact_sheet
 from bcc_lightning.explain.maps import explain_images
 from bcc_lightning.modules.base import CellClassifier
@@ -31,10 +33,15 @@ class Explanation(Callback):
         data = cast(CellDataModule, trainer.datamodule)  # type: ignore[attr-defined]
         if module.tested_on is not None:
             return
-        predictions = module.test_predictions[None]
-        rows = choose_cells(predictions, len(module.class_names), self.cells_per_class)
-        cells = data.splits["test"]
-        images = torch.from_numpy(cells.take(predictions.position[rows].numpy())).permute(0, 3, 1, 2)
-        explanations = explain_images(module, images, predictions.label[rows])
-        sheet = contact_sheet(explanations, predictions.label[rows], predictions.probability[rows], module.class_names)
-        save_figure(sheet, self.folder.explanation("gradcam"))
+        explain_cells(self.folder, module, data.splits["test"], module.test_predictions[None], self.cells_per_class)
+
+
+def explain_cells(
+    folder: RunFolder, module: CellClassifier, cells: CellImages, predictions: Predictions, cells_per_class: int = 3
+) -> None:
+    """Draw ``explain/gradcam.png`` of cells that were tested; arguments as `bcc_lightning.callbacks.figures.file_predictions`."""
+    rows = choose_cells(predictions, len(module.class_names), cells_per_class)
+    images = torch.from_numpy(cells.take(predictions.position[rows].numpy())).permute(0, 3, 1, 2)
+    explanations = explain_images(module, images, predictions.label[rows])
+    sheet = contact_sheet(explanations, predictions.label[rows], predictions.probability[rows], module.class_names)
+    save_figure(sheet, folder.explanation("gradcam"))

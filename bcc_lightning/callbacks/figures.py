@@ -7,6 +7,7 @@ import pandas as pd
 from lightning import Callback, LightningModule, Trainer
 
 from bcc_lightning.datamodules.base import CellDataModule
+from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.evaluation.figures import class_counts_figure, confusion_figure, curves_figure, samples_figure, save_figure
 from bcc_lightning.evaluation.metrics import confusion_matrix
 from bcc_lightning.evaluation.predictions import Predictions
@@ -30,16 +31,11 @@ class Figures(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what goes in."""
-        data = cast(CellDataModule, trainer.datamodule)  # type: ignore[attr-defined]
-        names = list(data.class_names)
-        counts = {str(name): cells.counts(len(names)) for name, cells in data.splits.items()}
-        save_figure(class_counts_figure(counts, names), self.folder.figure("class_counts"))
-        train = data.splits["train"]
-        save_figure(samples_figure(train, names), self.folder.figure("samples"))
+        draw_data(self.folder, cast(CellDataModule, trainer.datamodule))  # type: ignore[attr-defined]
 
     def draw_curves(self) -> None:
         """Draw loss and accuracy by epoch, as far as the run came."""
-        if self.history.epochs:
+        if self.history.curve("train/loss")[0]:
             save_figure(curves_figure(self.history), self.folder.figure("curves"))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -48,13 +44,35 @@ class Figures(Callback):
         data = cast(CellDataModule, trainer.datamodule)  # type: ignore[attr-defined]
         name = module.tested_on
         cells = data.splits["test"] if name is None else data.external[name]
-        predictions = module.test_predictions[name]
-        matrix = confusion_matrix(predictions, len(module.class_names))
-        title = "Test part" if name is None else f"Test set {name}"
-        figure = "confusion_matrix" if name is None else f"confusion_matrix_{name}"
-        save_figure(confusion_figure(matrix, module.class_names, title), self.folder.figure(figure))
-        with whole_file(self.folder.predictions(name or "test")) as draft:
-            predictions_table(predictions, cells.ids, module.class_names).to_parquet(draft, index=False)
+        file_predictions(self.folder, cells, module.test_predictions[name], module.class_names, name)
+
+
+def draw_data(folder: RunFolder, data: CellDataModule) -> None:
+    """Draw class counts and samples of a data set."""
+    names = list(data.class_names)
+    counts = {str(name): cells.counts(len(names)) for name, cells in data.splits.items()}
+    save_figure(class_counts_figure(counts, names), folder.figure("class_counts"))
+    save_figure(samples_figure(data.splits["train"], names), folder.figure("samples"))
+
+
+def file_predictions(
+    folder: RunFolder, cells: CellImages, predictions: Predictions, class_names: list[str], name: str | None = None
+) -> None:
+    """Write predictions as a table and their confusion matrix as a figure.
+
+    Args:
+        folder: the run's folder.
+        cells: the cells that were tested.
+        predictions: of these cells.
+        class_names: names of the C classes.
+        name: name of a further test set; None for the test part.
+    """
+    matrix = confusion_matrix(predictions, len(class_names))
+    title = "Test part" if name is None else f"Test set {name}"
+    figure = "confusion_matrix" if name is None else f"confusion_matrix_{name}"
+    save_figure(confusion_figure(matrix, class_names, title), folder.figure(figure))
+    with whole_file(folder.predictions(name or "test")) as draft:
+        predictions_table(predictions, cells.ids, class_names).to_parquet(draft, index=False)
 
 
 def predictions_table(predictions: Predictions, ids: Sequence[str], class_names: list[str]) -> pd.DataFrame:

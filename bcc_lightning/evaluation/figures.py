@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bcc_lightning.evaluation.intervals import wilson
 from bcc_lightning.whole_file import whole_file
 
 TRAIN, VAL, TEST = "#3b6fb6", "#d1603d", "#6a994e"
@@ -94,6 +95,27 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], test
     right, total = int(np.trace(matrix)), int(matrix.sum())
     axes.set_title(f"{tested}: {right:,} of {total:,} cells right ({100 * right / max(total, 1):.2f} %)")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def members_figure(correct: dict[str, int], cells: int) -> Figure:
+    """Draw the test accuracy of an ensemble beside its members', with Wilson's 95 % intervals.
+
+    Args:
+        correct: what was tested to the number of cells it classified rightly; the ensemble comes last.
+        cells: number of test cells.
+    """
+    figure = Figure(figsize=(8, 1.2 + 0.45 * len(correct)), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for row, right in enumerate(correct.values()):
+        low, high = wilson(right, cells)
+        colour = TEST if row == len(correct) - 1 else TRAIN
+        axes.plot([100 * low, 100 * high], [row, row], color=colour)
+        axes.plot(100 * right / cells, row, "o", color=colour)
+        axes.annotate(f"{100 * right / cells:.2f}", (100 * right / cells, row), (0, 5), textcoords="offset points", ha="center")
+    axes.set_yticks(range(len(correct)), list(correct))
+    axes.set(xlabel=f"test accuracy in %, {cells:,} cells, 95 % interval", ylim=(len(correct) - 0.4, -0.7))
+    axes.grid(axis="x", alpha=0.25)
     return figure
 
 

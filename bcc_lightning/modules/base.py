@@ -9,7 +9,6 @@ from lightning import LightningModule
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -18,6 +17,7 @@ from bcc_lightning.architectures.blocks import network_blocks
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.freezing import hold_statistics
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
+from bcc_lightning.architectures.resizing import resize
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import NonFiniteLossError
 from bcc_lightning.evaluation.metrics import external_metrics, recall_by_class, test_metrics, validation_metrics
@@ -271,8 +271,4 @@ class CellClassifier(LightningModule):
 
 def scale_and_resize(images: Tensor, image_size: int) -> Tensor:
     """Scale images to [0, 1] and bring them to a size; see `CellClassifier.prepare`."""
-    pixels = images.float() / 255
-    if images.shape[-1] == image_size:
-        return pixels
-    shrinks = images.shape[-1] > image_size
-    return interpolate(pixels, (image_size, image_size), mode="bilinear", antialias=shrinks).clamp(0, 1)
+    return resize(images.float() / 255, image_size)

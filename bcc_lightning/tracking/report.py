@@ -23,6 +23,12 @@ PICTURES = (
         "Each row holds the test cells of one true class, each column what they were taken for. The diagonal is right.",
     ),
     (
+        "The ensemble beside its members",
+        "figures/members.png",
+        "Test accuracy with 95 % intervals. All were tested on the same cells, so overlapping intervals do not mean that "
+        "there is no difference.",
+    ),
+    (
         "How training went",
         "figures/curves.png",
         "Training and validation by epoch. The ring marks the epoch whose weights were kept; the test part had no say in it.",

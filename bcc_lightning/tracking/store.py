@@ -16,6 +16,7 @@ from bcc_lightning.errors import UserError
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 CONNECT_TIMEOUT = 3.0
 WAYS_OUT = (
@@ -53,6 +54,11 @@ class Tracking:
     def work(self) -> Path:
         """Folder of runs at work, one below it for each run id."""
         return self.home / "active"
+
+    @property
+    def fetched(self) -> Path:
+        """Folder of files that were fetched from a server, one below it for each run id."""
+        return self.home / "fetched"
 
 
 def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:

@@ -27,6 +27,7 @@ class Summary:
         test_time: over which views of a test cell the probabilities were averaged; None where each was looked at once.
         best_epoch: the epoch whose weights were kept, from 0.
         folds: run id and test accuracy of each fold of a cross-validation; its `metrics` are means and standard deviations.
+        members: name, title, weight and test accuracy of each member of an ensemble.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class Summary:
     test_time: str | None = None
     best_epoch: int | None = None
     folds: list[dict[str, str | float]] = field(default_factory=list)
+    members: list[dict[str, str | float]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
         """Give a plain dict for JSON."""

@@ -1,0 +1,105 @@
+"""Let finished runs vote together, and file the ensemble as a run of its own."""
+
+import shutil
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+import yaml
+
+from bcc_lightning.command import run_command, take_option
+from bcc_lightning.cross_validation import tracking_of
+from bcc_lightning.ensembling.members import find_members
+from bcc_lightning.errors import UserError
+from bcc_lightning.fit import refuse_unwritable, run_experiment
+from bcc_lightning.modules.ensemble import Weighting
+from bcc_lightning.tracking.finding import find_run
+from bcc_lightning.tracking.sources import Source
+
+USAGE = """usage: python -m bcc_lightning.ensemble --run A --run B [--checkpoint FILE ...] [--weights equal|fitted] [--out DIR]
+
+  --run         a run id or its beginning, the name of an experiment (its newest finished run), or models:/NAME/VERSION
+  --checkpoint  a checkpoint file
+  --weights     equal (the mean of the members' probabilities), or fitted on the validation part
+  --out         folder that gets a copy of the ensemble's files
+  --exp         instead of --run and --checkpoint: an experiment that names its members, such as an2dl_ensemble
+
+Other options are those of fit, such as --tracking.folder, --data.root, --summary and --trainer.accelerator."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``python -m bcc_lightning.ensemble``.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code: 0 only when the ensemble was tested, explained and filed.
+    """
+    return run_command(ensemble, argv)
+
+
+def ensemble(argv: list[str]) -> None:
+    """Test an ensemble of finished runs.
+
+    Raises:
+        UserError: something in the arguments, the runs or the data has to be mended.
+    """
+    if {"--help", "-h"} & set(argv):
+        print(USAGE)
+        return
+    runs, rest = take_option(argv, "--run")
+    checkpoints, rest = take_option(rest, "--checkpoint")
+    weights, rest = take_option(rest, "--weights")
+    out, rest = take_option(rest, "--out")
+    if out:
+        refuse_unwritable(Path(out[-1]) / "summary.json")
+    with TemporaryDirectory() as folder:
+        if runs or checkpoints:
+            file = write_config(find_members(tracking_of(rest), [*runs, *checkpoints]), Path(folder))
+            rest = ["--config", str(file), *rest]
+        elif "--exp" not in {argument.partition("=")[0] for argument in rest}:
+            raise UserError(f"name members with --run and --checkpoint\n{USAGE}")
+        summary = run_experiment([*rest, *weighting_flags(weights)])
+    if out and summary:
+        run = find_run(tracking_of(rest), summary.run_id)
+        copy_files(run.artifact("summary.json").parent, Path(out[-1]))
+
+
+def weighting_flags(weights: list[str]) -> list[str]:
+    """Turn ``--weights`` into a key of the configuration.
+
+    Raises:
+        UserError: the value is unknown.
+    """
+    allowed = get_args(Weighting)
+    if weights and weights[-1] not in allowed:
+        raise UserError(f"--weights is '{weights[-1]}', it must be {' or '.join(allowed)}")
+    return ["--model.weighting", weights[-1]] if weights else []
+
+
+def write_config(members: list[Source], folder: Path) -> Path:
+    """Write the experiment that an ensemble is: its members, and the data of the one that sees the largest images.
+
+    Raises:
+        UserError: no member belongs to a run, so that nothing tells the data.
+    """
+    configs = [member.config for member in members if member.config is not None]
+    if not configs:
+        raise UserError("checkpoints alone do not tell which cells to test on; name at least one member with --run")
+    largest: dict[str, Any] = max(configs, key=lambda config: int(config["data"]["init_args"]["image_size"]))
+    model = {"class_path": "Ensemble", "init_args": {"members": [member.name for member in members]}}
+    config = {"exp": ["ensemble"], "seed_everything": largest["seed_everything"], "model": model, "data": largest["data"]}
+    file = folder / "ensemble.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return file
+
+
+def copy_files(artifacts: Path, out: Path) -> None:
+    """Copy the files of a run."""
+    shutil.copytree(artifacts, out, dirs_exist_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

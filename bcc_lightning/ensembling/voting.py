@@ -1,0 +1,116 @@
+"""From members to a tested ensemble: their predictions, their weights, one test."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import nll_loss
+
+from bcc_lightning.architectures.soft_voting import TINY, pool
+from bcc_lightning.callbacks.explanation import explain_cells
+from bcc_lightning.callbacks.figures import draw_data, file_predictions
+from bcc_lightning.cli import ExperimentCLI
+from bcc_lightning.datamodules import CellDataModule
+from bcc_lightning.ensembling.fitting import fit_shares
+from bcc_lightning.ensembling.votes import align, cells_to_test, member_votes
+from bcc_lightning.evaluation.figures import members_figure, save_figure
+from bcc_lightning.evaluation.metrics import external_metrics, recall_by_class
+from bcc_lightning.evaluation.predictions import Predictions
+from bcc_lightning.modules.checkpoint import save_classifier
+from bcc_lightning.modules.ensemble import Ensemble
+from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.logger import RunLogger
+from bcc_lightning.tracking.sources import Source
+from bcc_lightning.tracking.summary import Stopwatch
+
+EPOCH = 0
+"""Where the metrics of an ensemble are logged, which has no epochs."""
+
+
+def vote(
+    cli: ExperimentCLI, module: Ensemble, folder: RunFolder | None, logger: RunLogger | None, seconds: dict[str, float]
+) -> list[dict[str, str | float]]:
+    """Weigh the members on the validation part, then test the ensemble once.
+
+    Args:
+        cli: the configured ensemble.
+        module: the ensemble; its weights are set.
+        folder: the run's folder; None on processes that do not write.
+        logger: where metrics go; None likewise.
+        seconds: is filled in with the wall time of ``fit`` and ``test``.
+
+    Returns:
+        Name, title, weight and test accuracy of each member.
+    """
+    watch, trainer, data = Stopwatch(), cli.build_trainer([], False), cli.datamodule
+    said = [member_votes(source, cli.resolved_config(), data, trainer) for source in cli.members]
+    val = align([member.val for member in said], data.splits["val"])
+    if module.hparams["weighting"] == "fitted":
+        module.shares.copy_(torch.from_numpy(fit_shares(of_true_class(*val))))
+    seconds["fit"] = watch.seconds
+    watch = Stopwatch()
+    tests = {name: align([member.tests[name] for member in said], cells) for name, cells in cells_to_test(data).items()}
+    module.test_predictions = {name: pooled(*votes, module.shares) for name, votes in tests.items()}
+    members = member_rows(cli.members, module.shares, *tests[None])
+    if folder and logger:
+        logger.log_metrics({**measure(module, pooled(*val, module.shares)), "epoch": EPOCH})
+        logger.run.set_tags(tags(module, members))
+        file_ensemble(module.to(trainer.strategy.root_device), data, folder, members)
+    seconds["test"] = watch.seconds
+    return members
+
+
+def of_true_class(votes: Tensor, cells: Predictions) -> npt.NDArray[np.float64]:
+    """Take the probabilities of the true classes: (M, N, C) to (N, M)."""
+    return np.asarray(votes[:, torch.arange(len(cells.label)), cells.label].T, np.float64)
+
+
+def pooled(votes: Tensor, cells: Predictions, shares: Tensor) -> Predictions:
+    """Average the members' probabilities (M, N, C) with the weights (M,)."""
+    return Predictions(cells.position, cells.label, pool(votes, shares))
+
+
+def measure(module: Ensemble, val: Predictions) -> dict[str, float]:
+    """Compute the metrics of the contract, but for those of training."""
+    values = {"val/loss": loss(val), **module.val_metrics(val.probability, val.label)}
+    for name, test in module.test_predictions.items():
+        found = {"test/loss": loss(test), **module.test_metrics(test.probability, test.label)}
+        found |= recall_by_class(test, module.class_names)
+        values |= found if name is None else external_metrics(name, found)
+    return {name: float(value) for name, value in values.items()}
+
+
+def loss(predictions: Predictions) -> Tensor:
+    """Compute the mean negative log-likelihood of the true classes."""
+    return nll_loss(predictions.probability.clamp_min(TINY).log(), predictions.label)
+
+
+def member_rows(sources: list[Source], shares: Tensor, votes: Tensor, cells: Predictions) -> list[dict[str, str | float]]:
+    """Lay out name, title, weight and test accuracy of each member."""
+    accuracy = (votes.argmax(dim=2) == cells.label).double().mean(dim=1)
+    return [
+        {"name": source.name, "title": source.title, "weight": float(share), "test/accuracy": float(right)}
+        for source, share, right in zip(sources, shares, accuracy, strict=True)
+    ]
+
+
+def tags(module: Ensemble, members: list[dict[str, str | float]]) -> dict[str, str]:
+    """Name the members and their weights."""
+    return {
+        "ensemble.members": ", ".join(str(member["name"]) for member in members),
+        "ensemble.weights": ", ".join(f"{member['weight']:.4f}" for member in members),
+        "ensemble.weighting": str(module.hparams["weighting"]),
+    }
+
+
+def file_ensemble(module: Ensemble, data: CellDataModule, folder: RunFolder, members: list[dict[str, str | float]]) -> None:
+    """Write checkpoint, predictions, figures and maps of a tested ensemble."""
+    save_classifier(module, folder.checkpoints / "best.ckpt")
+    draw_data(folder, data)
+    for name, cells in cells_to_test(data).items():
+        file_predictions(folder, cells, module.test_predictions[name], module.class_names, name)
+    test = module.test_predictions[None]
+    bars = {str(member["title"]): round(float(member["test/accuracy"]) * len(test.label)) for member in members}
+    figure = members_figure({**bars, "ensemble": test.correct}, len(test.label))
+    save_figure(figure, folder.figure("members"))
+    explain_cells(folder, module, data.splits["test"], test)

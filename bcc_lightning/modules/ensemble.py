@@ -1,0 +1,91 @@
+"""Several trained networks that vote."""
+
+from contextvars import Context
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+from torch import Tensor, nn
+
+from bcc_lightning.architectures.cam_target import CamTarget
+from bcc_lightning.architectures.soft_voting import SoftVoting
+from bcc_lightning.errors import UserError
+from bcc_lightning.modules.base import CellClassifier
+from bcc_lightning.modules.checkpoint import build_classifier, describe_classifier, load_classifier
+
+Weighting = Literal["equal", "fitted"]
+
+
+class Ensemble(CellClassifier):
+    """Soft voting of trained members. Nothing is trained; each member keeps its own image size and normalisation.
+
+    Its checkpoint holds the members whole, so their own files are not needed any more.
+
+    Args:
+        members: checkpoint files. On the command line and in experiment files also run ids, names of experiments, which mean
+            their newest finished run, and registered models, ``models:/NAME/VERSION``.
+        weighting: ``equal``, or ``fitted`` on the validation part.
+        **base: see `CellClassifier`.
+    """
+
+    def __init__(
+        self,
+        members: list[str | dict[str, Any]],
+        weighting: Weighting = "equal",
+        **base: Any,  # noqa: ANN401 - the base class's own arguments
+    ) -> None:
+        self.named = members  # under LightningCLI, `hparams` has what the configuration says, not the files found for it
+        super().__init__(**base)
+        self.requires_grad_(False)
+        self.train(False)
+
+    def build_network(self) -> nn.Module:
+        """Load the members from their files, or build them from what a checkpoint of an ensemble says of them.
+
+        Raises:
+            UserError: there are none, or one of them knows other classes or is an ensemble itself.
+        """
+        if not self.named:
+            raise UserError("--model.members is empty; name runs, checkpoints or experiments")
+        # A fresh context, since LightningCLI leaves the ensemble's hyper-parameters in this one, where members would find them.
+        modules = [Context().run(member_module, member) for member in self.named]
+        for module in modules:
+            self._refuse(module)
+        self.hparams["members"] = [describe_classifier(module) for module in modules]
+        self.members = modules  # a list is not registered: the networks belong to `SoftVoting`
+        return SoftVoting([module.network for module in modules], [module.image_size for module in modules])
+
+    @property
+    def shares(self) -> Tensor:
+        """(M,) float32, weight of each member, sum 1."""
+        return cast(SoftVoting, self.network).shares
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Scale images to [0, 1] only: each member brings them to its own size."""
+        return images.float() / 255
+
+    def train(self, mode: bool = True) -> "Ensemble":
+        """Stay in evaluation mode: the members are finished."""
+        super().train(False)
+        return self
+
+    def cam_targets(self) -> list[CamTarget]:
+        """The maps of all members, each with the member's number before its name."""
+        return [
+            replace(target, name=f"{number} {target.name}")
+            for number, module in enumerate(self.members, start=1)
+            for target in module.cam_targets()
+        ]
+
+    def _refuse(self, module: CellClassifier) -> None:
+        if isinstance(module, Ensemble):
+            raise UserError("a member is an ensemble itself; name its members instead")
+        if module.class_names != self.class_names:
+            raise UserError(
+                f"a member knows the classes {', '.join(module.class_names)}, the data have {', '.join(self.class_names)}; "
+                "all must have the same in the same order"
+            )
+
+
+def member_module(member: str | dict[str, Any]) -> CellClassifier:
+    """Load a member from its file, or build it from its description."""
+    return build_classifier(member) if isinstance(member, dict) else load_classifier(member)

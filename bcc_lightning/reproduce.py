@@ -1,0 +1,64 @@
+"""Put finished runs beside the published figures, as a table in Markdown, HTML and CSV."""
+
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from bcc_lightning.command import run_command
+from bcc_lightning.errors import UserError
+from bcc_lightning.reproduction.table import Row, table
+from bcc_lightning.reproduction.writing import write_table
+from bcc_lightning.tracking.finding import find_run, finished_runs
+from bcc_lightning.tracking.store import Tracking
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``python -m bcc_lightning.reproduce --out DIR``.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code.
+    """
+    return run_command(reproduce, argv)
+
+
+def reproduce(argv: list[str]) -> None:
+    """Write the table.
+
+    Raises:
+        UserError: the store, or a run that is named, does not exist.
+    """
+    parser = ArgumentParser(prog="python -m bcc_lightning.reproduce", description=__doc__)
+    parser.add_argument("--out", type=str, required=True, help="folder that gets table.md, table.html and table.csv")
+    parser.add_argument("--run", type=str, action="append", help="only these runs count; by default all that have finished")
+    parser.add_class_arguments(Tracking, "tracking")
+    options = parser.parse_args(argv)
+    tracking = Tracking(**options.tracking.as_dict())
+    runs = [find_run(tracking, run) for run in options.run] if options.run else finished_runs(tracking)
+    rows = table(runs)
+    try:
+        files = write_table(rows, Path(options.out))
+    except OSError as error:
+        raise UserError(f"--out {options.out} cannot be written ({error}); name another folder") from error
+    for row in rows:
+        if row.runs:
+            print(line(row))
+    print(f"systems with a finished run: {sum(bool(row.runs) for row in rows)} of {len(rows)}; {', '.join(map(str, files))}")
+
+
+def line(row: Row) -> str:
+    """Word a row for the terminal."""
+    published = row.system.figures[0].percent if row.system.figures else "no figure"
+    measured = ", ".join(
+        f"{name} {result}"
+        for name, result in (("as published", row.as_published), ("corrected", row.corrected))
+        if result is not None
+    )
+    return f"{row.system.experiment:<30}published {published}; {measured}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

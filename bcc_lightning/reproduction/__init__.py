@@ -1,0 +1,1 @@
+"""What was published about each system, beside what this project measures."""

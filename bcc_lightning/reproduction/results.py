@@ -1,0 +1,140 @@
+"""What the finished runs of an experiment say, in one figure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+
+from bcc_lightning.evaluation.intervals import Interval, wilson
+from bcc_lightning.tracking.finished import FinishedRun
+
+PAINTED = "SyntheticSmear"
+
+ACCURACY = "test/accuracy"
+
+FREE = re.compile(
+    r"seed_everything|exp|tracking\..*|data\.(root|cache_dir|num_workers|download|verify_checksum)"
+    r"|trainer\.(enable_.*|default_root_dir)"
+)
+"""Parameters in which runs may differ that are repetitions of one another."""
+
+BACKBONES = ("backbone", "swin", "cnn", "inception", "xception")
+"""Parameters of modules that name a network with published weights; others begin from random weights, whatever was asked."""
+
+CUT_SHORT = ("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.fast_dev_run")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure of an experiment.
+
+    Attributes:
+        accuracy: test accuracy in [0, 1]; the mean where there are several seeds or folds.
+        interval: 95 % interval; None for folds, whose cells are not independent.
+        detail: what the figure is, where it is not that of a single run.
+        data: data, resolution, and where the weights began.
+        runs: run ids, the newest first.
+    """
+
+    accuracy: float
+    interval: Interval | None
+    detail: str
+    data: str
+    runs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Word the figure in percent."""
+        interval = f" ({100 * self.interval[0]:.2f} to {100 * self.interval[1]:.2f})" if self.interval else ""
+        return f"{100 * self.accuracy:.2f}{interval}{f', {self.detail}' if self.detail else ''}"
+
+
+def result_of(runs: Sequence[FinishedRun]) -> Result | None:
+    """Sum up the finished runs of one experiment.
+
+    The newest run counts; where runs differ from it in nothing but the seed, it is the mean over the seeds, each by its newest
+    run. Runs on painted cells count only where there are no others.
+
+    Args:
+        runs: all of them, the newest first.
+
+    Returns:
+        None where there are no runs.
+    """
+    tested = [run for run in runs if ACCURACY in run.summary.metrics]
+    real = [run for run in tested if run.summary.data.get("data.name") != PAINTED] or tested
+    if not real:
+        return None
+    newest = real[0]
+    if newest.summary.folds:
+        return cross_validated(newest)
+    seeds: dict[str, FinishedRun] = {}
+    for run in real:
+        if not run.summary.folds and recipe(run) == recipe(newest):
+            seeds.setdefault(run.run.data.params.get("seed_everything", run.run_id), run)
+    return single(newest) if len(seeds) == 1 else mean_of(list(seeds.values()))
+
+
+def single(run: FinishedRun) -> Result:
+    """Take the figure of one run."""
+    summary = run.summary
+    return Result(summary.metrics[ACCURACY], summary.intervals.get(ACCURACY), "", data_of(run), (run.run_id,))
+
+
+def mean_of(runs: list[FinishedRun]) -> Result:
+    """Average runs with several seeds.
+
+    The interval is Wilson's for the mean: all seeds were tested on the same cells, so more seeds do not make it narrower. What
+    the seeds themselves change is the standard deviation beside it.
+    """
+    values = [run.summary.metrics[ACCURACY] for run in runs]
+    mean, cells = float(np.mean(values)), cells_tested(runs[0].summary.data.get("data.cells", ""))
+    interval = wilson(round(mean * cells), cells) if cells else None
+    detail = f"mean of {len(runs)} seeds, standard deviation {100 * np.std(values, ddof=1):.2f}"
+    return Result(mean, interval, detail, data_of(runs[0]), tuple(run.run_id for run in runs))
+
+
+def cross_validated(run: FinishedRun) -> Result:
+    """Take mean and standard deviation of a cross-validation."""
+    metrics = run.summary.metrics
+    detail = f"± {100 * metrics[f'{ACCURACY}_sd']:.2f} over {len(run.summary.folds)} folds"
+    return Result(metrics[ACCURACY], None, detail, data_of(run), (run.run_id,))
+
+
+def recipe(run: FinishedRun) -> tuple[object, ...]:
+    """Give what is equal in repetitions: all parameters but the seed, the data and the split."""
+    parameters = frozenset((key, value) for key, value in run.run.data.params.items() if not FREE.fullmatch(key))
+    return parameters, run.summary.data.get("data.sha256"), run.summary.data.get("split.sha256")
+
+
+def cells_tested(cells: str) -> int:
+    """Read the number of test cells from a fact such as ``48 train, 24 val, 37 test``; 0 where it does not say."""
+    found = re.search(r"(\d+) test", cells)
+    return int(found.group(1)) if found else 0
+
+
+def data_of(run: FinishedRun) -> str:
+    """Word what has to be known of a figure: data, resolution, where the weights began, and what was done otherwise."""
+    facts, params = run.summary.data, run.run.data.params
+    name = facts.get("data.name", "unknown data")
+    if facts.get("data.official") == "false":
+        place = PurePath(params.get("data.root", "")).name
+        name += f", UNOFFICIAL file ({place})" if place not in {"", "None"} else ", UNOFFICIAL file"
+    if name == PAINTED:
+        name += ", PAINTED cells"
+    parts = [name, facts.get("data.resolution", ""), beginning(params)]
+    if (augmented := params.get("model.test_time", "none")) not in {"none", "None"}:
+        parts.append(f"test-time augmentation {augmented}")
+    parts += [f"CUT SHORT by {key} {params[key]}" for key in CUT_SHORT if params.get(key, "None") not in {"None", "False"}]
+    return ", ".join(part for part in parts if part)
+
+
+def beginning(params: dict[str, str]) -> str:
+    """Say where the weights began: from parameters as they are logged."""
+    if "model.members" in params:
+        return "weights of its members"
+    if params.get("model.weights", "None") != "None":
+        return f"weights from {PurePath(params['model.weights']).name}"
+    has_published_weights = any(f"model.{name}" in params for name in BACKBONES)
+    return "pretrained" if has_published_weights and params.get("model.pretrained") == "True" else "random weights"

@@ -1,0 +1,147 @@
+"""Finding finished runs again: by run id, by the beginning of one, or by the name of their experiment."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from urllib.parse import urlparse
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.tracking.finished import PARENT, FinishedRun
+from bcc_lightning.tracking.store import Tracking, refuse_dead_server, without_password
+
+LISTED = 5
+"""Runs that an error message lists."""
+
+SHORTEST_PREFIX = 4
+"""Characters of a run id from which on it may be cut short."""
+
+FINISHED = "attributes.status = 'FINISHED'"
+
+
+def find_run(tracking: Tracking, wanted: str) -> FinishedRun:
+    """Find a finished run.
+
+    Args:
+        tracking: the store.
+        wanted: a run id, at least the first four characters of one, or the name of an experiment, which means its newest
+            finished run.
+
+    Raises:
+        UserError: there is none, several ids begin like this, or the run has not finished.
+    """
+    client = open_for_reading(tracking)
+    named = find_named(client, tracking, wanted)
+    run = named or the_only(runs_by_id(client, wanted), wanted)
+    if run is None:
+        raise UserError(unknown(client, tracking, wanted))
+    if run.info.status != "FINISHED":
+        raise UserError(
+            f"run {run.info.run_id} has the status {run.info.status}, so its figures are not final. Next step: "
+            f"python -m bcc_lightning.fit --resume {run.info.run_id}, or name a finished run: {newest(client, tracking)}"
+        )
+    return FinishedRun(client, run, tracking.fetched)
+
+
+def finished_runs(tracking: Tracking, experiment: str | None = None) -> list[FinishedRun]:
+    """List the finished runs of the store's experiment, the newest first; folds and trials are left out.
+
+    Args:
+        tracking: the store.
+        experiment: name of the experiment file whose runs are wanted; None for all.
+    """
+    client = open_for_reading(tracking)
+    runs = [FinishedRun(client, run, tracking.fetched) for run in search(client, tracking, FINISHED)]
+    return [run for run in runs if not run.is_part and experiment in {None, run.experiment}]
+
+
+def open_for_reading(tracking: Tracking) -> MlflowClient:
+    """Connect to a store without making one.
+
+    Raises:
+        UserError: there is none, or its server does not answer.
+    """
+    uri = tracking.resolved_uri
+    refuse_dead_server(uri)
+    url = urlparse(uri)
+    if url.scheme == "sqlite" and not Path(url.path.removeprefix("/")).is_file():
+        raise UserError(
+            f"there are no runs: {url.path.removeprefix('/')} does not exist. Next step: name the store with "
+            "--tracking.folder DIR or --tracking.uri URI, or train an experiment with python -m bcc_lightning.fit --exp NAME"
+        )
+    try:
+        client = MlflowClient(uri)
+        client.get_experiment_by_name(tracking.experiment)
+    except (MlflowException, OSError) as error:
+        raise UserError(f"tracking store {without_password(uri)} cannot be read: {error!s:.300}") from error
+    return client
+
+
+def search(client: MlflowClient, tracking: Tracking, condition: str) -> list[Run]:
+    """List the runs of the store's experiment that fulfil a condition, the newest first."""
+    found = client.get_experiment_by_name(tracking.experiment)
+    return all_pages(client, [str(found.experiment_id)], condition) if found else []
+
+
+def all_pages(client: MlflowClient, experiments: list[str], condition: str) -> list[Run]:
+    """List all runs that fulfil a condition, the newest first, page by page."""
+    runs: list[Run] = []
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs(
+            experiments, condition, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token or None
+        )
+        runs.extend(page)
+        token = page.token or None
+    return runs
+
+
+def find_named(client: MlflowClient, tracking: Tracking, experiment: str) -> Run | None:
+    """Find the newest finished run of an experiment that is no part of another run."""
+    if not experiment or "'" in experiment:
+        return None
+    condition = f"tags.experiment = '{experiment}' AND {FINISHED}"
+    return next((run for run in search(client, tracking, condition) if PARENT not in run.data.tags), None)
+
+
+def runs_by_id(client: MlflowClient, wanted: str) -> list[Run]:
+    """Find the runs whose id begins like this, in all of the store's experiments."""
+    if len(wanted) < SHORTEST_PREFIX or not wanted.isalnum():
+        return []
+    experiments = [str(experiment.experiment_id) for experiment in client.search_experiments()]
+    return all_pages(client, experiments, f"attributes.run_id LIKE '{wanted}%'")
+
+
+def the_only(runs: list[Run], wanted: str) -> Run | None:
+    """Give the only run, or None.
+
+    Raises:
+        UserError: there are several.
+    """
+    if len(runs) > 1:
+        raise UserError(f"'{wanted}' is the beginning of {len(runs)} run ids: {listed(runs)}; write more of the one you mean")
+    return runs[0] if runs else None
+
+
+def unknown(client: MlflowClient, tracking: Tracking, wanted: str) -> str:
+    """Word the error for a run that does not exist: with near matches, or the newest runs."""
+    runs = search(client, tracking, FINISHED)
+    names = {run.data.tags.get("experiment", ""): None for run in runs} | {str(run.info.run_id): None for run in runs}
+    near = get_close_matches(wanted, names, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return (
+        f"no finished run '{wanted}' in {without_password(tracking.resolved_uri)}, experiment '{tracking.experiment}'; {hint}"
+        f"The newest are: {listed(runs)}"
+    )
+
+
+def newest(client: MlflowClient, tracking: Tracking) -> str:
+    """List the newest finished runs."""
+    return listed(search(client, tracking, FINISHED))
+
+
+def listed(runs: list[Run]) -> str:
+    """List runs for a message: id and experiment."""
+    return ", ".join(f"{run.info.run_id} ({run.data.tags.get('experiment', 'unnamed')})" for run in runs[:LISTED]) or "none"
