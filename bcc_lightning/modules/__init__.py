@@ -2,6 +2,8 @@
 
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.efficient_swin import EfficientSwin
+from bcc_lightning.modules.plain_cnn import PlainCNN
 from bcc_lightning.modules.transfer_classifier import TransferClassifier
+from bcc_lightning.modules.u_net import UNetClassifier
 
-__all__ = ["CellClassifier", "EfficientSwin", "TransferClassifier"]
+__all__ = ["CellClassifier", "EfficientSwin", "PlainCNN", "TransferClassifier", "UNetClassifier"]
