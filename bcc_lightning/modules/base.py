@@ -1,6 +1,6 @@
 """The LightningModule that all architectures share: steps, metrics, loss, optimiser."""
 
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from lightning import LightningModule
@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from bcc_lightning.architectures.acceleration import Precision
 from bcc_lightning.architectures.cam_target import CamTarget
+from bcc_lightning.architectures.freezing import hold_statistics
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
@@ -100,6 +101,13 @@ class CellClassifier(LightningModule):
         """Declare the layers that class activation maps read, one per branch."""
         raise NotImplementedError
 
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode; the batch-norm statistics of frozen layers stay put."""
+        super().train(mode)
+        if mode and self.hparams.get("frozen_batch_norm", True):
+            hold_statistics(self.network)
+        return self
+
     def load_backbone(self, state: dict[str, Tensor], file: str) -> None:
         """Load a weights file that is no checkpoint of this project; a module with one backbone takes timm's files."""
         load_strictly(self.network, state, file)
@@ -128,10 +136,14 @@ class CellClassifier(LightningModule):
             per_cell = cross_entropy(logits, target, reduction="none", label_smoothing=self.label_smoothing)
         return (per_cell * batch.weight).sum() / batch.weight.sum()
 
+    def training_loss(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
+        """Compute logits (B, C) and what is minimised; a module that learns from something else than labels replaces it."""
+        logits = self(batch.image)
+        return logits, self.loss(logits, batch)
+
     def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
         """Compute the loss of a training batch; metrics are added up on the device and read once an epoch."""
-        logits = self(batch.image)
-        loss = self.loss(logits, batch)
+        logits, loss = self.training_loss(batch)
         self.train_loss.update(loss.detach(), len(batch.label))
         self.train_accuracy.update(logits.detach(), batch.label)
         if batch_idx == 0 or (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]

@@ -55,10 +55,6 @@ class PlainCNN(CellClassifier):
         """List the blocks, from input to output."""
         return list(cast(PlainNet, self.network).blocks)
 
-    def head_parameters(self) -> list[nn.Parameter]:
-        """List the parameters of the head."""
-        return list(cast(PlainNet, self.network).head.parameters())
-
 
 def block_arguments(blocks: ConvBlocks | dict[str, Any]) -> dict[str, Any]:
     """Write blocks as a plain dict."""

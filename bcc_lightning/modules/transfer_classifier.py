@@ -1,12 +1,12 @@
 """Any timm backbone as an experiment."""
 
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.backbone import Backbone
 from bcc_lightning.architectures.cam_target import CamTarget
-from bcc_lightning.architectures.freezing import freeze, hold_statistics
+from bcc_lightning.architectures.freezing import freeze
 from bcc_lightning.architectures.head import LINEAR, Head, as_head, head_arguments
 from bcc_lightning.architectures.normalisation import ChannelOrder, Statistic
 from bcc_lightning.architectures.pretrained import load_backbone_weights
@@ -52,13 +52,6 @@ class TransferClassifier(CellClassifier):
         head = as_head(self.hparams["head"])
         return TransferNet(self._backbone(pooled=head.pooling == "backbone"), len(self.class_names), head)
 
-    def train(self, mode: bool = True) -> Self:
-        """Change between training and evaluation; batch normalisation of frozen layers stays in evaluation."""
-        super().train(mode)
-        if mode and self.hparams["frozen_batch_norm"]:
-            hold_statistics(self.network)
-        return self
-
     def load_backbone(self, state: dict[str, Tensor], file: str) -> None:
         """Load timm's weights of the backbone; the head stays random."""
         load_backbone_weights(cast(TransferNet, self.network).backbone.network, state, file)
@@ -67,10 +60,6 @@ class TransferClassifier(CellClassifier):
         """One map."""
         name = str(self.hparams["backbone"]).split("_")[0]
         return [cast(TransferNet, self.network).backbone.cam_target(name)]
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """List the parameters of the head."""
-        return list(cast(TransferNet, self.network).head.parameters())
 
     def _backbone(self, pooled: bool) -> Backbone:
         h = self.hparams

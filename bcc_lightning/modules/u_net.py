@@ -49,7 +49,3 @@ class UNetClassifier(CellClassifier):
         network = cast(UNet, self.network)
         upwards = (nn.ModuleList(pair) for pair in zip(network.up, network.decoder, strict=True))
         return [*network.encoder, *upwards]
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """List the parameters of the head."""
-        return list(cast(UNet, self.network).head.parameters())
