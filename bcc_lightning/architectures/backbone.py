@@ -132,7 +132,8 @@ class Backbone(nn.Module):
         stage = deepest_stage(stages_behind_small_stem(stages) if self.small_stem else stages, self.image_size)
         layer = self.network.get_submodule(str(stage["module"]))
         side = self._map_side(layer, axis=1 if self.channels_last else 2)
-        return CamTarget(name, layer, int(str(stage["num_chs"])), side, self.channels_last)
+        lost = max(0, -(-self.image_size // int(str(stage["reduction"]))) - side)
+        return CamTarget(name, layer, int(str(stage["num_chs"])), side, self.channels_last, lost)
 
     def _map_side(self, layer: nn.Module, axis: int) -> int:
         """Measure the side of a layer's map: networks without padding give less than image size over reduction."""

@@ -117,7 +117,7 @@ def test_a_u_net_takes_odd_sizes_and_keeps_the_images_own(image_size: int) -> No
 
 
 def test_a_u_net_refuses_less_than_its_halvings() -> None:
-    with pytest.raises(UserError, match="--data.image_size 8"):
+    with pytest.raises(UserError, match=r"--data.image_size 8"):
         u_net(7, [4, 8, 12, 16])
 
 
@@ -158,7 +158,7 @@ def test_he_and_glorot_spread_the_weights_as_their_papers_say() -> None:
     "arguments", [{"channels": []}, {"channels": [0]}, {"convolutions": 0}, {"stride": 3}, {"channels": [4], "pooled": 2}]
 )
 def test_impossible_blocks_are_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="--model.blocks"):
+    with pytest.raises(UserError, match=r"--model.blocks"):
         ConvBlocks(**arguments)
 
 

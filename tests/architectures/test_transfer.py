@@ -109,7 +109,7 @@ def test_swins_map_is_turned_for_the_head() -> None:
 
 def test_tokens_are_no_map() -> None:
     backbone = build("vit_tiny_patch16_224", 224, pooled=False)
-    with pytest.raises(UserError, match="--model.head.pooling backbone"), torch.no_grad():
+    with pytest.raises(UserError, match=r"--model.head.pooling backbone"), torch.no_grad():
         backbone(torch.zeros(1, 3, 224, 224))
 
 
@@ -149,7 +149,7 @@ def test_a_small_stem_keeps_the_size() -> None:
 
 def test_a_small_stem_takes_less_and_only_in_resnets() -> None:
     assert build("resnet18", 9, small_stem=True)(torch.zeros(1, 3, 9, 9)).shape == (1, 512)
-    with pytest.raises(UserError, match="--data.image_size 9"):
+    with pytest.raises(UserError, match=r"--data.image_size 9"):
         build("resnet18", 8, small_stem=True)
     with pytest.raises(UserError, match="efficientnet_b0 has none"):
         build("efficientnet_b0", 32, small_stem=True)

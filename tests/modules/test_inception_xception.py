@@ -47,7 +47,7 @@ def test_parameters_of_the_published_hybrid() -> None:
 
 
 def test_inceptions_75_pixels_are_the_hybrids_smallest() -> None:
-    with pytest.raises(UserError, match="--data.image_size 75"):
+    with pytest.raises(UserError, match=r"--data.image_size 75"):
         hybrid(inception="inception_v3", xception="legacy_xception", image_size=74)
 
 

@@ -139,7 +139,7 @@ def test_a_training_without_a_trained_classifier_is_refused(trainer: Callable[[]
 def test_mixed_cells_have_no_class_to_be_brought_to() -> None:
     images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
     batch = CellBatch(images, torch.arange(4), torch.ones(4), torch.arange(4), torch.eye(8)[:4])
-    with pytest.raises(UserError, match="--data.mixing none"):
+    with pytest.raises(UserError, match=r"--data.mixing none"):
         classifier(contrastive_epochs=5).training_loss(batch)
 
 
