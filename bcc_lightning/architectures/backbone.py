@@ -90,7 +90,9 @@ class Backbone(nn.Module):
         self.pooled = pooled
         self.small_stem = small_stem
         cfg = self.network.pretrained_cfg
-        self.num_features = int(self.network.head_hidden_size if pooled else self.network.num_features)
+        # Where the network pools, further layers may follow, as in VGG.
+        width = getattr(self.network, "head_hidden_size", None) if pooled else None
+        self.num_features = int(width or self.network.num_features)
         self.normalise = InputNormalisation(mean or cfg["mean"], std or cfg["std"], order)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ OWN: dict[str, type[CellClassifier]] = {
     "UNet": UNetClassifier,
     "SupCon": SupConClassifier,
 }
-SIZES = {"inception_v3": 192, "InceptionXception": 192, "UNet": 32}
-"""Sides in pixels where 64 will not do: Inception's unpadded maps are as wide as others at 192, U-Net's as wide as the image."""
+SIZES = {"inception_v3": 96, "InceptionXception": 96, "UNet": 32}
+"""Sides in pixels where 64 will not do: Inception takes 75 and more, and the map of the U-Net is as wide as the image."""
 
 
 def build(name: str) -> CellClassifier:
@@ -105,6 +105,8 @@ def fit_filter(maps: Tensor) -> Tensor:
     channels, side = maps.shape[1:3]
     cells = maps.permute(0, 2, 3, 1).reshape(-1, channels).double()
     is_blob = blob_cells(side).repeat(3, 1, 1).flatten().double()
+    seen = cells.abs().sum(dim=1) > 0  # cells that a network without padding has lost are filled with zeros
+    cells, is_blob = cells[seen], is_blob[seen]
     centred = cells - cells.mean(dim=0)
     ridge = 1e-3 * centred.square().mean() * torch.eye(channels, dtype=torch.float64)
     return torch.linalg.solve(centred.T @ centred / len(cells) + ridge, centred.T @ is_blob / len(cells)).float()
