@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.cam_target import CamTarget
+from bcc_lightning.architectures.head import AVERAGE, LINEAR
 from bcc_lightning.explain.maps import grad_cam, stretch
 from bcc_lightning.modules import (
     CellClassifier,
@@ -43,7 +44,8 @@ def build(name: str) -> CellClassifier:
     torch.manual_seed(0)
     size = SIZES.get(name, 64)
     arguments: dict[str, Any] = {"class_names": ["empty", "blob"], "image_size": size, "pretrained": False, "precision": "32"}
-    module = OWN[name](**arguments) if name in OWN else TransferClassifier(backbone=name, **arguments)
+    head = AVERAGE if name.startswith("vgg") else LINEAR  # without the wide layers, which cost seconds and change no map
+    module = OWN[name](**arguments) if name in OWN else TransferClassifier(backbone=name, head=head, **arguments)
     return module.eval()
 
 
