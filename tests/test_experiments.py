@@ -84,8 +84,13 @@ def test_experiments_are_found_from_another_folder_and_inside_a_package(tmp_path
 
 LISTED = """
 efficientswin efficientswin_b3 swin_tiny efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3
-pbc_cnn pbc_unet pbc_unet_full pbc_vgg16 pbc_inception_v3 pbc_xception pbc_inception_xception pbc_supcon
-an2dl_cnn raabin_cnn raabin_mobilenet_v2 densenet121_native
+an2dl_efficientnet_b3 an2dl_mobilenet_v2 an2dl_resnet50
+pbc_cnn pbc_cnn_smote pbc_unet pbc_unet_full pbc_resnet50_sgd pbc_resnet50_rmsprop pbc_vgg16 pbc_densenet201 pbc_mobilenet_v2
+pbc_inception_v3 pbc_xception pbc_inception_xception pbc_inception_xception_frozen pbc_supcon
+an2dl_cnn an2dl_vgg16 an2dl_efficientnet_b0 an2dl_efficientnet_b2
+an2dl_efficientnet_v2_b2 an2dl_efficientnet_v2_m_adam an2dl_efficientnet_v2_m_lion
+raabin_cnn raabin_mobilenet_v2
+medmnist_resnet18 resnet18_28 densenet121_native
 """
 
 
@@ -102,6 +107,7 @@ def test_no_system_of_the_sources_is_missing() -> None:
         ("raabin_cnn", 86_981),
         ("as_published/raabin_cnn", 86_981),
         ("pbc_inception_xception", 47_842_064),
+        ("medmnist_resnet18", 11_172_936),  # tests/architectures/test_transfer.py
     ],
 )
 def test_experiments_have_the_parameters_of_their_sources(name: str, parameters: int) -> None:
