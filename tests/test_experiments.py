@@ -21,6 +21,11 @@ FURTHER = {
     # The same kind of network, a quarter of its size.
     "an2dl_efficientnet_v2_m_adam": ["--model.backbone", "tf_efficientnetv2_b3"],
     "an2dl_efficientnet_v2_m_lion": ["--model.backbone", "tf_efficientnetv2_b3"],
+    # What is new in it is left; its branches run in pbc_inception_xception.
+    **{
+        f"{folder}pbc_inception_xception{kind}": ["--model.inception", "resnet18", "--model.xception", "resnet18"]
+        for folder, kind in (("", "_frozen"), ("as_published/", ""), ("as_published/", "_frozen"))
+    },
 }
 """Flags by which an experiment fits into a few seconds."""
 
