@@ -1,5 +1,6 @@
 """Every experiment file runs: fit, test, Grad-CAM and reload, on a few painted cells. The list is read from the folder."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -7,22 +8,50 @@ import pytest
 import torch
 import yaml
 
+import bcc_lightning.modules
+from bcc_lightning.architectures.input_size import smallest_input
 from bcc_lightning.experiment_files import experiment_names, find_experiment
 from bcc_lightning.fit import main
 from bcc_lightning.modules.checkpoint import load_classifier
 from tests.miniature import PAINTED, QUICK, SMALL, runs_in
 
+FURTHER = {
+    # One epoch of pre-training and one of the classifier.
+    "pbc_supcon": ["--model.contrastive_epochs", "1", "--trainer.max_epochs", "2"],
+    # The same kind of network, a quarter of its size.
+    "an2dl_efficientnet_v2_m_adam": ["--model.backbone", "tf_efficientnetv2_b3"],
+    "an2dl_efficientnet_v2_m_lion": ["--model.backbone", "tf_efficientnetv2_b3"],
+    # What is new in it is left; its branches run in pbc_inception_xception.
+    **{
+        f"{folder}pbc_inception_xception{kind}": ["--model.inception", "resnet18", "--model.xception", "resnet18"]
+        for folder, kind in (("", "_frozen"), ("as_published/", ""), ("as_published/", "_frozen"))
+    },
+}
+"""Flags by which an experiment fits into a few seconds."""
+
+
+def smallest(name: str) -> int:
+    """Choose the side in pixels: 32, or the smallest that the experiment's backbones take."""
+    model = yaml.safe_load(find_experiment(name).read_text())["model"]
+    module = getattr(bcc_lightning.modules, model["class_path"])
+    defaults = {key: parameter.default for key, parameter in inspect.signature(module).parameters.items()}
+    arguments = defaults | model.get("init_args", {})
+    backbones = [arguments[key] for key in ("backbone", "inception", "xception", "swin", "cnn") if key in arguments]
+    return max([32, *map(smallest_input, backbones)])
+
 
 @pytest.mark.parametrize("name", experiment_names())
 def test_experiment_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
     few = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
-    assert main(["--exp", name, *PAINTED, *QUICK, *few, *members(name, few), "--summary", "out.json"]) == 0
+    size = smallest(name)
+    flags = [*PAINTED, *QUICK, "--data.image_size", str(size), *few, *FURTHER.get(name, []), *members(name, few)]
+    assert main(["--exp", name, *flags, "--summary", "out.json"]) == 0
     summary = json.loads((tmp_path / "out.json").read_text())
     checkpoint = Path(summary["checkpoint"])
     assert summary["experiment"] == name
     assert (checkpoint.parents[1] / "explain" / "gradcam.png").is_file()
     module = load_classifier(checkpoint)
-    logits = module(torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8))
+    logits = module(torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8))
     assert logits.shape == (2, 8)
 
 
@@ -65,3 +94,45 @@ def test_experiments_are_found_from_another_folder_and_inside_a_package(tmp_path
     (package / "experiments" / "packed.yaml").write_text("model: {}\n")
     monkeypatch.setattr(files, "__file__", str(package / "experiment_files.py"))
     assert list(experiment_names()) == ["packed"]
+
+
+LISTED = """
+efficientswin efficientswin_b3 swin_tiny efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3
+an2dl_efficientnet_b3 an2dl_mobilenet_v2 an2dl_resnet50
+pbc_cnn pbc_cnn_smote pbc_unet pbc_unet_full pbc_resnet50_sgd pbc_resnet50_rmsprop pbc_vgg16 pbc_densenet201 pbc_mobilenet_v2
+pbc_inception_v3 pbc_xception pbc_inception_xception pbc_inception_xception_frozen pbc_supcon
+an2dl_cnn an2dl_vgg16 an2dl_efficientnet_b0 an2dl_efficientnet_b2
+an2dl_efficientnet_v2_b2 an2dl_efficientnet_v2_m_adam an2dl_efficientnet_v2_m_lion
+raabin_cnn raabin_mobilenet_v2
+medmnist_resnet18 resnet18_28 densenet121_native
+"""
+
+
+def test_no_system_of_the_sources_is_missing() -> None:
+    assert set(LISTED.split()) <= set(experiment_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("an2dl_cnn", 2_458_376),  # sums in tests/architectures/test_plain_cnn.py
+        ("pbc_unet", 34_704_456),
+        ("pbc_unet_full", 7_703_432),
+        ("raabin_cnn", 86_981),
+        ("as_published/raabin_cnn", 86_981),
+        ("pbc_inception_xception", 47_842_064),
+        ("medmnist_resnet18", 11_172_936),  # tests/architectures/test_transfer.py
+    ],
+)
+def test_experiments_have_the_parameters_of_their_sources(name: str, parameters: int) -> None:
+    """At the experiment's own image size, on a data set with as many classes."""
+    config = yaml.safe_load(find_experiment(name).read_text())
+    module = getattr(bcc_lightning.modules, config["model"]["class_path"])
+    classes = 5 if "raabin" in name else 8
+    with torch.device("meta"):
+        built = module(
+            class_names=[str(i) for i in range(classes)],
+            image_size=config["data"]["init_args"]["image_size"],
+            **{**config["model"]["init_args"], "pretrained": False},
+        )
+    assert sum(p.numel() for p in built.network.parameters()) == parameters

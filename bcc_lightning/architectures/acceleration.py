@@ -5,6 +5,7 @@ EfficientNet-B0 lose 20 % by it and gain 1.2 to 1.4 from channels_last. ``benchm
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -38,6 +39,16 @@ def runs_in_bf16(network: nn.Module, device: torch.device, precision: Precision)
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and cpu_has_bf16() and not has_depthwise_convolution(network)
+
+
+def suited_precision(network: nn.Module, device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Open the autocast in which a network should run on a device; arguments as `runs_in_bf16`.
+
+    Where the trainer's precision was set by hand, that goes first.
+    """
+    if torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=runs_in_bf16(network, device, precision))
 
 
 def cpu_has_bf16() -> bool:

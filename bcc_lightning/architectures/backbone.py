@@ -7,11 +7,16 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from bcc_lightning.architectures.acceleration import Precision, lay_out, runs_in_bf16
+from bcc_lightning.architectures.acceleration import Precision, lay_out, suited_precision
 from bcc_lightning.architectures.cam_target import CamTarget, deepest_stage
 from bcc_lightning.architectures.input_size import check_image_size, swin_window
+from bcc_lightning.architectures.normalisation import ChannelOrder, InputNormalisation, Statistic
 from bcc_lightning.architectures.pretrained import find_weights, load_backbone_weights, read_state_dict
+from bcc_lightning.architectures.small_stem import put_small_stem, stages_behind_small_stem
 from bcc_lightning.errors import UserError
+
+MAP_DIMENSIONS = 4
+"""(B, C, H, W); a transformer of tokens gives three."""
 
 
 def check_name(name: str) -> None:
@@ -39,6 +44,9 @@ class Backbone(nn.Module):
         mean: mean to subtract, in [0, 1], one value per channel, instead of the backbone's own.
         std: standard deviation to divide by, likewise.
         precision: see `bcc_lightning.architectures.acceleration`.
+        order: order of the colours that the network sees.
+        pooled: give pooled features; else the last map, for a head that pools.
+        small_stem: see `bcc_lightning.architectures.small_stem`.
         **timm_arguments: passed to ``timm.create_model``.
 
     Raises:
@@ -46,8 +54,6 @@ class Backbone(nn.Module):
     """
 
     network: Any  # timm's networks share attributes that no common type declares
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -55,14 +61,17 @@ class Backbone(nn.Module):
         image_size: int,
         pretrained: bool = True,
         weights: str | None = None,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: Statistic | None = None,
+        std: Statistic | None = None,
         precision: Precision = "auto",
+        order: ChannelOrder = "rgb",
+        pooled: bool = True,
+        small_stem: bool = False,
         **timm_arguments: Any,  # noqa: ANN401 - timm's own arguments
     ) -> None:
         super().__init__()
         check_name(name)
-        check_image_size(name, image_size)
+        check_image_size(name, image_size, small_stem)
         if name.startswith("swin_"):
             timm_arguments = {"img_size": image_size, "window_size": swin_window(image_size), **timm_arguments}
         from_hub = pretrained and weights is None
@@ -71,29 +80,49 @@ class Backbone(nn.Module):
         self.network = timm.create_model(name, pretrained=from_hub, num_classes=0, **timm_arguments)
         if weights is not None:
             load_backbone_weights(self.network, read_state_dict(weights), weights)
+        if small_stem:
+            put_small_stem(self.network, name)
+        if not pooled and hasattr(self.network, "pre_logits"):
+            self.network.pre_logits = nn.Identity()  # VGG's two wide layers, which would be trained to no purpose
         lay_out(self.network)
         self.image_size = image_size
         self.precision = precision
-        self.num_features = int(self.network.num_features)
+        self.pooled = pooled
+        self.small_stem = small_stem
         cfg = self.network.pretrained_cfg
-        self.register_buffer("mean", torch.tensor(mean or cfg["mean"]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std or cfg["std"]).view(1, 3, 1, 1), persistent=False)
+        # Where the network pools, further layers may follow, as in VGG.
+        width = getattr(self.network, "head_hidden_size", None) if pooled else None
+        self.num_features = int(width or self.network.num_features)
+        self.normalise = InputNormalisation(mean or cfg["mean"], std or cfg["std"], order)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute pooled features.
+        """Compute features.
 
         Args:
             images: (B, 3, image_size, image_size), float32 in [0, 1].
 
         Returns:
-            (B, num_features), float32.
+            (B, num_features), float32; where they are not pooled (B, num_features, H, W).
         """
-        device = images.device.type
-        normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        if torch.is_autocast_enabled(device):  # the trainer's precision was set by hand and goes first
-            return self.network(normalised).float()  # type: ignore[no-any-return]
-        with torch.autocast(device, torch.bfloat16, enabled=runs_in_bf16(self.network, images.device, self.precision)):
-            return self.network(normalised).float()  # type: ignore[no-any-return]
+        with suited_precision(self.network, images.device, self.precision):
+            normalised = self.normalise(images)
+            return (self.network(normalised) if self.pooled else self._map(normalised)).float()
+
+    def map_side(self) -> int:
+        """Measure the side of the last map."""
+        return self._map_side(self, axis=2)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the network's maps lie as (B, H, W, C)."""
+        return getattr(self.network, "output_fmt", "NCHW") == "NHWC"
+
+    def _map(self, normalised: Tensor) -> Tensor:
+        features: Tensor = self.network.forward_features(normalised)
+        if features.ndim != MAP_DIMENSIONS:
+            name = type(self.network).__name__
+            raise UserError(f"{name} gives tokens, not a map that a head could pool; use --model.head.pooling backbone")
+        return features.permute(0, 3, 1, 2) if self.channels_last else features
 
     def cam_target(self, name: str) -> CamTarget:
         """Declare the layer that Grad-CAM reads: the deepest stage whose map is still wide enough.
@@ -101,11 +130,12 @@ class Backbone(nn.Module):
         Args:
             name: what the map is called in figures.
         """
-        stage = deepest_stage(list(self.network.feature_info), self.image_size)
+        stages = list(self.network.feature_info)
+        stage = deepest_stage(stages_behind_small_stem(stages) if self.small_stem else stages, self.image_size)
         layer = self.network.get_submodule(str(stage["module"]))
-        channels_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
-        side = self._map_side(layer, axis=1 if channels_last else 2)
-        return CamTarget(name, layer, int(str(stage["num_chs"])), side, channels_last)
+        side = self._map_side(layer, axis=1 if self.channels_last else 2)
+        lost = max(0, -(-self.image_size // int(str(stage["reduction"]))) - side)
+        return CamTarget(name, layer, int(str(stage["num_chs"])), side, self.channels_last, lost)
 
     def _map_side(self, layer: nn.Module, axis: int) -> int:
         """Measure the side of a layer's map: networks without padding give less than image size over reduction."""
@@ -114,7 +144,7 @@ class Backbone(nn.Module):
         training = [module for module in self.modules() if module.training]
         try:
             with torch.no_grad():
-                self.eval()(torch.zeros(1, 3, self.image_size, self.image_size, device=self.mean.device))
+                self.eval()(torch.zeros(1, 3, self.image_size, self.image_size, device=self.normalise.mean.device))
         finally:
             hook.remove()
             for module in training:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 SMALLEST_MAP = 7
 """Cells a side that a map needs to say where something is; deeper stages with fewer are not used.
@@ -26,6 +27,8 @@ class CamTarget:
         channels: C of the activation.
         side: H and W of the activation.
         channels_last: whether the activation is (B, H, W, C) instead of (B, C, H, W).
+        lost: cells a side by which convolutions without padding have made the map narrower than the image. Stretched over the
+            whole image, it would show things up to half a cell per lost cell away from their place; so they are put back.
     """
 
     name: str
@@ -33,9 +36,10 @@ class CamTarget:
     channels: int
     side: int
     channels_last: bool = False
+    lost: int = 0
 
     def as_nchw(self, activation: Tensor) -> Tensor:
-        """Bring an activation, or its gradient, into (B, C, H, W), float32.
+        """Bring an activation, or its gradient, into (B, C, H, W), float32, with zeros where cells were lost.
 
         Raises:
             ValueError: the activation does not have the declared shape.
@@ -48,7 +52,8 @@ class CamTarget:
                 "correct the declaration of the architecture"
             )
         nchw = activation.permute(0, 3, 1, 2) if self.channels_last else activation
-        return nchw.to(torch.float32)
+        before, after = self.lost // 2, self.lost - self.lost // 2
+        return pad(nchw.to(torch.float32), (before, after, before, after))
 
 
 def deepest_stage(stages: list[dict[str, object]], image_size: int) -> dict[str, object]:

@@ -38,14 +38,30 @@ def find_weights(name: str) -> str | None:
     from huggingface_hub import constants
 
     cfg = timm.get_pretrained_cfg(name)
+    if cfg is not None and cfg.hf_hub_id is None and cfg.url:
+        return find_download(name, str(cfg.url))
     if cfg is None or cfg.hf_hub_id is None:
         raise UserError(f"timm has no pretrained weights for '{name}'; use --model.pretrained false")
     cached = cached_file(cfg.hf_hub_id)
     if cached or (not constants.HF_HUB_OFFLINE and hub_answers(constants.ENDPOINT)):
         return cached
-    raise UserError(
-        f"pretrained weights of '{name}' ({cfg.hf_hub_id}) are not in the cache {constants.HF_HUB_CACHE} "
-        "and the hub cannot be reached.\n"
+    raise out_of_reach(name, cfg.hf_hub_id, constants.HF_HUB_CACHE)
+
+
+def find_download(name: str, url: str) -> str | None:
+    """Find weights that timm fetches from a plain address, as `find_weights` does."""
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", maxsplit=1)[-1]
+    if file.is_file():
+        return str(file)
+    if hub_answers(url):
+        return None
+    raise out_of_reach(name, url, str(file.parent))
+
+
+def out_of_reach(name: str, source: str, cache: str) -> UserError:
+    """Say that weights can neither be found nor fetched, and what helps."""
+    return UserError(
+        f"pretrained weights of '{name}' ({source}) are not in the cache {cache} and the hub cannot be reached.\n"
         "Next step: run once with a network connection, or give a file with --model.weights FILE, "
         "or train from random weights with --model.pretrained false"
     )
@@ -85,7 +101,9 @@ def load_backbone_weights(backbone: nn.Module, state: dict[str, Tensor], file: s
     """
     cfg: Any = backbone.pretrained_cfg
     classifiers = cfg["classifier"] or ()
-    heads = tuple(f"{c}." for c in ([classifiers] if isinstance(classifiers, str) else classifiers))
+    # Inception's second classifier, and VGG's wide layers where they were left out.
+    spare = ["AuxLogits", *(["pre_logits"] if isinstance(getattr(backbone, "pre_logits", None), nn.Identity) else [])]
+    heads = tuple(f"{c}." for c in [*([classifiers] if isinstance(classifiers, str) else classifiers), *spare])
     adapt: Callable[..., dict[str, Tensor]] | None = getattr(modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     if adapt and not fits(backbone.state_dict(), without_heads(state, heads)):
         # Where it is another architecture, the sum of what differs says more than timm's error.

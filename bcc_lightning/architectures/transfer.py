@@ -1,22 +1,25 @@
-"""One backbone and one linear layer: the plain way to use a pretrained network."""
+"""One backbone and a head: the plain way to use a pretrained network."""
 
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.backbone import Backbone
+from bcc_lightning.architectures.head import LINEAR, ClassifierHead, Head
 
 
 class TransferNet(nn.Module):
-    """Pooled features of a backbone, classified by one linear layer.
+    """Features of a backbone, classified by a head.
 
     Args:
-        backbone: gives the features.
-        num_classes: number of classes C.
+        backbone: gives the features; unpooled where the head pools.
+        num_classes: number of classes C; 0 gives what enters the head's last layer.
+        head: the head.
     """
 
-    def __init__(self, backbone: Backbone, num_classes: int) -> None:
+    def __init__(self, backbone: Backbone, num_classes: int, head: Head = LINEAR) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.num_features, num_classes)
+        side = backbone.map_side() if head.pooling == "flatten" else 1
+        self.head = ClassifierHead(head, backbone.num_features, num_classes, side)
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images.

@@ -170,10 +170,14 @@ class CellClassifier(LightningModule):
         h = self.hparams
         return weighted_loss(logits, batch, h["loss"], h["focal_gamma"], h["label_smoothing"])
 
+    def training_loss(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
+        """Compute logits (B, C) and what is minimised; a module that learns from something else than labels replaces it."""
+        logits = self(batch.image)
+        return logits, self.loss(logits, batch)
+
     def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
         """Compute the loss of a training batch; metrics are added up on the device and read once an epoch."""
-        logits = self(batch.image)
-        loss = self.loss(logits, batch)
+        logits, loss = self.training_loss(batch)
         self.train_loss.update(loss.detach(), len(batch.label))
         self.train_accuracy.update(logits.detach(), batch.label)
         if batch_idx == 0 or (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]

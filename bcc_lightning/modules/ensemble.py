@@ -4,10 +4,11 @@ from contextvars import Context
 from dataclasses import replace
 from typing import Any, Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.cam_target import CamTarget
-from bcc_lightning.architectures.soft_voting import SoftVoting
+from bcc_lightning.architectures.soft_voting import TINY, SoftVoting, pool
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import build_classifier, describe_classifier, load_classifier
@@ -53,6 +54,11 @@ class Ensemble(CellClassifier):
         self.hparams["members"] = [describe_classifier(module) for module in modules]
         self.members = modules  # a list is not registered: the networks belong to `SoftVoting`
         return SoftVoting([module.network for module in modules], [module.image_size for module in modules])
+
+    def forward_views(self, images: Tensor) -> Tensor:
+        """Classify images as the test part is: each member by its own views; (B, C), whose softmax is the mean."""
+        votes = torch.stack([member.forward_views(images).softmax(dim=1) for member in self.members])
+        return pool(votes, self.shares).clamp_min(TINY).log()
 
     @property
     def shares(self) -> Tensor:

@@ -1,36 +1,56 @@
 """Any timm backbone as an experiment."""
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.backbone import Backbone
 from bcc_lightning.architectures.cam_target import CamTarget
+from bcc_lightning.architectures.freezing import freeze
+from bcc_lightning.architectures.head import LINEAR, Head, as_head, head_arguments
+from bcc_lightning.architectures.normalisation import ChannelOrder, Statistic
 from bcc_lightning.architectures.pretrained import load_backbone_weights
 from bcc_lightning.architectures.transfer import TransferNet
 from bcc_lightning.modules.base import CellClassifier
 
 
 class TransferClassifier(CellClassifier):
-    """One timm backbone, fine-tuned as a whole.
+    """One timm backbone with a head, fine-tuned as a whole or below a frozen backbone.
 
     Args:
         backbone: timm's name.
+        head: what stands between backbone and logits.
+        frozen: ``backbone`` trains the head only, from the start on.
+        frozen_batch_norm: keep the running statistics of frozen layers where they are; false lets them follow the batches.
+        small_stem: for ResNets on images of 28 to 64 pixels, see `bcc_lightning.architectures.small_stem`.
+        input_mean: mean to subtract instead of the backbone's own, on the scale of pixels in [0, 1].
+        input_std: standard deviation to divide by, likewise.
+        input_order: order of the colours that the backbone sees.
         **base: see `CellClassifier`.
     """
 
     def __init__(
         self,
         backbone: str = "efficientnet_b0",
+        head: Head = LINEAR,
+        frozen: Literal["none", "backbone"] = "none",
+        frozen_batch_norm: bool = True,
+        small_stem: bool = False,
+        input_mean: Statistic | None = None,
+        input_std: Statistic | None = None,
+        input_order: ChannelOrder = "rgb",
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
+        head = cast(Head, head_arguments(head))  # checkpoints hold plain values only
         super().__init__(**base)
+        if frozen == "backbone":
+            freeze(cast(TransferNet, self.network).backbone)
+        self.train()
 
     def build_network(self) -> nn.Module:
-        """Build the backbone for the image size."""
-        h = self.hparams
-        backbone = Backbone(h["backbone"], self.image_size, self.from_hub, precision=h["precision"])
-        return TransferNet(backbone, len(self.class_names))
+        """Build backbone and head for the image size."""
+        head = as_head(self.hparams["head"])
+        return TransferNet(self._backbone(pooled=head.pooling == "backbone"), len(self.class_names), head)
 
     def load_backbone(self, state: dict[str, Tensor], file: str) -> None:
         """Load timm's weights of the backbone; the head stays random."""
@@ -40,3 +60,17 @@ class TransferClassifier(CellClassifier):
         """One map."""
         name = str(self.hparams["backbone"]).split("_")[0]
         return [cast(TransferNet, self.network).backbone.cam_target(name)]
+
+    def _backbone(self, pooled: bool) -> Backbone:
+        h = self.hparams
+        return Backbone(
+            h["backbone"],
+            self.image_size,
+            self.from_hub,
+            mean=h["input_mean"],
+            std=h["input_std"],
+            precision=h["precision"],
+            order=h["input_order"],
+            pooled=pooled,
+            small_stem=h["small_stem"],
+        )

@@ -187,9 +187,7 @@ def test_the_declared_activation_is_timms_feature_map(name: str, image_size: int
     pixels = torch.rand(2, 3, image_size, image_size)
     with output_of(target.layer) as given, torch.no_grad():
         module.network(pixels)
-        maps = backbone.network.forward_intermediates(
-            (pixels - backbone.mean) / backbone.std, intermediates_only=True, output_fmt="NCHW"
-        )
+        maps = backbone.network.forward_intermediates(backbone.normalise(pixels), intermediates_only=True, output_fmt="NCHW")
     assert any(m.shape == target.as_nchw(given[0]).shape and torch.allclose(m, target.as_nchw(given[0]), atol=1e-4) for m in maps)
 
 

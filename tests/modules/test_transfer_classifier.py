@@ -1,0 +1,89 @@
+"""Frozen backbones, their statistics, and wide layers that are left out."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import timm
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bcc_lightning.architectures.transfer import TransferNet
+from bcc_lightning.modules import CellClassifier, PlainCNN, TransferClassifier, UNetClassifier
+from bcc_lightning.modules.checkpoint import load_classifier
+
+
+def classifier(backbone: str = "resnet18", **arguments: Any) -> TransferClassifier:
+    torch.manual_seed(0)
+    data = {"class_names": ["a", "b", "c"], "image_size": 32, "pretrained": False, "precision": "32"}
+    return TransferClassifier(backbone=backbone, **(data | arguments))
+
+
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def statistics(module: CellClassifier) -> torch.Tensor:
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    return torch.cat([cast(torch.Tensor, m.running_mean) for m in norms])
+
+
+@pytest.mark.parametrize(("frozen_batch_norm", "moves"), [(True, False), (False, True)])
+def test_a_frozen_backbone_learns_nothing_and_its_statistics_move_on_request_only(frozen_batch_norm: bool, moves: bool) -> None:
+    module = classifier(frozen="backbone", frozen_batch_norm=frozen_batch_norm)
+    before = statistics(module)
+    module(images()).sum().backward()
+    network = cast(TransferNet, module.network)
+    assert all(p.grad is None for p in network.backbone.parameters())
+    assert all(p.grad is not None for p in network.head.parameters())
+    assert torch.equal(statistics(module), before) != moves
+
+
+def test_statistics_stay_after_validation_has_changed_the_mode() -> None:
+    module = classifier(frozen="backbone")
+    before = statistics(module)
+    module.eval()
+    module.train()
+    module(images())
+    assert torch.equal(statistics(module), before)
+    assert module.training
+
+
+def test_a_trained_backbone_moves_its_statistics() -> None:
+    module = classifier()
+    before = statistics(module)
+    module(images())
+    assert not torch.equal(statistics(module), before)
+
+
+def test_vgg_without_its_wide_layers_takes_timms_file(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    with torch.device("meta"):
+        keys = timm.create_model("vgg11", pretrained=False).state_dict()
+    state = {key: torch.zeros(1).expand(value.shape) for key, value in keys.items()}
+    state["features.0.weight"] = torch.randn(64, 3, 3, 3)
+    torch.save(state, tmp_path / "vgg11.pth")
+    module = classifier("vgg11", head={"pooling": "avg"}, weights=str(tmp_path / "vgg11.pth"))
+    network = cast(TransferNet, module.network)
+    assert torch.equal(network.backbone.network.features[0].weight, state["features.0.weight"])
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        lambda data: PlainCNN(
+            blocks=cast(Any, {"channels": [4, 8]}), head=cast(Any, {"pooling": "flatten", "hidden": [6]}), **data
+        ),
+        lambda data: UNetClassifier(channels=[4, 8], **data),
+        lambda data: TransferClassifier(backbone="resnet18", head=cast(Any, {"batch_norm": "before", "pooling": "avg"}), **data),
+        lambda data: TransferClassifier(backbone="resnet18", small_stem=True, input_order="bgr", **data),
+    ],
+)
+def test_a_checkpoint_holds_plain_values_and_is_read_back(module: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    built = module({"class_names": ["a", "b", "c"], "image_size": 32, "pretrained": False, "precision": "32"}).eval()
+    checkpoint = {"state_dict": built.state_dict(), "hyper_parameters": dict(built.hparams)}
+    built.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "best.ckpt")
+    with torch.no_grad():
+        torch.testing.assert_close(load_classifier(tmp_path / "best.ckpt")(images()), built(images()))
