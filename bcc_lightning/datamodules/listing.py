@@ -72,6 +72,7 @@ def list_folder(root: Path, class_names: tuple[str, ...] | None = None, parts: M
     splits: list[npt.NDArray[np.int8]] = []
 
     def paths() -> Iterator[str]:
+        """Go through the files, and note label and split of each on the way."""
         for part, code in parts.items():
             for label, name in enumerate(names):
                 count = 0
