@@ -106,7 +106,7 @@ def test_a_checkpoint_judges_labels_in_the_order_of_the_data(tmp_path: Path) -> 
     from lightning import Trainer
 
     module = TransferClassifier("resnet18", class_names=["class 1", "class 0"], image_size=32, pretrained=False)
-    head = module.network.get_submodule("head")
+    head = module.network.get_submodule("head.classifier")
     assert isinstance(head, Linear)
     head.weight.data.zero_()
     head.bias.data.copy_(head.bias.data.new_tensor([9.0, 0.0]))  # always sure of "class 1", which the data call label 1
