@@ -26,7 +26,8 @@ from bcc_lightning.datamodules.augmented_copies import Copier, Source, sha256
 from bcc_lightning.datamodules.cache import in_threads, read_content
 from bcc_lightning.datamodules.copies import without_copies
 from bcc_lightning.datamodules.decoding import SUFFIXES
-from bcc_lightning.datamodules.listing import SPLITS, CellListing
+from bcc_lightning.datamodules.listing import CellListing
+from bcc_lightning.datamodules.splitting import TRAIN
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.pipelines import pipeline_steps
 from bcc_lightning.whole_file import whole_file, write_json
@@ -39,7 +40,6 @@ JOURNAL = "written.jsonl"
 """Files written so far, until the manifest takes its place."""
 
 LAYOUT = 1
-TRAIN = SPLITS.index("train")
 
 
 @dataclass(frozen=True)
