@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from jsonargparse import Namespace
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -23,6 +24,7 @@ from bcc_lightning.experiment_files import experiment_names, find_experiment
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
 from bcc_lightning.tracking.sources import Source
+from bcc_lightning.tracking.starts import find_starts
 from bcc_lightning.tracking.store import Tracking, without_password
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -68,6 +70,7 @@ class ExperimentCLI(LightningCLI):
 
     def __init__(self, argv: list[str]) -> None:
         self.members: list[Source] = []  # of an ensemble
+        self.starts: dict[str, Source] = {}  # trained networks whose weights the module starts from, by its arguments
         super().__init__(
             CellClassifier,
             CellDataModule,
@@ -110,12 +113,14 @@ class ExperimentCLI(LightningCLI):
             self.config["trainer"]["max_epochs"] = sum(stage["epochs"] for stage in self.config["stages"]) or MAX_EPOCHS
 
     def before_instantiate_classes(self) -> None:
-        """Find an ensemble's members; the configuration names them by run id, for the newest run may be another tomorrow."""
-        named = self.config["model"]["init_args"].get("members")
-        if named is None:
-            return
-        self.members = find_members(Tracking(**self.config["tracking"].as_dict()), named)
-        self.config["model"]["init_args"]["members"] = [source.name for source in self.members]
+        """Find trained networks; the configuration names them by run id, for the newest run may be another tomorrow."""
+        arguments, tracking = self.config["model"]["init_args"], Tracking(**self.config["tracking"].as_dict())
+        if (named := arguments.get("members")) is not None:
+            self.members = find_members(tracking, named)
+            arguments["members"] = [source.name for source in self.members]
+        self.starts = find_starts(tracking, arguments)
+        for name, source in self.starts.items():
+            arguments[name] = source.name
 
     def instantiate_classes(self) -> None:
         """Build data module and module only.
@@ -123,13 +128,13 @@ class ExperimentCLI(LightningCLI):
         Raises:
             UserError: as raised by their constructors, without the parser's wrapping.
         """
-        config = self.config.clone()
-        if self.members:
-            config["model"]["init_args"]["members"] = [str(source.checkpoint) for source in self.members]
+        named, self.config = self.config, self._with_files()  # Lightning gives modules their hyper-parameters from `config`
         try:
-            self.config_init = self.parser.instantiate(config)
+            self.config_init = self.parser.instantiate(self.config)
         except ValueError as error:
             raise innermost(error) from None
+        finally:
+            self.config = named
         self.datamodule = self.config_init["data"]
         self.model = self.config_init["model"]
         self.stages: list[Stage] = self.config_init["stages"]
@@ -182,6 +187,16 @@ class ExperimentCLI(LightningCLI):
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         config["tracking"]["uri"] = without_password(config["tracking"]["uri"])
         return {key: value for key, value in config.items() if key not in NOT_RESOLVED}
+
+    def _with_files(self) -> Namespace:
+        """Give the configuration with files instead of the trained networks that it names."""
+        config: Namespace = self.config.clone()
+        arguments = config["model"]["init_args"]
+        if self.members:
+            arguments["members"] = [str(source.checkpoint) for source in self.members]
+        for name, source in self.starts.items():
+            arguments[name] = str(source.checkpoint)
+        return config
 
     def _origin(self, args: list[str]) -> str:
         """Tell which file, or the command line, an error comes from: the first file with which parsing fails."""

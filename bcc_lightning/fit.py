@@ -33,6 +33,7 @@ from bcc_lightning.tracking.provenance import PARENT_VARIABLE, provenance
 from bcc_lightning.tracking.recording import ending, file_run
 from bcc_lightning.tracking.resume import find_resumable, is_complete
 from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.starts import refuse_another_split
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Stopwatch, Summary, read_summary
 from bcc_lightning.whole_file import whole_file, write_json
@@ -74,6 +75,7 @@ def run_experiment(argv: list[str]) -> Summary | None:
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
     refuse_disagreement(cli.members, cli.datamodule)
+    refuse_another_split(cli.starts.values(), cli.datamodule.facts())
     if warning := cli.warning():
         print(f"warning: {warning}", file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bcc_lightning.evaluation.intervals import wilson
+from bcc_lightning.experiment_files import experiment_names
 from bcc_lightning.fit import main as fit
 from bcc_lightning.reproduce import main
 from bcc_lightning.reproduction.published import PUBLISHED
@@ -65,6 +66,11 @@ def test_systems_are_those_of_the_sources() -> None:
     assert {"efficientswin", "an2dl_ensemble", "pbc_unet_full", "an2dl_efficientnet_v2_m_lion", "raabin_cnn", "house"} <= set(
         names
     )
+
+
+def test_each_published_system_can_be_run() -> None:
+    """Their experiments stand in the folder; an ensemble is one too."""
+    assert {system.experiment for system in PUBLISHED} <= set(experiment_names())
 
 
 def test_published_figures_that_can_be_counted_again() -> None:

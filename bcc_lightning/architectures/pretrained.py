@@ -22,6 +22,9 @@ HUB_TIMEOUT = 3.0
 
 SHOWN_KEYS = 3
 
+OWN_BACKBONE = "network.backbone.network."
+"""Beginning of a backbone's keys in a checkpoint of `TransferClassifier`."""
+
 
 def find_weights(name: str) -> str | None:
     """Find a backbone's pretrained weights in the hub's cache, or make sure that the hub can be asked for them.
@@ -93,12 +96,14 @@ def load_backbone_weights(backbone: nn.Module, state: dict[str, Tensor], file: s
 
     Args:
         backbone: a network from ``timm.create_model(..., num_classes=0)``.
-        state: what `read_state_dict` gave; the keys of a classifier in it are left out.
+        state: what `read_state_dict` gave, of timm's file or a checkpoint of `TransferClassifier`; the keys of a classifier in
+            it are left out.
         file: where it came from, for the message.
 
     Raises:
         UserError: the weights are those of another architecture.
     """
+    state = {key.removeprefix(OWN_BACKBONE): value for key, value in state.items() if key.startswith(OWN_BACKBONE)} or state
     cfg: Any = backbone.pretrained_cfg
     classifiers = cfg["classifier"] or ()
     # Inception's second classifier, and VGG's wide layers where they were left out.

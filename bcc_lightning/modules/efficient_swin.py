@@ -16,8 +16,8 @@ class EfficientSwin(CellClassifier):
     Args:
         swin: timm's name of the transformer.
         cnn: timm's name of the convolutional network.
-        swin_weights: timm file to start the transformer from.
-        cnn_weights: timm file to start the convolutional network from.
+        swin_weights: what the transformer starts from: a timm file, or ``best.ckpt`` of a `TransferClassifier`.
+        cnn_weights: likewise of the convolutional network.
         input_mean: mean to subtract in both branches instead of each backbone's own, in [0, 1].
         input_std: standard deviation to divide by, likewise.
         **base: see `CellClassifier`.

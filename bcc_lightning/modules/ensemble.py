@@ -34,7 +34,6 @@ class Ensemble(CellClassifier):
         weighting: Weighting = "equal",
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
-        self.named = members  # under LightningCLI, `hparams` has what the configuration says, not the files found for it
         super().__init__(**base)
         self.requires_grad_(False)
         self.train(False)
@@ -45,10 +44,11 @@ class Ensemble(CellClassifier):
         Raises:
             UserError: there are none, or one of them knows other classes or is an ensemble itself.
         """
-        if not self.named:
+        members = self.hparams["members"]
+        if not members:
             raise UserError("--model.members is empty; name runs, checkpoints or experiments")
         # A fresh context, since LightningCLI leaves the ensemble's hyper-parameters in this one, where members would find them.
-        modules = [Context().run(member_module, member) for member in self.named]
+        modules = [Context().run(member_module, member) for member in members]
         for module in modules:
             self._refuse(module)
         self.hparams["members"] = [describe_classifier(module) for module in modules]
