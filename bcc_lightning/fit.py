@@ -80,7 +80,7 @@ def run_experiment(argv: list[str]) -> Summary | None:
         print(f"warning: {warning}", file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         return fit_recorded(cli, resumed)
-    train_or_vote(cli, None, None, [], Summary("", cli.experiment_name))
+    train_or_vote(cli, None, resumed, None, [], Summary("", cli.experiment_name))
     return None
 
 
@@ -131,7 +131,7 @@ def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> Summary:
         waiting = close(cli, run, summary)
     else:
         summary = Summary(run.run_id, cli.experiment_name)
-        waiting = train_recorded(cli, run, summary)
+        waiting = train_recorded(cli, run, resumed, summary)
     if waiting:
         raise UserError(waiting)
     print_result(run, summary, cli.config_init["tracking"])
@@ -148,12 +148,13 @@ def open_run(cli: ExperimentCLI, resumed: RunFolder | None) -> TrackedRun:
     return TrackedRun.create(tracking, name, {"experiment": cli.experiment_name})
 
 
-def train_recorded(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str | None:
+def train_recorded(cli: ExperimentCLI, run: TrackedRun, resumed: RunFolder | None, summary: Summary) -> str | None:
     """Train, test, explain and file a run; where it ends early, file what there is.
 
     Args:
         cli: the configured experiment.
         run: where it is recorded.
+        resumed: folder of the run to go on with.
         summary: is filled in.
 
     Returns:
@@ -165,7 +166,7 @@ def train_recorded(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str
     try:
         with ending(summary):
             describe(cli, run, summary)
-            train_or_vote(cli, run.folder, logger, [throughput, figures, Explanation(run.folder)], summary)
+            train_or_vote(cli, run.folder, resumed, logger, [throughput, figures, Explanation(run.folder)], summary)
     finally:
         figures.draw_curves()
         fill(summary, cli, run, logger.history)
@@ -185,23 +186,34 @@ def close(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str | None:
 
 
 def train_or_vote(
-    cli: ExperimentCLI, folder: RunFolder | None, logger: RunLogger | None, callbacks: list[Callback], summary: Summary
+    cli: ExperimentCLI,
+    folder: RunFolder | None,
+    resumed: RunFolder | None,
+    logger: RunLogger | None,
+    callbacks: list[Callback],
+    summary: Summary,
 ) -> None:
     """Train and test an experiment; an ensemble is tested only. Arguments as `train`; the summary is filled in."""
     if isinstance(cli.model, Ensemble):
         summary.members = vote(cli, cli.model, folder, logger, summary.seconds)
     else:
-        train(cli, folder, logger, callbacks, summary.seconds)
+        train(cli, folder, resumed, logger, callbacks, summary.seconds)
 
 
 def train(
-    cli: ExperimentCLI, folder: RunFolder | None, logger: RunLogger | None, callbacks: list[Callback], seconds: dict[str, float]
+    cli: ExperimentCLI,
+    folder: RunFolder | None,
+    resumed: RunFolder | None,
+    logger: RunLogger | None,
+    callbacks: list[Callback],
+    seconds: dict[str, float],
 ) -> None:
     """Train, then test the chosen weights once.
 
     Args:
         cli: the configured experiment.
         folder: the run's folder; None on processes that do not write.
+        resumed: folder of the run to go on with, on all processes; None starts anew.
         logger: where metrics go; None on processes that do not write.
         callbacks: further callbacks of the writing process.
         seconds: is filled in with the wall time of ``fit`` and ``test``.
@@ -209,7 +221,7 @@ def train(
     seeding = EpochSeeding(cli.config["seed_everything"])
     always = [seeding, *cli.training_callbacks(), *selection_callbacks(folder, **asdict(cli.selection))]
     trainer = cli.build_trainer([*always, *callbacks], logger or False)
-    last = folder.last_checkpoint if folder else None
+    last = resumed.last_checkpoint if resumed else None
     watch = Stopwatch()
     trainer.fit(cli.model, cli.datamodule, ckpt_path=last if last and last.is_file() else None, weights_only=True)
     seconds["fit"] = watch.seconds

@@ -12,6 +12,8 @@ from mlflow import MlflowClient
 from sklearn.metrics import accuracy_score
 
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.fit import main
+from tests.interruption import stop_in_epoch
 from tests.miniature import SMALL, runs_in
 
 
@@ -33,6 +35,18 @@ def test_folds_with_oversampling_on_two_processes(tmp_path: Path) -> None:
     for run in children:
         table = pd.read_parquet(Path(str(run.info.artifact_uri).removeprefix("file://")) / "predictions" / "test.parquet")
         assert len(table) == 37
+
+
+def test_both_processes_go_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+    """A second process that began at epoch 0 would still wait for the first when that has finished."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_in_epoch(patch, 1, KeyboardInterrupt())
+        assert main([*SMALL, "--trainer.max_epochs", "3"]) == 130
+    fit_on_two("--resume", "last", "--trainer.max_epochs", "3")
+    (run,) = runs_in(tmp_path / "mlruns")
+    assert run.info.status == "FINISHED"
+    history = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").get_metric_history(run.info.run_id, "val/accuracy")
+    assert [metric.step for metric in history] == [0, 1, 2]
 
 
 def test_two_processes_test_each_image_once(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
 from bcc_lightning.fit import main
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
+from tests.interruption import stop_in_epoch
 from tests.miniature import PAINTED, QUICK, SMALL, artifacts_of, runs_in
 
 HYBRID = ["--exp", "efficientswin", *PAINTED, *QUICK, "--data.augment", "standard", "--trainer.max_epochs", "4"]
@@ -31,16 +32,6 @@ def interrupt_handler() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def stop_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseException) -> None:
-    """Raise an exception in the middle of an epoch."""
-
-    def on_train_batch_end(self: EpochSeeding, trainer: Trainer, *_: object) -> None:
-        if trainer.current_epoch == epoch:
-            raise error
-
-    monkeypatch.setattr(EpochSeeding, "on_train_batch_end", on_train_batch_end)
 
 
 def weights_and_metrics(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
