@@ -115,7 +115,15 @@ class CellDataModule(LightningDataModule):
     @cached_property
     def cells(self) -> CellImages:
         """All cells, shrunk to the image size where they are larger."""
-        return shrink(self.read(), self.image_size)
+        given = self.read()
+        self.given_side = given.side
+        return shrink(given, self.image_size)
+
+    @property
+    def native_side(self) -> int:
+        """Side in pixels of the images before any of them is shrunk."""
+        _ = self.cells
+        return self.given_side
 
     @cached_property
     def codes(self) -> Codes:
@@ -165,9 +173,11 @@ class CellDataModule(LightningDataModule):
 
     @property
     def resolution(self) -> str:
-        """Whether the network sees ``native`` pixels or ``28 enlarged to 224``."""
-        stored = self.cells.side
-        return f"{stored} native" if stored == self.image_size else f"{stored} enlarged to {self.image_size}"
+        """Whether the network sees ``28 native``, ``28 enlarged to 224`` or ``360 shrunk to 96`` pixels."""
+        native = self.native_side
+        if native == self.image_size:
+            return f"{native} native"
+        return f"{native} {'enlarged' if native < self.image_size else 'shrunk'} to {self.image_size}"
 
     def facts(self) -> dict[str, str]:
         """Say what a run needs to know of its data: name, hashes, resolution, cells per split."""

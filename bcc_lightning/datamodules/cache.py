@@ -55,11 +55,13 @@ class CachedImages:
         images: (N, S, S, 3) uint8 RGB, memory-mapped.
         digests: (N, 32) uint8, SHA-256 of each file, memory-mapped.
         sha256: of the content of all files with their paths, hexadecimal.
+        native_side: side in pixels of the largest square that is cut out of a file, before it is shrunk.
     """
 
     images: npt.NDArray[np.uint8]
     digests: npt.NDArray[np.uint8]
     sha256: str
+    native_side: int
 
 
 def cached_images(listing: CellListing, image_size: int, crop: int | None, cache_dir: str | None) -> CachedImages:
@@ -155,8 +157,13 @@ def cache_folder(home: Path, survey: dict[str, object], image_size: int, crop: i
 
 def stored_side(survey: dict[str, object], image_size: int, crop: int | None) -> int:
     """Work out the side of the stored images: what the network sees, or less where the files have less."""
-    native = int(str(survey["side"]))
-    return max(1, min(image_size, native if crop is None else min(crop, native)))
+    return max(1, min(image_size, native_side(survey, crop)))
+
+
+def native_side(survey: dict[str, object], crop: int | None) -> int:
+    """Work out the side of the largest square that is cut out of a file, in pixels."""
+    side = int(str(survey["side"]))
+    return side if crop is None else min(crop, side)
 
 
 def open_cache(home: Path, survey: dict[str, object], image_size: int, crop: int | None) -> CachedImages | None:
@@ -166,7 +173,7 @@ def open_cache(home: Path, survey: dict[str, object], image_size: int, crop: int
         digests = np.load(home / "known" / f"{survey['digests']}.npy", mmap_mode="r")
     except FileNotFoundError:
         return None
-    return CachedImages(images, digests, str(survey["sha256"]))
+    return CachedImages(images, digests, str(survey["sha256"]), native_side(survey, crop))
 
 
 def build(listing: CellListing, survey: dict[str, object], folder: Path, image_size: int, crop: int | None) -> None:

@@ -82,6 +82,11 @@ class ImageFiles(CellDataModule):
         )
         return cells if self.kept.all() else cells.part(np.flatnonzero(self.kept))
 
+    @property
+    def native_side(self) -> int:
+        """Side in pixels of the largest square that is cut out of a file."""
+        return self.cached.native_side
+
     def fingerprint(self) -> str:
         """Hash paths and content of all files."""
         return self.cached.sha256

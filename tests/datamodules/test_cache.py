@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bcc_lightning.datamodules import BloodMNIST, CellFolder
 from bcc_lightning.datamodules import cache as cache_module
 from bcc_lightning.datamodules.cache import CachedImages, cached_images, fit_square
 from bcc_lightning.datamodules.listing import list_folder
 from bcc_lightning.errors import UserError
 from tests.datamodules.miniatures import write_folder
+from tests.miniature import write_miniature_bloodmnist
 
 CLASSES = ("lymphocyte", "monocyte")
 
@@ -74,6 +76,19 @@ def test_sizes_and_crops_have_caches_of_their_own(folder: Path, tmp_path: Path) 
     assert open_cached(folder, tmp_path, 96).images.shape[1] == 32  # enlarged later, on the device
     cropped = open_cached(folder, tmp_path, 32, crop=20).images
     np.testing.assert_array_equal(cropped, open_cached(folder, tmp_path).images[:, 6:26, 6:26])
+
+
+@pytest.mark.parametrize(
+    ("image_size", "crop", "words"),
+    [(32, None, "32 native"), (16, None, "32 shrunk to 16"), (96, None, "32 enlarged to 96"), (20, 20, "20 native")],
+)
+def test_shrunk_files_are_not_called_native(folder: Path, tmp_path: Path, image_size: int, crop: int | None, words: str) -> None:
+    assert CellFolder(root=str(folder), image_size=image_size, crop=crop, cache_dir=str(tmp_path)).resolution == words
+
+
+def test_shrunk_arrays_are_not_called_native(tmp_path: Path) -> None:
+    root = str(write_miniature_bloodmnist(tmp_path))
+    assert BloodMNIST(root=root, image_size=16, verify_checksum=False).resolution == "28 shrunk to 16"
 
 
 def test_centred_square() -> None:
