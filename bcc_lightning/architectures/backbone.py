@@ -30,6 +30,25 @@ def check_name(name: str) -> None:
         raise UserError(f"timm has no backbone '{name}'" + (f"; did you mean {', '.join(near)}?" if near else ""))
 
 
+def create_network(name: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
+    """Build a timm network without classifier.
+
+    Args:
+        name: timm's name.
+        pretrained: load the published weights.
+        arguments: further arguments of ``timm.create_model``.
+
+    Raises:
+        UserError: timm refuses an argument, or the weights do not fit the network that the arguments make.
+    """
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        asked = ", ".join(f"{key}={value}" for key, value in arguments.items() if key != "pretrained_cfg_overlay")
+        hint = "; where they change shapes, use --model.pretrained false" if pretrained else ""
+        raise UserError(f"timm cannot build {name} with {asked or 'its defaults'}: {error!s:.300}{hint}") from error
+
+
 class Backbone(nn.Module):
     """A timm network that turns images into pooled features.
 
@@ -77,7 +96,7 @@ class Backbone(nn.Module):
         from_hub = pretrained and weights is None
         if from_hub and (cached := find_weights(name)):
             timm_arguments = {"pretrained_cfg_overlay": {"file": cached}, **timm_arguments}
-        self.network = timm.create_model(name, pretrained=from_hub, num_classes=0, **timm_arguments)
+        self.network = create_network(name, from_hub, timm_arguments)
         if weights is not None:
             load_backbone_weights(self.network, read_state_dict(weights), weights)
         if small_stem:

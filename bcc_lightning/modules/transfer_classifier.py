@@ -19,6 +19,8 @@ class TransferClassifier(CellClassifier):
 
     Args:
         backbone: timm's name.
+        variant: arguments of timm's network that make it another one, e.g. ``{channels: [32, 64, 128, 256]}`` for a narrow
+            ResNet.
         head: what stands between backbone and logits.
         frozen: ``backbone`` trains the head only, from the start on.
         frozen_batch_norm: keep the running statistics of frozen layers where they are; false lets them follow the batches.
@@ -32,6 +34,7 @@ class TransferClassifier(CellClassifier):
     def __init__(
         self,
         backbone: str = "efficientnet_b0",
+        variant: dict[str, Any] | None = None,
         head: Head = LINEAR,
         frozen: Literal["none", "backbone"] = "none",
         frozen_batch_norm: bool = True,
@@ -73,4 +76,5 @@ class TransferClassifier(CellClassifier):
             order=h["input_order"],
             pooled=pooled,
             small_stem=h["small_stem"],
+            **(h["variant"] or {}),
         )

@@ -9,6 +9,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.architectures.transfer import TransferNet
+from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier, PlainCNN, TransferClassifier, UNetClassifier
 from bcc_lightning.modules.checkpoint import load_classifier
 
@@ -54,6 +55,22 @@ def test_a_trained_backbone_moves_its_statistics() -> None:
     before = statistics(module)
     module(images())
     assert not torch.equal(statistics(module), before)
+
+
+def test_a_variant_is_the_network_that_timm_makes_of_the_arguments() -> None:
+    """ResNet-18 with a 3x3 stem and half the channels, by hand: each convolution without bias, each norm with two weights."""
+    narrow = classifier(small_stem=True, variant={"channels": [32, 64, 128, 256]}, class_names=list("abcdefgh"))
+    stem = 9 * 3 * 64 + 2 * 64
+    stages = [
+        9 * before * width + 3 * 9 * width * width + before * width + 5 * 2 * width  # the first block also has a 1x1 shortcut
+        for before, width in ((64, 32), (32, 64), (64, 128), (128, 256))
+    ]
+    assert sum(p.numel() for p in narrow.network.parameters()) == stem + sum(stages) + 256 * 8 + 8 == 2_809_352
+
+
+def test_a_variant_that_timm_refuses_is_named() -> None:
+    with pytest.raises(UserError, match=r"timm cannot build resnet18 with chanels=.*chanels"):
+        classifier(variant={"chanels": [32, 64, 128, 256]})
 
 
 def test_vgg_without_its_wide_layers_takes_timms_file(tmp_path: Path) -> None:
