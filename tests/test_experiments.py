@@ -104,7 +104,7 @@ pbc_inception_v3 pbc_xception pbc_inception_xception pbc_inception_xception_froz
 an2dl_cnn an2dl_vgg16 an2dl_efficientnet_b0 an2dl_efficientnet_b2
 an2dl_efficientnet_v2_b2 an2dl_efficientnet_v2_m_adam an2dl_efficientnet_v2_m_lion
 raabin_cnn raabin_mobilenet_v2
-medmnist_resnet18 resnet18_28 densenet121_native
+medmnist_resnet18 resnet18_28 densenet121_native an2dl_ensemble house
 """
 
 
