@@ -122,6 +122,7 @@ def test_no_system_of_the_sources_is_missing() -> None:
         ("as_published/raabin_cnn", 86_981),
         ("pbc_inception_xception", 47_842_064),
         ("medmnist_resnet18", 11_172_936),  # tests/architectures/test_transfer.py
+        ("house", 2_809_352),  # tests/modules/test_transfer_classifier.py
     ],
 )
 def test_experiments_have_the_parameters_of_their_sources(name: str, parameters: int) -> None:
