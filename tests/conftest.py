@@ -1,6 +1,7 @@
 """Every test runs in an empty folder, on one thread per worker, without the user's tracking server."""
 
 import os
+import shutil
 from pathlib import Path
 
 # Before torch is imported: two test workers on two cores with two threads each would wait for one another.
@@ -8,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 import pytest
+from mlflow import MlflowClient
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +18,21 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BCC_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables and nothing in them; making one takes as long as a short training."""
+    file = tmp_path_factory.mktemp("tables") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def ready_store(empty_folder: Path, tables: Path) -> None:
+    """Give the test's own `mlruns` its tables; for tests of what comes after."""
+    (empty_folder / "mlruns").mkdir()
+    shutil.copy(tables, empty_folder / "mlruns")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from bcc_lightning.fit import main
 from bcc_lightning.modules.checkpoint import load_classifier
 from tests.miniature import PAINTED, QUICK, SMALL, runs_in
 
+pytestmark = pytest.mark.usefixtures("ready_store")
+
 FURTHER = {
     # One epoch of pre-training and one of the classifier.
     "pbc_supcon": ["--model.contrastive_epochs", "1", "--trainer.max_epochs", "2"],

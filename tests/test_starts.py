@@ -15,6 +15,8 @@ from bcc_lightning.tracking.starts import refuse_another_split
 from bcc_lightning.tracking.summary import Summary
 from tests.miniature import PAINTED, QUICK
 
+pytestmark = pytest.mark.usefixtures("ready_store")
+
 FEW = [*PAINTED, *QUICK, "--trainer.max_epochs", "1", "--summary", "out.json"]
 
 
@@ -71,7 +73,7 @@ def test_a_branch_of_efficientswin_is_the_backbone_of_the_run_that_was_named() -
 
 def test_a_run_that_does_not_exist_and_a_file_that_does_not_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--exp", "efficientnet_b0", *FEW, "--model.weights", "no_such_run"]) == 2
-    assert "no runs" in capsys.readouterr().err
+    assert "no finished run 'no_such_run'" in capsys.readouterr().err
     assert main(["--exp", "efficientnet_b0", *FEW, "--model.weights", "no_such.safetensors"]) == 2
     assert "weights file no_such.safetensors does not exist" in capsys.readouterr().err
 

@@ -17,6 +17,8 @@ from bcc_lightning.fit import main
 from bcc_lightning.modules.checkpoint import load_classifier
 from tests.miniature import SMALL, runs_in
 
+pytestmark = pytest.mark.usefixtures("ready_store")
+
 STAGES = (
     '[{"train": "head", "lr": 0.003, "epochs": 1}, {"train": "last:2", "lr": 0.0003, "weight_decay": 0.01, "epochs": 2, '
     '"patience": 2}]'
