@@ -26,6 +26,7 @@ from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
 from bcc_lightning.tracking.sources import Source
 from bcc_lightning.tracking.starts import find_starts
 from bcc_lightning.tracking.store import Tracking, without_password
+from bcc_lightning.yaml_file import read_mapping
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": None,  # see `ExperimentCLI.parse_arguments`
@@ -223,7 +224,7 @@ def configuration_arguments(experiments: list[str], argv: list[str]) -> list[str
         raise UserError(f"name an experiment with --exp NAME; there are: {', '.join(experiment_names())}")
     files = [str(find_experiment(name)) for name in experiments]
     for file in files:
-        check_yaml(Path(file))
+        read_mapping(Path(file), "keys such as model, data and trainer")  # says where a fault is, which the parser does not
     configs = [part for file in files for part in ("--config", file)]
     return [*configs, f"--exp={json.dumps(experiments)}", *argv]
 
@@ -234,13 +235,3 @@ def flatten(config: object, prefix: str = "") -> dict[str, str]:
         return {prefix: str(config)}
     parts = (flatten(value, f"{prefix}.{key}".lstrip(".").replace(".init_args", "")) for key, value in config.items())
     return {key: value for part in parts for key, value in part.items()}
-
-
-def check_yaml(file: Path) -> None:
-    """Refuse a file that is no YAML mapping, with the line that is at fault."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} must hold keys such as model, data and trainer; it holds {type(content).__name__}")

@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 import albumentations as A  # noqa: N812 - the library's own spelling
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.building import build_steps, override, refuse_unfit
 from bcc_lightning.transforms.recipes import PIPELINES, Step
+from bcc_lightning.yaml_file import read_mapping
 
 __all__ = ["PIPELINES", "Pipeline", "batch_entropy", "make_pipeline", "pipeline_steps", "seed_pipeline"]
 
@@ -102,12 +102,7 @@ def _steps_of_mapping(mapping: dict[str, Any]) -> list[Step]:
 def _steps_of_file(file: Path) -> list[Step]:
     if not file.is_file():
         raise UserError(f"augmentation file {file} does not exist; --data.augment takes {', '.join(PIPELINES)}, or a YAML file")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"augmentation file {file} is not YAML: {' '.join(str(error).split())}; correct the file") from error
-    if not isinstance(content, dict):
-        raise UserError(f"augmentation file {file} holds {content!r}; it must hold name: or steps:, see docs/pipelines.md")
+    content = read_mapping(file, "name: or steps:, see docs/pipelines.md")
     if (
         "steps" not in content and content.get("name") not in PIPELINES
     ):  # not another file: files cannot name each other in a circle

@@ -119,14 +119,14 @@ def test_mistakes_are_told(augment: str | dict[str, Any], words: list[str]) -> N
     ("text", "expected"),
     [
         ("- Affine\n", "must hold name: or steps:"),
-        ("name: [\n", "is not YAML"),
+        ("name: [\n", "is no valid YAML"),
         ("name: light\nAffine: {}\n", "has no transform 'Affine'"),
     ],
 )
 def test_mistakes_in_a_file_name_the_file(tmp_path: Path, text: str, expected: str) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    with pytest.raises(UserError, match=f"augmentation file .*mine.yaml.*{expected}"):
+    with pytest.raises(UserError, match=f"mine.yaml.*{expected}"):
         make_pipeline(str(file))
 
 
