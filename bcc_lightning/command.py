@@ -23,6 +23,7 @@ NOISE = (
     r".*exists and is not empty.*",  # a resumed run goes on in its own folder
     r".*treespec.*",
     r".*module\(s\) in eval mode at the start of training.*",  # frozen batch normalisation is held there
+    r".*The `srun` command is available on your system but is not used.*",  # on a cluster the search places its trials
     r".*Using `DistributedSampler` with the dataloaders.*",  # ours does not fill up test cells
 )
 
