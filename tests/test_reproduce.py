@@ -81,6 +81,15 @@ def test_published_figures_that_can_be_counted_again() -> None:
     assert f"{100 * 1680 / 1712:.2f}" == "98.13" != figures["efficientswin"][0] == "98.14"
 
 
+def test_a_run_that_was_shorter_than_its_recipe_says_so() -> None:
+    """The file of medmnist_resnet18 says 100 epochs."""
+    add("medmnist_resnet18", 0.9, trainer__max_epochs="8")
+    add("house", 0.9, trainer__max_epochs="36", trainer__max_time="00:00:10:00")
+    table = {name: row["data, resolution, pretrained"] for name, row in rows().items()}
+    assert table["medmnist_resnet18"].endswith("CUT SHORT to 8 of the recipe's 100 epochs")
+    assert table["house"].endswith(", training time LIMITED to 00:00:10:00 (days:hours:minutes:seconds)")
+
+
 def test_published_and_corrected_runs_of_one_system() -> None:
     published = add("as_published/efficientswin", 0.90)
     corrected = add("efficientswin", 0.97)
@@ -197,7 +206,10 @@ def test_table_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     row = rows()["efficientnet_b0"]
     assert float(row["corrected_accuracy"]) == pytest.approx(sum(accuracies) / 2, abs=1e-5)
     assert "mean of 2 seeds" in row["corrected, with 95 % interval"]
-    assert row["data, resolution, pretrained"] == "BloodMNIST, UNOFFICIAL file (mine), 28 enlarged to 32, random weights"
+    assert (
+        row["data, resolution, pretrained"]
+        == "BloodMNIST, UNOFFICIAL file (mine), 28 enlarged to 32, random weights, CUT SHORT to 1 of the recipe's 50 epochs"
+    )
     assert len(row["run id"].split(", ")) == 2 == len(runs_in(tmp_path / "mlruns")) - 1
     out = capsys.readouterr().out
     assert "efficientnet_b0               published 87.49; corrected" in out

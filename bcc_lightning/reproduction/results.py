@@ -8,6 +8,7 @@ from pathlib import PurePath
 import numpy as np
 
 from bcc_lightning.evaluation.intervals import Interval, wilson
+from bcc_lightning.reproduction.length import shortened
 from bcc_lightning.tracking.finished import FinishedRun
 
 PAINTED = "SyntheticSmear"
@@ -22,8 +23,6 @@ FREE = re.compile(
 
 BACKBONES = ("backbone", "swin", "cnn", "inception", "xception")
 """Parameters of modules that name a network with published weights; others begin from random weights, whatever was asked."""
-
-CUT_SHORT = ("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.fast_dev_run")
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def data_of(run: FinishedRun) -> str:
     parts = [name, facts.get("data.resolution", ""), beginning(params)]
     if (augmented := params.get("model.test_time", "none")) not in {"none", "None"}:
         parts.append(f"test-time augmentation {augmented}")
-    parts += [f"CUT SHORT by {key} {params[key]}" for key in CUT_SHORT if params.get(key, "None") not in {"None", "False"}]
+    parts += shortened(run.experiment, params)
     return ", ".join(part for part in parts if part)
 
 
