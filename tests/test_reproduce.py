@@ -208,7 +208,7 @@ def test_table_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "mean of 2 seeds" in row["corrected, with 95 % interval"]
     assert (
         row["data, resolution, pretrained"]
-        == "BloodMNIST, UNOFFICIAL file (mine), 28 enlarged to 32, random weights, CUT SHORT to 1 of the recipe's 50 epochs"
+        == "BloodMNIST, UNOFFICIAL file (mine), 28 enlarged to 32, random weights, CUT SHORT to 1 of the recipe's 35 epochs"
     )
     assert len(row["run id"].split(", ")) == 2 == len(runs_in(tmp_path / "mlruns")) - 1
     out = capsys.readouterr().out
