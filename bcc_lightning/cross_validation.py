@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from bcc_lightning.console import print_folds, print_unfinished
 from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.views import describe_views
-from bcc_lightning.tracking.folder import RunFolder
-from bcc_lightning.tracking.provenance import PARENT_VARIABLE, provenance
+from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
+from bcc_lightning.tracking.provenance import provenance
 from bcc_lightning.tracking.recording import ending, file_run
 from bcc_lightning.tracking.resume import find_resumable
 from bcc_lightning.tracking.run import TrackedRun
@@ -126,7 +125,7 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
             if trial:
                 open_trial_run(trial, run)
             for fold in range(plan.folds * plan.repeats):
-                run_unfinished(plan, run, fold, partial(run_fold, trial=trial))
+                run_unfinished(plan, run, fold, lambda argv: run_fold(argv, trial))
                 if trial:
                     report_fold(trial, plan, fold)
             sum_up(summary, plan)

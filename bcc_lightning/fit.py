@@ -29,9 +29,9 @@ from bcc_lightning.evaluation.intervals import intervals
 from bcc_lightning.evaluation.metrics import external_metrics
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.modules.views import describe_views
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
 from bcc_lightning.tracking.logger import MetricHistory, RunLogger
-from bcc_lightning.tracking.provenance import PARENT_VARIABLE, provenance
+from bcc_lightning.tracking.provenance import provenance
 from bcc_lightning.tracking.recording import ending, file_run
 from bcc_lightning.tracking.resume import find_resumable, is_complete
 from bcc_lightning.tracking.run import TrackedRun

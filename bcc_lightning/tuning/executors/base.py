@@ -1,0 +1,62 @@
+"""What every executor does: it puts workers on seats, sees whether they live, and ends them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from bcc_lightning.tuning.storage import Storage
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a worker needs to know, wherever it runs.
+
+    Attributes:
+        storage: where the study is kept; the password comes from the environment.
+        study: name of the study.
+        logs: folder that gets the output of the workers.
+        seconds: time after which no further trial is begun.
+        flags: flags for each trial, by seat; what all seats share if there is one entry, nothing if there is none.
+    """
+
+    storage: Storage
+    study: str
+    logs: Path
+    seconds: float = math.inf
+    flags: Sequence[Sequence[str]] = field(default_factory=list)
+
+    def flags_of(self, seat: int) -> list[str]:
+        """Give the flags of a seat's trials."""
+        return list(self.flags[seat % len(self.flags)]) if self.flags else []
+
+    def arguments(self, seat: int) -> list[str]:
+        """Word the arguments of ``python -m bcc_lightning.tuning.worker``."""
+        time = [] if math.isinf(self.seconds) else ["--seconds", str(self.seconds)]
+        return [
+            "--storage", self.storage.url, "--study", self.study, "--seat", str(seat), *time, "--", *self.flags_of(seat)
+        ]  # fmt: skip
+
+    def log(self, seat: int) -> Path:
+        """Name the file that gets the output of a seat's worker."""
+        return self.logs / f"worker-{seat}.log"
+
+
+class Executor(Protocol):
+    """Puts workers on seats, which are numbered from 0; a seat is a device, a share of the cores, or a job of a cluster."""
+
+    def place(self, seat: int) -> None:
+        """Start a worker on a free seat."""
+
+    def lives(self, seat: int) -> bool:
+        """Tell whether a worker that was placed on a seat has not ended, or waits for its turn."""
+
+    def failure(self, seat: int) -> str | None:
+        """Say why the last worker of a seat has failed; None where it has not."""
+
+    def stop(self) -> None:
+        """End all workers in order, and wait for that."""
+
+    def leave(self) -> None:
+        """Let the workers go on without this process."""
