@@ -15,7 +15,8 @@ from bcc_lightning.tracking.summary import Summary
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     """Print the closing table, how to open UI and report, and as the last line run id and test accuracy."""
     console = Console()
-    console.print(f"\n{summary.experiment}: {summary.tested_on} part of {summary.data['data.name']}, {summary.data['data.resolution']} pixels")
+    part = f"{summary.tested_on} part of {summary.data['data.name']}"
+    console.print(f"\n{summary.experiment}: {part}, {summary.data['data.resolution']} pixels")
     if summary.test_time:
         console.print(f"test-time augmentation: {summary.test_time}")
     table = Table()

@@ -119,11 +119,11 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
     run = open_parent(cli, plan)
     summary = Summary(run.run_id, cli.experiment_name, test_time=describe_views(cli.model.hparams["test_time"]))
     summary.tested_on = VALIDATION if trial else summary.tested_on
+    if trial:
+        open_trial_run(trial, run)
     waiting = None
     try:
         with ending(summary), child_runs(run.run_id):
-            if trial:
-                open_trial_run(trial, run)
             for fold in range(plan.folds * plan.repeats):
                 run_unfinished(plan, run, fold, lambda argv: run_fold(argv, trial))
                 if trial:
@@ -131,20 +131,26 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
             sum_up(summary, plan)
             run.log_metrics(summary.metrics, 0)
     finally:
-        if trial:
-            tag_end(trial, run, summary)
-        waiting = file_run(run, summary)
-        if trial:
-            report_end(trial, summary)
-        if plan.summary:
-            write_json(Path(plan.summary), summary.as_dict())
-        if summary.status != "FINISHED":
-            print_unfinished(run, summary, waiting)
+        waiting = close_parent(plan, run, summary, trial)
     if waiting:
         raise UserError(waiting)
     if summary.status == "FINISHED":  # else pruned
         print_folds(run, summary)
     run.folder.remove()
+
+
+def close_parent(plan: CrossValidation, run: TrackedRun, summary: Summary, trial: TrialChannel | None) -> str | None:
+    """File the parent run, copy its summary out and tell the search; returns what waits, or None."""
+    if trial:
+        tag_end(trial, run, summary)
+    waiting = file_run(run, summary)
+    if trial:
+        report_end(trial, summary)
+    if plan.summary:
+        write_json(Path(plan.summary), summary.as_dict())
+    if summary.status != "FINISHED":
+        print_unfinished(run, summary, waiting)
+    return waiting
 
 
 def fold_arguments(plan: CrossValidation, fold: int, parse: bool = False) -> list[str]:
@@ -224,9 +230,7 @@ def sum_up(summary: Summary, plan: CrossValidation) -> None:
     summary.data = {name: fact for name, fact in folds[0]["data"].items() if name not in varying}
     summary.parameters = folds[0]["parameters"]
     accuracy = "test/accuracy" if summary.tested_on == "test" else "val/accuracy"
-    summary.folds = [
-        {"run_id": f["run_id"], accuracy: f["metrics"][accuracy], "cells": f["data"]["data.cells"]} for f in folds
-    ]
+    summary.folds = [{"run_id": f["run_id"], accuracy: f["metrics"][accuracy], "cells": f["data"]["data.cells"]} for f in folds]
 
 
 @contextmanager

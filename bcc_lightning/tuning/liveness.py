@@ -1,8 +1,8 @@
 """Who works at a trial, and whether that process still lives.
 
-Optuna's own heartbeats need a database and `Study.optimize`, know neither journals nor trials in processes of their own, and judge
-by the clock of the database's host. Here a worker's mark on its trial rises every few seconds, and whoever looks at it goes by
-its own clock; on the same machine a look at the process comes first.
+Optuna's own heartbeats need a database and `Study.optimize`, know neither journals nor trials in processes of their own, and
+judge by the clock of the database's host. Here a worker's mark on its trial rises every few seconds, and whoever looks at it goes
+by its own clock; on the same machine a look at the process comes first.
 """
 
 import os

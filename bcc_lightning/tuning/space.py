@@ -175,7 +175,9 @@ def read_space(content: object, source: str) -> Space:
         UserError: an entry is none, a range is impossible, or a condition names what is not drawn before it.
     """
     if not isinstance(content, dict) or not content:
-        raise UserError(f"{source} must map dotted names such as model.lr to entries such as {{type: float, low: 1e-4, high: 1e-2}}")
+        raise UserError(
+            f"{source} must map dotted names such as model.lr to entries such as {{type: float, low: 1e-4, high: 1e-2}}"
+        )
     conditional = content.get(CONDITIONS) or []
     if not isinstance(conditional, list):
         raise UserError(f"{source}: {CONDITIONS} must be a list of {{if: {{NAME: VALUE}}, then: {{...}}}}")

@@ -1,8 +1,8 @@
 """Where studies are kept: a SQLite file, a journal file, or PostgreSQL, each with a lock that ends with its holder.
 
-SQLite and journal files are for one machine. Optuna's own safeguards do not suffice: in SQLite a trial's state is read and written
-in two steps, so that two workers can both take it (`with_for_update` does nothing there), and the lock of a journal file outlives
-a killed holder for 30 seconds. Hence everything that must happen once happens under `Storage.lock`.
+SQLite and journal files are for one machine. Optuna's own safeguards do not suffice: in SQLite a trial's state is read and
+written in two steps, so that two workers can both take it (`with_for_update` does nothing there), and the lock of a journal
+file outlives a killed holder for 30 seconds. Hence everything that must happen once happens under `Storage.lock`.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlparse
 from filelock import FileLock
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.tuning.waiting import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -27,9 +28,6 @@ POSTGRESQL = "postgresql+psycopg"
 """SQLAlchemy's name of PostgreSQL through psycopg 3."""
 
 ALLOWED = "a SQLite URL (sqlite:///FILE), a journal (journal:FILE or FILE.log), or postgresql://USER@HOST/DATABASE"
-
-WAIT_SECONDS = 120.0
-"""How long a process waits for a lock that others hold for milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,8 @@ class Storage:
         from optuna.storages.journal import JournalFileBackend
         from sqlalchemy.exc import SQLAlchemyError
 
+        from bcc_lightning.tuning.journal_lock import JournalLock
+
         if self.url.startswith(JOURNAL):
             return JournalStorage(JournalFileBackend(str(self.file), lock_obj=JournalLock(str(self.file))))
         try:
@@ -89,9 +89,10 @@ class Storage:
         except ImportError as error:
             raise UserError(f"storage {self.url} needs a package: uv pip install 'bcc-lightning[postgresql]'") from error
         except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error)[:300].strip()
             raise UserError(
-                f"storage {self.url} cannot be opened: {getattr(error, 'orig', None) or error!s:.300}. Next step: start the server, "
-                "or give the password in PGPASSWORD or PGPASSFILE"
+                f"storage {self.url} cannot be opened: {reason}. Next step: start the server, or give the password in "
+                "PGPASSWORD or PGPASSFILE"
             ) from error
 
     def _engine(self) -> dict[str, Any]:
@@ -111,26 +112,6 @@ class Storage:
         with engine.begin() as connection:  # the lock ends with the transaction, also where its holder was killed
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
             yield
-
-
-class JournalLock:
-    """The lock of a journal file, which the system frees when its holder dies; Optuna's waits 30 seconds for it.
-
-    Args:
-        file: the journal file.
-    """
-
-    def __init__(self, file: str) -> None:
-        self._lock = FileLock(f"{file}.lock", timeout=WAIT_SECONDS, thread_local=False, is_singleton=False)
-
-    def acquire(self) -> bool:
-        """Wait for the lock and take it."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Give it back."""
-        self._lock.release()
 
 
 def storage_of(wanted: str | None, home: Path) -> Storage:
@@ -165,6 +146,6 @@ def refuse_password(url: str) -> None:
     parts = urlparse(url)
     if parts.password is not None or "password" in parse_qs(parts.query):
         raise UserError(
-            "--storage holds a password, which everybody on this machine could read in the list of processes. Next step: leave it "
-            "out of the URL, and put it into the environment variable PGPASSWORD, or into a file named by PGPASSFILE"
+            "--storage holds a password, which everybody on this machine could read in the list of processes. Next step: leave "
+            "it out of the URL, and put it into the environment variable PGPASSWORD, or into a file named by PGPASSFILE"
         )

@@ -6,7 +6,7 @@ in one step under the storage's lock. A worker, a driver or whoever tidies up ma
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.liveness import Worker
@@ -174,7 +174,7 @@ class OpenStudy:
         )
         storage = self.study._storage
         trial_id = storage.create_new_trial(self.study._study_id, template)
-        return cast(int, storage.get_trial_number_from_id(trial_id))
+        return storage.get_trial_number_from_id(trial_id)
 
     def _trial(self, number: int) -> "Trial":
         """Make the object through which a trial is proposed and reported; outside the lock, for a sampler may take long."""
@@ -228,6 +228,6 @@ def refuse_another_search(before: Plan, now: Plan) -> None:
     if differing:
         first = differing[0]
         raise UserError(
-            f"study '{now.study}' has searched with another {first} so far ({getattr(before, first)}, not {getattr(now, first)}). "
+            f"study '{now.study}' has searched with another {first} so far: {getattr(before, first)}, not {getattr(now, first)}. "
             "Next step: start another study with --study NAME, or give the same arguments as before to go on"
         )

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from bcc_lightning.tracking.folder import PARENT_VARIABLE
 from bcc_lightning.tuning.channel import Greeting
 from bcc_lightning.tuning.liveness import Observer, Worker, signs_of_life
-from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.sampling import OF_FOLDS
 from bcc_lightning.tuning.space import Value, flags
 from bcc_lightning.tuning.storage import Storage
@@ -84,14 +83,16 @@ class TrialWorker:
         command = [*plan.command, *self._arguments(number, drawn)]
         with (
             signs_of_life(lambda mark: self._give_sign(number, mark, lost)),
-            TrialProcess(command, self._environment(), self._greeting(number), Path(plan.logs) / f"trial-{number}.log") as process,
+            TrialProcess(
+                command, self._environment(), self._greeting(number), Path(plan.logs) / f"trial-{number}.log"
+            ) as process,
         ):
             last = self._listen(trial, process, lost)
+            if lost.is_set():
+                return
             if self.stop.is_set() and last is None:
                 process.end_in_order()
-                end: TrialEnd | None = TrialEnd(None, INTERRUPTED, "the search was stopped")
-            elif lost.is_set():
-                return
+                end = TrialEnd(None, INTERRUPTED, "the search was stopped")
             else:
                 end = read_end(plan, last, process.wait(), process.last_words())
         self._tell(number, end, pruned=bool(last and last.get("pruned")))
@@ -183,9 +184,9 @@ def reap(search: OpenStudy, observer: Observer) -> "list[FrozenTrial]":
 
     dead = []
     for trial in search.trials():
-        if trial.state == TrialState.RUNNING and (reason := observer.death(trial)):
-            if search.finish(trial.number, TrialState.FAIL, None, DIED, f"its worker is gone: {reason}"):
-                dead.append(trial)
+        reason = observer.death(trial) if trial.state == TrialState.RUNNING else None
+        if reason and search.finish(trial.number, TrialState.FAIL, None, DIED, f"its worker is gone: {reason}"):
+            dead.append(trial)
     return dead
 
 

@@ -91,7 +91,9 @@ class Local:
         """Say why the last worker of a seat has failed."""
         if seat not in self._processes or (self._processes[seat].poll() or 0) <= 0:  # a killed one did nothing wrong
             return None
-        lines = self.assignment.log(seat).read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+        lines = self.assignment.log(seat).read_text(encoding="utf-8", errors="replace").strip().splitlines() or [
+            "it said nothing"
+        ]
         return f"exit code {self._processes[seat].returncode}: {lines[-1]} (all of it: {self.assignment.log(seat)})"
 
     def stop(self) -> None:
