@@ -100,7 +100,7 @@ class Observer:
 
 
 @contextmanager
-def signs_of_life(give: Callable[[int], None], pause: float = BEAT_SECONDS) -> Iterator[None]:
+def signs_of_life(give: Callable[[int], None], pause: float) -> Iterator[None]:
     """Give signs of life while a trial runs.
 
     Args:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bcc_lightning.tracking.folder import PARENT_VARIABLE
 from bcc_lightning.tuning.channel import Greeting
-from bcc_lightning.tuning.liveness import Observer, Worker, signs_of_life
+from bcc_lightning.tuning.liveness import BEAT_SECONDS, Observer, Worker, signs_of_life
 from bcc_lightning.tuning.sampling import OF_FOLDS
 from bcc_lightning.tuning.space import Value, flags
 from bcc_lightning.tuning.storage import Storage
@@ -82,7 +82,7 @@ class TrialWorker:
         drawn = plan.search_space.suggest(trial)
         command = [*plan.command, *self._arguments(number, drawn)]
         with (
-            signs_of_life(lambda mark: self._give_sign(number, mark, lost)),
+            signs_of_life(lambda mark: self._give_sign(number, mark, lost), BEAT_SECONDS),
             TrialProcess(
                 command, self._environment(), self._greeting(number), Path(plan.logs) / f"trial-{number}.log"
             ) as process,

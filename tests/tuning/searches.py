@@ -1,0 +1,62 @@
+"""Searches over stub trials: how they are started, and what must hold when they are done."""
+
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from bcc_lightning.tuning.executors.base import Assignment, Executor
+from bcc_lightning.tuning.executors.choice import make_executor
+from bcc_lightning.tuning.executors.local import Seats
+from bcc_lightning.tuning.plan import Plan
+from bcc_lightning.tuning.storage import Storage
+from bcc_lightning.tuning.study import ENDING, RETRY_OF, OpenStudy, may_be_repeated
+
+STUB = Path(__file__).parent / "stub_trial.py"
+
+MIDDLE = {"x": {"type": "float", "low": 0.2, "high": 0.8}}
+"""A space in which every stub trial ends well."""
+
+
+def stub_plan(folder: Path, **changes: Any) -> Plan:
+    plan = Plan(
+        "stub", "stub", [], MIDDLE, trials=6, sampler="random", logs=str(folder / "logs"), program=[sys.executable, str(STUB)]
+    )
+    return replace(plan, **changes)
+
+
+def storage_in(folder: Path, kind: str) -> Storage:
+    return Storage(f"sqlite:///{folder / 'studies.db'}" if kind == "sqlite" else f"journal:{folder / 'studies.log'}")
+
+
+def executor_of(name: str, search: OpenStudy, workers: int) -> Executor:
+    assignment = Assignment(search.storage, search.plan.study, Path(search.plan.logs))
+    return make_executor(name, assignment, Seats(workers, [], 1))
+
+
+def ledger(folder: Path, event: str) -> Counter[int]:
+    """Count the entries of the stubs' ledger by number of the trial."""
+    file = folder / "ledger"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return Counter(int(line.split()[1]) for line in lines if line.split()[0] == event)
+
+
+def check(search: OpenStudy, folder: Path) -> None:
+    """Check that every slot was taken, that its last trial has ended for good, and that no trial ran twice."""
+    trials = {trial.number: trial for trial in search.trials()}
+    slots = [trial for trial in trials.values() if RETRY_OF not in trial.user_attrs]
+    assert len(slots) == search.plan.trials
+    assert all(trial.state.is_finished() for trial in trials.values())
+    repeated = Counter(trial.user_attrs[RETRY_OF] for trial in trials.values() if RETRY_OF in trial.user_attrs)
+    assert set(repeated.values()) <= {1}
+    for number, trial in trials.items():
+        assert (number in repeated) == may_be_repeated(trial, trials), trial
+        assert trial.state in {TrialState.COMPLETE, TrialState.PRUNED} or trial.user_attrs[ENDING]
+    started, ended = ledger(folder, "start"), ledger(folder, "end")
+    assert set(started.values()) <= {1}, "a trial ran twice"
+    complete = {number: trial for number, trial in trials.items() if trial.state == TrialState.COMPLETE}
+    assert set(complete) <= set(ended), "a trial counts as complete that did not end"
+    assert all(trial.values[0] == trial.params["x"] for trial in complete.values())

@@ -1,0 +1,151 @@
+"""One suite for all executors and storages; another executor, or storage, is covered by its name."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from bcc_lightning.tuning.liveness import Worker, start_of
+from bcc_lightning.tuning.study import DIED, ENDING, INTERRUPTED, OUT_OF_MEMORY, REASON, RETRY_OF, OpenStudy
+from bcc_lightning.tuning.watching import Watch
+from bcc_lightning.tuning.worker import TrialWorker
+from tests.tuning.searches import check, executor_of, ledger, storage_in, stub_plan
+
+EXECUTORS = ["in_process", "local"]
+STORAGES = ["sqlite", "journal"]
+
+KILLS = 20
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_every_slot_is_taken_once(tmp_path: Path, executor: str, storage: str) -> None:
+    space = {"x": {"type": "categorical", "choices": [0.05, 0.5, 0.95]}}
+    search = OpenStudy.create(storage_in(tmp_path, storage), stub_plan(tmp_path, space=space, trials=8))
+    Watch(search, executor_of(executor, search, 3), 3, tick=0.1).until_done()
+    check(search, tmp_path)
+    for trial in search.trials():
+        ending = {0.05: "failed", 0.5: None, 0.95: OUT_OF_MEMORY}[trial.params["x"]]
+        if RETRY_OF in trial.user_attrs:  # at half the batch, which is enough
+            assert trial.params["x"] == 0.95
+            ending = None
+        assert trial.user_attrs.get(ENDING) == ending
+        assert (trial.state == TrialState.COMPLETE) == (ending is None)
+    reasons = {trial.user_attrs[REASON] for trial in search.trials() if trial.user_attrs.get(ENDING) == "failed"}
+    assert reasons <= {"exit code 1: x is too small"}
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
+    monkeypatch.setenv("STUB_SECONDS", "60")
+    storage = storage_in(tmp_path, "sqlite")
+    search = OpenStudy.create(storage, stub_plan(tmp_path, trials=3))
+    workers = executor_of(executor, search, 2)
+    watch = Watch(search, workers, 2, tick=0.1)
+    threading.Thread(target=watch.until_done, daemon=True).start()
+    wait_until(lambda: len(ledger(tmp_path, "start")) == 2)
+    watch.seats = 0  # as if its process were gone
+    workers.stop()
+    stopped = {trial.number for trial in search.trials()}
+    assert {trial.user_attrs[ENDING] for trial in search.trials()} == {INTERRUPTED}
+
+    monkeypatch.setenv("STUB_SECONDS", "0")
+    again = OpenStudy.create(storage, stub_plan(tmp_path, trials=4))
+    Watch(again, executor_of(executor, again, 2), 2, tick=0.1).until_done()
+    check(again, tmp_path)
+    assert {trial.user_attrs.get(RETRY_OF) for trial in again.trials()} - {None} == stopped
+    assert sum(trial.state == TrialState.COMPLETE for trial in again.trials()) == 4
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_nothing_is_lost_or_done_twice_when_processes_are_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    monkeypatch.setenv("STUB_SECONDS", "0.6")
+    generator = random.Random(storage)
+    search = OpenStudy.create(storage_in(tmp_path, storage), stub_plan(tmp_path, trials=30))
+    driver, killed = start_driver(search), []
+    while len(killed) < KILLS and search.has_work():
+        time.sleep(generator.uniform(0.0, 0.6))
+        role = generator.choice(["driver", "worker", "trial"])
+        victim = driver.pid if role == "driver" else a_worker(search) if role == "worker" else a_trial(tmp_path)
+        if victim is None:
+            continue
+        os.kill(victim, signal.SIGKILL)
+        killed.append(role)
+        if role == "driver":
+            driver.wait()
+            driver = start_driver(search)
+    assert len(killed) == KILLS, "the search was too short for so many kills"
+    assert driver.wait(120) == 0
+    check(search, tmp_path)
+    endings = [trial.user_attrs.get(ENDING) for trial in search.trials()]
+    assert "driver" in killed
+    assert endings.count(DIED) >= 1
+
+
+def test_a_worker_that_was_taken_for_dead_ends_its_trial_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_SECONDS", "60")
+    monkeypatch.setattr("bcc_lightning.tuning.worker.BEAT_SECONDS", 0.2)
+    search = OpenStudy.create(storage_in(tmp_path, "sqlite"), stub_plan(tmp_path, trials=1))
+    worker = TrialWorker(OpenStudy.load(search.storage, "stub"))
+    thread = threading.Thread(target=worker.work)
+    thread.start()
+    wait_until(lambda: len(ledger(tmp_path, "start")) == 1)
+    monkeypatch.setenv("STUB_SECONDS", "0")
+    assert search.finish(0, TrialState.FAIL, None, DIED, "no sign of life")
+    thread.join(20)
+    assert not thread.is_alive()
+    check(search, tmp_path)
+    first, second = search.trials()
+    assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert second.params == first.params
+    assert a_trial(tmp_path) is None
+
+
+def start_driver(search: OpenStudy) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.tuning.driver", search.storage.url, "local", "2"]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2])
+
+
+def a_worker(search: OpenStudy) -> int | None:
+    """Choose a worker that is at a trial."""
+    for trial in search.trials():
+        worker = Worker(**trial.user_attrs["worker"])
+        if trial.state == TrialState.RUNNING and not worker.has_vanished:
+            return worker.process
+    return None
+
+
+def a_trial(folder: Path) -> int | None:
+    """Choose a stub that runs."""
+    file = folder / "ledger"
+    starts = [line.split() for line in file.read_text().splitlines()] if file.is_file() else []
+    ended = ledger(folder, "end")
+    for _, number, process in (parts for parts in reversed(starts) if parts[0] == "start"):
+        if int(number) not in ended and start_of(int(process)) and is_stub(int(process)):
+            return int(process)
+    return None
+
+
+def is_stub(process: int) -> bool:
+    """Make sure that a number has not been given to another process meanwhile."""
+    try:
+        return b"stub_trial.py" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
