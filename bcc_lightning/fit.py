@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -64,11 +65,12 @@ def fit(argv: list[str]) -> None:
     Raises:
         UserError: something in the arguments, the data or the surroundings has to be mended.
     """
-    plan, trial = cross_validation_plan(argv), TrialChannel.inherited()
-    if plan:
-        cross_validate(plan, run_experiment, trial)
-    else:
-        run_experiment(argv, trial)
+    plan = cross_validation_plan(argv)
+    with TrialChannel.inherited() or nullcontext() as trial:
+        if plan:
+            cross_validate(plan, run_experiment, trial)
+        else:
+            run_experiment(argv, trial)
 
 
 def run_experiment(argv: list[str], trial: TrialChannel | None = None) -> Summary | None:

@@ -10,7 +10,9 @@ import os
 import queue
 import socket
 import threading
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 VARIABLE = "BCC_TRIAL_CHANNEL"
@@ -44,8 +46,8 @@ class Greeting:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-class TrialChannel:
-    """A trial's end of the channel.
+class TrialChannel(AbstractContextManager["TrialChannel"]):
+    """A trial's end of the channel; while the context lasts, the process ends with its worker.
 
     Args:
         connection: the socket.
@@ -55,6 +57,7 @@ class TrialChannel:
         self._connection = connection
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._run_id: str | None = None
+        self._closed = False
         self.pruned_at: int | None = None
         threading.Thread(target=self._listen, daemon=True, name="trial-channel").start()
         self.greeting = Greeting(**self._answers.get())
@@ -107,6 +110,12 @@ class TrialChannel:
         if run_id == self._run_id:
             self._send({"status": status, "failure": failure, "figures": figures})
 
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the channel: what is left to do needs no worker."""
+        self._closed = True
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
     def _send(self, message: dict[str, Any]) -> None:
         self._connection.sendall(json.dumps(message).encode() + b"\n")
 
@@ -116,4 +125,5 @@ class TrialChannel:
                 for line in lines:
                     self._answers.put(json.loads(line))
         finally:
-            os._exit(EXIT_ORPHANED)
+            if not self._closed:
+                os._exit(EXIT_ORPHANED)

@@ -1,8 +1,11 @@
 """The run of a study in MLflow, whose children the trials are."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import yaml
+from mlflow.exceptions import MlflowException
+from requests import RequestException
 
 from bcc_lightning.tracking.run import PROCESS, TrackedRun
 from bcc_lightning.tracking.store import Tracking
@@ -65,8 +68,9 @@ class ChildTags:
 
     def _tag(self, run_id: str, ending: str, reason: str) -> None:
         client = self.run.client
-        if client.get_run(run_id).data.tags.get(STATE) != "running":
-            return
-        client.set_tag(run_id, STATE, "failed")
-        client.set_tag(run_id, "failure", f"{ending}: {reason}")
-        client.set_terminated(run_id, "KILLED")
+        with suppress(MlflowException, RequestException):  # the study knows it all the same
+            if client.get_run(run_id).data.tags.get(STATE) != "running":
+                return
+            client.set_tag(run_id, STATE, "failed")
+            client.set_tag(run_id, "failure", f"{ending}: {reason}")
+            client.set_terminated(run_id, "KILLED")

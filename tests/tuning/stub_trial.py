@@ -20,7 +20,7 @@ def note(event: str) -> None:
 def main(argv: list[str]) -> None:
     channel = TrialChannel.inherited()
     assert channel is not None
-    number, x = channel.greeting.number, float(argv[argv.index("--x") + 1])
+    number, x = channel.greeting.number, float(argv[argv.index("--x" if "--x" in argv else "--model.lr") + 1])
     note(f"start {number} {os.getpid()}")
     channel.opened(f"run-{number}")
     if x < 0.1:

@@ -65,6 +65,15 @@ def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pyte
     assert sum(trial.state == TrialState.COMPLETE for trial in again.trials()) == 4
 
 
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
+    monkeypatch.setenv("STUB_SECONDS", "1.5")
+    search = OpenStudy.create(storage_in(tmp_path, "journal"), stub_plan(tmp_path, trials=50))
+    Watch(search, executor_of(executor, search, 1), 1, seconds=2, tick=0.1).until_done()
+    assert 1 <= len(search.trials()) <= 3
+    assert {trial.state for trial in search.trials()} == {TrialState.COMPLETE}
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_nothing_is_lost_or_done_twice_when_processes_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
