@@ -211,7 +211,7 @@ def assign(options: Options, storage: Storage, plan: Plan, cli: ExperimentCLI) -
     own = (
         [] if cli.config["data"]["init_args"]["num_workers"] is not None else seats_of(options).flags(cli.datamodule.num_workers)
     )
-    return Assignment(storage, plan.study, Path(plan.logs), options.timeout or math.inf, [own])
+    return Assignment(storage, plan.study, Path(plan.logs), [own])
 
 
 def watch_over(search: OpenStudy, run: TrackedRun, executor: Executor, seats: int, options: Options) -> None:

@@ -52,10 +52,10 @@ class Watch:
         while True:
             reap(self.search, observer)
             running = self.running()
-            in_time = time.monotonic() - start < self.seconds
-            has_work = in_time and self.search.has_work()
+            left = self.seconds - (time.monotonic() - start)
+            has_work = left > 0 and self.search.has_work()
             if has_work:
-                self.fill(running)
+                self.fill(running, left)
             self.show(self.search.trials())
             if not (has_work or running or self.any_lives()):
                 return
@@ -63,15 +63,15 @@ class Watch:
 
     def place_all(self) -> None:
         """Place workers on all free seats, once."""
-        self.fill(self.running())
+        self.fill(self.running(), self.seconds)
 
-    def fill(self, running: "list[FrozenTrial]") -> None:
+    def fill(self, running: "list[FrozenTrial]", seconds: float) -> None:
         """Place workers on empty seats, but not beside those that an earlier driver has left there."""
         taken = {Worker(**trial.user_attrs["worker"]).seat for trial in running if "worker" in trial.user_attrs}
         for seat in range(self.seats):
             if seat not in taken and not self.executor.lives(seat):
                 self.count_failure(seat)
-                self.executor.place(seat)
+                self.executor.place(seat, seconds)
 
     def count_failure(self, seat: int) -> None:
         """Give up a search whose workers fail one after the other; one that was killed now and then is replaced."""

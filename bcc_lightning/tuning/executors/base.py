@@ -17,23 +17,21 @@ class Assignment:
         storage: where the study is kept; the password comes from the environment.
         study: name of the study.
         logs: folder that gets the output of the workers.
-        seconds: time after which no further trial is begun.
         flags: flags for each trial, by seat; what all seats share if there is one entry, nothing if there is none.
     """
 
     storage: Storage
     study: str
     logs: Path
-    seconds: float = math.inf
     flags: Sequence[Sequence[str]] = field(default_factory=list)
 
     def flags_of(self, seat: int) -> list[str]:
         """Give the flags of a seat's trials."""
         return list(self.flags[seat % len(self.flags)]) if self.flags else []
 
-    def arguments(self, seat: int) -> list[str]:
-        """Word the arguments of ``python -m bcc_lightning.tuning.worker``."""
-        time = [] if math.isinf(self.seconds) else ["--seconds", str(self.seconds)]
+    def arguments(self, seat: int, seconds: float) -> list[str]:
+        """Word the arguments of ``python -m bcc_lightning.tuning.worker``; see `Executor.place`."""
+        time = [] if math.isinf(seconds) else ["--seconds", str(seconds)]
         return [
             "--storage", self.storage.url, "--study", self.study, "--seat", str(seat), *time, "--", *self.flags_of(seat)
         ]  # fmt: skip
@@ -46,8 +44,8 @@ class Assignment:
 class Executor(Protocol):
     """Puts workers on seats, which are numbered from 0; a seat is a device, a share of the cores, or a job of a cluster."""
 
-    def place(self, seat: int) -> None:
-        """Start a worker on a free seat."""
+    def place(self, seat: int, seconds: float) -> None:
+        """Start a worker on a free seat, which begins no further trial after so many seconds."""
 
     def lives(self, seat: int) -> bool:
         """Tell whether a worker that was placed on a seat has not ended, or waits for its turn."""

@@ -24,10 +24,10 @@ class InProcess:
         self._threads: dict[int, threading.Thread] = {}
         self._failures: dict[int, str] = {}
 
-    def place(self, seat: int) -> None:
+    def place(self, seat: int, seconds: float) -> None:
         """Start a worker on a free seat."""
         self._failures.pop(seat, None)
-        self._threads[seat] = threading.Thread(target=self._work, args=(seat,), daemon=True, name=f"worker-{seat}")
+        self._threads[seat] = threading.Thread(target=self._work, args=(seat, seconds), daemon=True, name=f"worker-{seat}")
         self._threads[seat].start()
 
     def lives(self, seat: int) -> bool:
@@ -52,10 +52,10 @@ class InProcess:
         """
         raise UserError("--detach needs workers that outlive this process; use --executor local, slurm or ray")
 
-    def _work(self, seat: int) -> None:
+    def _work(self, seat: int, seconds: float) -> None:
         try:
             search = OpenStudy.load(self.assignment.storage, self.assignment.study)
             flags, environment = self.assignment.flags_of(seat), self.seats.environment(seat)
-            TrialWorker(search, seat, self.assignment.seconds, flags, environment, self._stop).work()
+            TrialWorker(search, seat, seconds, flags, environment, self._stop).work()
         except Exception as error:  # a thread's exception would only be printed
             self._failures[seat] = f"{type(error).__name__}: {error}"

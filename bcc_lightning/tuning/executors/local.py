@@ -68,11 +68,11 @@ class Local:
         self.seats = seats
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
-    def place(self, seat: int) -> None:
+    def place(self, seat: int, seconds: float) -> None:
         """Start a worker on a free seat."""
         log = self.assignment.log(seat)
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "bcc_lightning.tuning.worker", *self.assignment.arguments(seat)]
+        command = [sys.executable, "-m", "bcc_lightning.tuning.worker", *self.assignment.arguments(seat, seconds)]
         with log.open("ab") as output:
             self._processes[seat] = subprocess.Popen(
                 command,
