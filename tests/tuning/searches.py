@@ -12,7 +12,6 @@ from bcc_lightning.tuning.executors.base import Assignment, Executor
 from bcc_lightning.tuning.executors.choice import make_executor
 from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.plan import Plan
-from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import ENDING, RETRY_OF, OpenStudy, may_be_repeated
 
 STUB = Path(__file__).parent / "stub_trial.py"
@@ -26,10 +25,6 @@ def stub_plan(folder: Path, **changes: Any) -> Plan:
         "stub", "stub", [], MIDDLE, trials=6, sampler="random", logs=str(folder / "logs"), program=[sys.executable, str(STUB)]
     )
     return replace(plan, **changes)
-
-
-def storage_in(folder: Path, kind: str) -> Storage:
-    return Storage(f"sqlite:///{folder / 'studies.db'}" if kind == "sqlite" else f"journal:{folder / 'studies.log'}")
 
 
 def executor_of(name: str, search: OpenStudy, workers: int) -> Executor:

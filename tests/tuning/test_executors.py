@@ -14,22 +14,21 @@ import pytest
 from optuna.trial import TrialState
 
 from bcc_lightning.tuning.liveness import Worker, start_of
+from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, ENDING, INTERRUPTED, OUT_OF_MEMORY, REASON, RETRY_OF, OpenStudy
 from bcc_lightning.tuning.watching import Watch
 from bcc_lightning.tuning.worker import TrialWorker
-from tests.tuning.searches import check, executor_of, ledger, storage_in, stub_plan
+from tests.tuning.searches import check, executor_of, ledger, stub_plan
 
 EXECUTORS = ["in_process", "local"]
-STORAGES = ["sqlite", "journal"]
 
 KILLS = 20
 
 
-@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_every_slot_is_taken_once(tmp_path: Path, executor: str, storage: str) -> None:
+def test_every_slot_is_taken_once(tmp_path: Path, executor: str, storage: Storage) -> None:
     space = {"x": {"type": "categorical", "choices": [0.05, 0.5, 0.95]}}
-    search = OpenStudy.create(storage_in(tmp_path, storage), stub_plan(tmp_path, space=space, trials=8))
+    search = OpenStudy.create(storage, stub_plan(tmp_path, space=space, trials=8))
     Watch(search, executor_of(executor, search, 3), 3, tick=0.1).until_done()
     check(search, tmp_path)
     for trial in search.trials():
@@ -46,7 +45,7 @@ def test_every_slot_is_taken_once(tmp_path: Path, executor: str, storage: str) -
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
     monkeypatch.setenv("STUB_SECONDS", "60")
-    storage = storage_in(tmp_path, "sqlite")
+    storage = storage_of(None, tmp_path)
     search = OpenStudy.create(storage, stub_plan(tmp_path, trials=3))
     workers = executor_of(executor, search, 2)
     watch = Watch(search, workers, 2, tick=0.1)
@@ -68,19 +67,18 @@ def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
     monkeypatch.setenv("STUB_SECONDS", "1.5")
-    search = OpenStudy.create(storage_in(tmp_path, "journal"), stub_plan(tmp_path, trials=50))
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=50))
     Watch(search, executor_of(executor, search, 1), 1, seconds=2, tick=0.1).until_done()
     assert 1 <= len(search.trials()) <= 3
     assert {trial.state for trial in search.trials()} == {TrialState.COMPLETE}
 
 
-@pytest.mark.parametrize("storage", STORAGES)
 def test_nothing_is_lost_or_done_twice_when_processes_are_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage
 ) -> None:
     monkeypatch.setenv("STUB_SECONDS", "0.6")
-    generator = random.Random(storage)
-    search = OpenStudy.create(storage_in(tmp_path, storage), stub_plan(tmp_path, trials=30))
+    generator = random.Random(storage.url.partition(":")[0])
+    search = OpenStudy.create(storage, stub_plan(tmp_path, trials=30))
     driver, killed = start_driver(search), []
     while len(killed) < KILLS and search.has_work():
         time.sleep(generator.uniform(0.0, 0.6))
@@ -104,7 +102,7 @@ def test_nothing_is_lost_or_done_twice_when_processes_are_killed(
 def test_a_worker_that_was_taken_for_dead_ends_its_trial_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUB_SECONDS", "60")
     monkeypatch.setattr("bcc_lightning.tuning.worker.BEAT_SECONDS", 0.2)
-    search = OpenStudy.create(storage_in(tmp_path, "sqlite"), stub_plan(tmp_path, trials=1))
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=1))
     worker = TrialWorker(OpenStudy.load(search.storage, "stub"))
     thread = threading.Thread(target=worker.work)
     thread.start()

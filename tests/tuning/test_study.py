@@ -10,32 +10,36 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.liveness import Observer, Worker, start_of
+from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, FAILED, INTERRUPTED, OUT_OF_MEMORY, OpenStudy, retry_due
-from tests.tuning.searches import storage_in, stub_plan
+from tests.tuning.searches import stub_plan
 
 START_TOGETHER = """
 import sys, time
 from pathlib import Path
 from bcc_lightning.tuning.liveness import Worker
 from bcc_lightning.tuning.study import OpenStudy
-from tests.tuning.searches import storage_in, stub_plan
-folder, kind = Path(sys.argv[1]), sys.argv[2]
+from bcc_lightning.tuning.storage import Storage
+from tests.tuning.searches import stub_plan
+folder, storage = Path(sys.argv[1]), Storage(sys.argv[2])
 import optuna.storages, sqlalchemy.orm, alembic
 (folder / f"ready-{sys.argv[3]}").touch()
 while not (folder / "go").exists():
     time.sleep(0.001)
-search = OpenStudy.create(storage_in(folder, kind), stub_plan(folder, trials=12))
+search = OpenStudy.create(storage, stub_plan(folder, trials=12))
 while (trial := search.claim(Worker.this())) is not None:
     print(trial.number)
 """
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "journal"])
-def test_eight_processes_that_start_at_the_same_instant_share_the_slots(tmp_path: Path, kind: str) -> None:
+def test_eight_processes_that_start_at_the_same_instant_share_the_slots(tmp_path: Path, storage: Storage) -> None:
     root = Path(__file__).parents[2]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", START_TOGETHER, str(tmp_path), kind, str(number)], stdout=subprocess.PIPE, text=True, cwd=root
+            [sys.executable, "-c", START_TOGETHER, str(tmp_path), storage.url, str(number)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
         )
         for number in range(8)
     ]
@@ -76,7 +80,7 @@ def test_what_is_repeated(endings: list[str], due: bool) -> None:
 
 
 def test_the_first_trial_has_the_experiments_own_values(tmp_path: Path) -> None:
-    search = OpenStudy.create(storage_in(tmp_path, "journal"), stub_plan(tmp_path, own={"x": 0.625}))
+    search = OpenStudy.create(storage_of(str(tmp_path / "studies.log"), tmp_path), stub_plan(tmp_path, own={"x": 0.625}))
     first, second = search.claim(Worker.this()), search.claim(Worker.this())
     assert first is not None
     assert second is not None
@@ -85,7 +89,7 @@ def test_the_first_trial_has_the_experiments_own_values(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_was_proposed_by_hand_is_taken(tmp_path: Path) -> None:
-    search = OpenStudy.create(storage_in(tmp_path, "journal"), stub_plan(tmp_path, trials=1))
+    search = OpenStudy.create(storage_of(str(tmp_path / "studies.log"), tmp_path), stub_plan(tmp_path, trials=1))
     search.study.enqueue_trial({"x": 0.3})
     trial = search.claim(Worker.this())
     assert trial is not None
@@ -94,7 +98,7 @@ def test_a_trial_that_was_proposed_by_hand_is_taken(tmp_path: Path) -> None:
 
 
 def test_an_end_is_told_once(tmp_path: Path) -> None:
-    search = OpenStudy.create(storage_in(tmp_path, "sqlite"), stub_plan(tmp_path))
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path))
     assert search.claim(Worker.this()) is not None
     assert search.finish(0, TrialState.COMPLETE, [0.5])
     assert not search.finish(0, TrialState.FAIL, None, DIED, "late")
@@ -102,7 +106,7 @@ def test_an_end_is_told_once(tmp_path: Path) -> None:
 
 
 def test_another_search_in_the_same_study_is_refused(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path, "sqlite")
+    storage = storage_of(None, tmp_path)
     OpenStudy.create(storage, stub_plan(tmp_path, argv=["--model.lr", "1"]))
     with pytest.raises(UserError, match=r"another argv so far: \['--model.lr', '1'\], not \[\].*--study NAME"):
         OpenStudy.create(storage, stub_plan(tmp_path))

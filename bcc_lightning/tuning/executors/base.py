@@ -42,7 +42,13 @@ class Assignment:
 
 
 class Executor(Protocol):
-    """Puts workers on seats, which are numbered from 0; a seat is a device, a share of the cores, or a job of a cluster."""
+    """Puts workers on seats, which are numbered from 0; a seat is a device, a share of the cores, or a job of a cluster.
+
+    Attributes:
+        outlives_this_process: whether workers go on when this process ends.
+    """
+
+    outlives_this_process: bool
 
     def place(self, seat: int, seconds: float) -> None:
         """Start a worker on a free seat, which begins no further trial after so many seconds."""
@@ -55,6 +61,3 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """End all workers in order, and wait for that."""
-
-    def leave(self) -> None:
-        """Let the workers go on without this process."""

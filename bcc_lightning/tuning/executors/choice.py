@@ -34,5 +34,24 @@ def local(assignment: Assignment, seats: Seats) -> Executor:
     return Local(assignment, seats)
 
 
-EXECUTORS: dict[str, Callable[[Assignment, Seats], Executor]] = {"local": local, "in_process": in_process}
+def slurm(assignment: Assignment, seats: Seats) -> Executor:
+    """Workers as jobs of a SLURM cluster, which divides itself."""
+    from bcc_lightning.tuning.executors.slurm import Slurm
+
+    return Slurm(assignment)
+
+
+def ray(assignment: Assignment, seats: Seats) -> Executor:
+    """Workers on a Ray cluster, which divides itself."""
+    from bcc_lightning.tuning.executors.ray import Ray
+
+    return Ray(assignment)
+
+
+EXECUTORS: dict[str, Callable[[Assignment, Seats], Executor]] = {
+    "local": local,
+    "in_process": in_process,
+    "slurm": slurm,
+    "ray": ray,
+}
 """Makers of executors; each imports what it needs when it is chosen."""

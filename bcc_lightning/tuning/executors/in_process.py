@@ -2,7 +2,6 @@
 
 import threading
 
-from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.executors.base import Assignment
 from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.study import OpenStudy
@@ -16,6 +15,8 @@ class InProcess:
         assignment: what they work at.
         seats: how the machine is divided.
     """
+
+    outlives_this_process = False
 
     def __init__(self, assignment: Assignment, seats: Seats) -> None:
         self.assignment = assignment
@@ -43,14 +44,6 @@ class InProcess:
         self._stop.set()
         for thread in self._threads.values():
             thread.join()
-
-    def leave(self) -> None:
-        """Refuse: threads end with their process.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError("--detach needs workers that outlive this process; use --executor local, slurm or ray")
 
     def _work(self, seat: int, seconds: float) -> None:
         try:

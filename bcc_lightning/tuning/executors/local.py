@@ -63,6 +63,8 @@ class Local:
         seats: how the machine is divided.
     """
 
+    outlives_this_process = True
+
     def __init__(self, assignment: Assignment, seats: Seats) -> None:
         self.assignment = assignment
         self.seats = seats
@@ -107,6 +109,3 @@ class Local:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-    def leave(self) -> None:
-        """Let the workers go on: they are in sessions of their own."""
