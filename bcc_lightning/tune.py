@@ -207,7 +207,9 @@ def seats_of(options: Options) -> Seats:
 
 
 def assign(options: Options, storage: Storage, plan: Plan, cli: ExperimentCLI) -> Assignment:
-    """Say what each worker needs to know."""
+    """Say what each worker needs to know; loading processes are limited where several trials share this machine."""
+    if options.executor not in {"local", "in_process"}:
+        return Assignment(storage, plan.study, Path(plan.logs))
     own = (
         [] if cli.config["data"]["init_args"]["num_workers"] is not None else seats_of(options).flags(cli.datamodule.num_workers)
     )
@@ -218,8 +220,11 @@ def watch_over(search: OpenStudy, run: TrackedRun, executor: Executor, seats: in
     """Place workers, and watch until no slot is free, or leave them alone."""
     limit, tags = options.timeout or math.inf, ChildTags(run)
     if options.detach:
+        if not executor.outlives_this_process:
+            raise UserError(
+                "--detach needs workers that outlive this process: --executor local or slurm, or ray with RAY_ADDRESS"
+            )
         Watch(search, executor, seats, limit).place_all()
-        executor.leave()
         leave_parent_run(run)
         print("workers go on without this process; the same command without --detach shows where they stand, and ends the search")
         return

@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("flags", nargs="*", help="flags of this machine for each trial, after --")
     options = parser.parse_args(argv)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):  # SLURM's, through submitit, before the time limit
         signal.signal(number, lambda *_: stop.set())
     search = OpenStudy.load(Storage(options.storage), options.study)
     TrialWorker(search, options.seat, options.seconds, options.flags, stop=stop).work()

@@ -25,7 +25,8 @@ class Seat:
     """
 
     def __init__(self, command: Sequence[str], folder: str, path: str) -> None:
-        self._process = subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL)
+        environment = {**os.environ, "PYTHONPATH": path}
+        self._process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL)
         threading.Thread(target=self._end_with_the_worker, daemon=True).start()
 
     def lives(self) -> bool:
@@ -61,10 +62,10 @@ class Ray:
         except ImportError as error:
             raise UserError("--executor ray needs a package: uv pip install 'bcc-lightning[ray]'") from error
         self.assignment = assignment
-        self._ray = ray
+        self._ray: Any = ray
         self.outlives_this_process = "RAY_ADDRESS" in os.environ
         ray.init(namespace=NAMESPACE, ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
-        self._gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        self._gpus = int("GPU" in self._ray.cluster_resources())
 
     def place(self, seat: int, seconds: float) -> None:
         """Start an actor; it waits where the cluster has no room."""
