@@ -1,4 +1,4 @@
-"""Stub trials that find the project and their ledger; storages, among them a PostgreSQL server that is started for the tests."""
+"""Storages and clusters for stub searches, among them servers that are started for the tests."""
 
 import importlib.util
 import os
@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from bcc_lightning.tuning.storage import Storage, storage_of
+from tests.tuning import clusters
 
 SERVER_USER = "postgres"
 """PostgreSQL refuses to run as root; Debian's package makes this user."""
 
 
 @pytest.fixture(autouse=True)
-def stub_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUB_LEDGER", str(tmp_path / "ledger"))
+def stub_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(Path(__file__).parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
 
@@ -38,6 +38,18 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     url, password = request.getfixturevalue("postgresql")
     monkeypatch.setenv("PGPASSWORD", password)
     return storage_of(new_database(url), tmp_path)
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[dict[str, str]]:
+    with clusters.slurm_cluster() as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[dict[str, str]]:
+    with clusters.ray_cluster() as environment:
+        yield environment
 
 
 def new_database(url: str) -> str:

@@ -21,10 +21,17 @@ MIDDLE = {"x": {"type": "float", "low": 0.2, "high": 0.8}}
 
 
 def stub_plan(folder: Path, **changes: Any) -> Plan:
-    plan = Plan(
-        "stub", "stub", [], MIDDLE, trials=6, sampler="random", logs=str(folder / "logs"), program=[sys.executable, str(STUB)]
-    )
+    plan = Plan("stub", "stub", [], MIDDLE, trials=6, sampler="random", logs=str(folder / "logs"), program=stub_program(folder))
     return replace(plan, **changes)
+
+
+def stub_program(folder: Path) -> list[str]:
+    return [sys.executable, str(STUB), "--folder", str(folder)]
+
+
+def trials_last(seconds: float, folder: Path) -> None:
+    """Let stub trials that start from now on last so long."""
+    (folder / "seconds").write_text(str(seconds))
 
 
 def executor_of(name: str, search: OpenStudy, workers: int) -> Executor:

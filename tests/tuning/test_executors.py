@@ -18,14 +18,22 @@ from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, ENDING, INTERRUPTED, OUT_OF_MEMORY, REASON, RETRY_OF, OpenStudy
 from bcc_lightning.tuning.watching import Watch
 from bcc_lightning.tuning.worker import TrialWorker
-from tests.tuning.searches import check, executor_of, ledger, stub_plan
+from tests.tuning.searches import check, executor_of, ledger, stub_plan, trials_last
 
-EXECUTORS = ["in_process", "local"]
+EXECUTORS = ["in_process", "local", "slurm", "ray"]
 
 KILLS = 20
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.fixture(params=EXECUTORS)
+def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of an executor; a cluster is started for it where it needs one."""
+    name = str(request.param)
+    for variable, value in (request.getfixturevalue(f"{name}_cluster") if name in {"slurm", "ray"} else {}).items():
+        monkeypatch.setenv(variable, value)
+    return name
+
+
 def test_every_slot_is_taken_once(tmp_path: Path, executor: str, storage: Storage) -> None:
     space = {"x": {"type": "categorical", "choices": [0.05, 0.5, 0.95]}}
     search = OpenStudy.create(storage, stub_plan(tmp_path, space=space, trials=8))
@@ -42,9 +50,8 @@ def test_every_slot_is_taken_once(tmp_path: Path, executor: str, storage: Storag
     assert reasons <= {"exit code 1: x is too small"}
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
-    monkeypatch.setenv("STUB_SECONDS", "60")
+    trials_last(60, tmp_path)
     storage = storage_of(None, tmp_path)
     search = OpenStudy.create(storage, stub_plan(tmp_path, trials=3))
     workers = executor_of(executor, search, 2)
@@ -56,7 +63,7 @@ def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pyte
     stopped = {trial.number for trial in search.trials()}
     assert {trial.user_attrs[ENDING] for trial in search.trials()} == {INTERRUPTED}
 
-    monkeypatch.setenv("STUB_SECONDS", "0")
+    trials_last(0, tmp_path)
     again = OpenStudy.create(storage, stub_plan(tmp_path, trials=4))
     Watch(again, executor_of(executor, again, 2), 2, tick=0.1).until_done()
     check(again, tmp_path)
@@ -64,9 +71,8 @@ def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pyte
     assert sum(trial.state == TrialState.COMPLETE for trial in again.trials()) == 4
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
 def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
-    monkeypatch.setenv("STUB_SECONDS", "1.5")
+    trials_last(1.5, tmp_path)
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=50))
     Watch(search, executor_of(executor, search, 1), 1, seconds=2, tick=0.1).until_done()
     assert 1 <= len(search.trials()) <= 3
@@ -76,7 +82,7 @@ def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, monkeypatch: pytest.M
 def test_nothing_is_lost_or_done_twice_when_processes_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage
 ) -> None:
-    monkeypatch.setenv("STUB_SECONDS", "0.6")
+    trials_last(0.6, tmp_path)
     generator = random.Random(storage.url.partition(":")[0])
     search = OpenStudy.create(storage, stub_plan(tmp_path, trials=30))
     driver, killed = start_driver(search), []
@@ -100,14 +106,14 @@ def test_nothing_is_lost_or_done_twice_when_processes_are_killed(
 
 
 def test_a_worker_that_was_taken_for_dead_ends_its_trial_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUB_SECONDS", "60")
+    trials_last(60, tmp_path)
     monkeypatch.setattr("bcc_lightning.tuning.worker.BEAT_SECONDS", 0.2)
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=1))
     worker = TrialWorker(OpenStudy.load(search.storage, "stub"))
     thread = threading.Thread(target=worker.work)
     thread.start()
     wait_until(lambda: len(ledger(tmp_path, "start")) == 1)
-    monkeypatch.setenv("STUB_SECONDS", "0")
+    trials_last(0, tmp_path)
     assert search.finish(0, TrialState.FAIL, None, DIED, "no sign of life")
     thread.join(20)
     assert not thread.is_alive()

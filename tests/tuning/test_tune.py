@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from bcc_lightning.tuning.standing import Standing
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import INTERRUPTED, OpenStudy
 from tests.miniature import PAINTED, QUICK, artifacts_of, runs_in
-from tests.tuning.searches import STUB
+from tests.tuning.searches import stub_program, trials_last
 
 SPACE = {"model.lr": {"type": "float", "low": 0.2, "high": 0.8}}
 
@@ -34,13 +33,13 @@ def interrupt_handler() -> Iterator[None]:
 
 
 @pytest.fixture
-def stub_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+def stub_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let trials run the stub instead of `fit`."""
     make_plan = bcc_lightning.tune.make_plan
     Path("space.yaml").write_text(yaml.safe_dump(SPACE))
 
     def with_stub(*arguments: Any) -> Plan:
-        return replace(make_plan(*arguments), program=[sys.executable, str(STUB)])
+        return replace(make_plan(*arguments), program=stub_program(tmp_path))
 
     monkeypatch.setattr(bcc_lightning.tune, "make_plan", with_stub)
 
@@ -90,7 +89,7 @@ def test_a_stopped_search_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: p
         if any("run" in trial.user_attrs for trial in trials):
             raise KeyboardInterrupt
 
-    monkeypatch.setenv("STUB_SECONDS", "60")
+    trials_last(60, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Standing, "show", press_ctrl_c)
         assert main(stub_search("--trials", "2")) == 130
@@ -99,7 +98,7 @@ def test_a_stopped_search_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: p
     search = OpenStudy.load(Storage(f"sqlite:///{tmp_path}/mlruns/studies.db"), "pbc_cnn")
     assert [trial.user_attrs["ending"] for trial in search.trials()] == [INTERRUPTED]
 
-    monkeypatch.setenv("STUB_SECONDS", "0")
+    trials_last(0, tmp_path)
     assert main(stub_search("--trials", "3")) == 0
     (finished,) = runs_in(tmp_path / "mlruns")
     assert (finished.info.run_id, finished.info.status) == (stopped.info.run_id, "FINISHED")

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,16 +39,18 @@ class Seat:
         self._process.terminate()
 
     def _end_with_the_worker(self) -> None:
+        import ray
+
         self._process.wait()
-        os._exit(0)  # an actor that has nothing to do would keep its GPU
+        ray.kill(ray.get_runtime_context().current_actor)  # an actor that has nothing to do would keep its GPU
 
 
 class Ray:
     """Runs each worker as a detached actor with one GPU, where the cluster has any, and one core.
 
     The study must lie on a server that all nodes reach; project, data and ``mlruns`` on a file system that they share. Actors have
-    the environment of their node, where a password belongs into the file that ``PGPASSFILE`` names: what is handed to Ray can
-    be read in its dashboard. ``RAY_ADDRESS`` names the cluster; without it Ray is started on this machine.
+    the environment of their node; a password belongs into the file there that ``PGPASSFILE`` names, for what is handed to Ray
+    can be read in its dashboard. ``RAY_ADDRESS`` names the cluster; without it Ray is started on this machine.
 
     Args:
         assignment: what the workers work at.
@@ -93,8 +96,6 @@ class Ray:
 
     def stop(self) -> None:
         """End all workers in order."""
-        import time
-
         prefix = self._name(0).removesuffix("0")
         names = [
             actor["name"] for actor in self._ray.util.list_named_actors(all_namespaces=True) if actor["name"].startswith(prefix)
