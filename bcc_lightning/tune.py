@@ -3,7 +3,7 @@
 import math
 import signal
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, cast
 
@@ -17,8 +17,10 @@ from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tuning.confirmation import confirm
 from bcc_lightning.tuning.executors.base import Assignment, Executor
-from bcc_lightning.tuning.executors.choice import make_executor
+from bcc_lightning.tuning.executors.choice import ExecutorName, make_executor
 from bcc_lightning.tuning.executors.local import Seats
+from bcc_lightning.tuning.executors.ray import ActorOptions
+from bcc_lightning.tuning.executors.slurm import JobOptions
 from bcc_lightning.tuning.parent_run import ChildTags, leave_parent_run, open_parent_run
 from bcc_lightning.tuning.plan import Direction, Plan
 from bcc_lightning.tuning.space import read_space
@@ -50,7 +52,7 @@ class Options:
         metric: a metric of the validation part; a second one, also ``seconds`` or ``parameters``, behind a comma.
         direction: ``maximize`` or ``minimize``, one for each metric; by default as the metrics' names say.
         executor: where trials run.
-        workers: how many run at once; by default one for each GPU, or one.
+        workers: how many run at once; by default one for each GPU of this machine, or one.
         storage: ``sqlite:///FILE``, ``journal:FILE`` or ``postgresql://USER@HOST/DATABASE``; by default a file in ``mlruns``.
         study: name of the study; by default that of the experiment.
         seed: seed of the proposals.
@@ -58,6 +60,8 @@ class Options:
         confirm: train the best parameters with so many seeds at the end, and test them.
         detach: leave the workers alone once they are placed.
         out: file for the best parameters; by default ``experiments/NAME_tuned.yaml``.
+        slurm: what each worker gets with ``--executor slurm``.
+        ray: what each worker gets with ``--executor ray``.
     """
 
     exp: list[str]
@@ -68,7 +72,7 @@ class Options:
     timeout: float | None = None
     metric: str | None = None
     direction: str | None = None
-    executor: Literal["local", "in_process", "slurm", "ray"] = "local"
+    executor: ExecutorName = "local"
     workers: int | None = None
     storage: str | None = None
     study: str | None = None
@@ -77,6 +81,8 @@ class Options:
     confirm: int | None = None
     detach: bool = False
     out: str | None = None
+    slurm: JobOptions = field(default_factory=JobOptions)
+    ray: ActorOptions = field(default_factory=ActorOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -105,7 +111,8 @@ def tune(argv: list[str]) -> int:
     search = OpenStudy.create(storage, plan)
     run = open_parent_run(tracking, search)
     print(f"study {plan.study} in {storage.url}; watch it with: {storage.dashboard()}")
-    executor = make_executor(options.executor, assign(options, storage, plan, cli), seats := seats_of(options))
+    assignment, seats = assign(options, storage, plan, cli), seats_of(options)
+    executor = make_executor(options.executor, assignment, seats, options.slurm, options.ray)
     try:
         watch_over(search, run, executor, seats.count, options)
     except KeyboardInterrupt:
@@ -130,7 +137,7 @@ def read_options(argv: list[str]) -> tuple[Options, list[str]]:
     parser.add_argument("--exp", type=str, action="append", required=True, help="name or file of an experiment; several stack")
     parser.add_class_arguments(Options, skip={"exp"})
     try:
-        values: Namespace = parser.parse_args(own)
+        values: Namespace = parser.instantiate_classes(parser.parse_args(own))
     except Exception as error:  # jsonargparse raises its own and argparse's
         raise UserError(f"{error}; flags of the experiment stand behind --, as in: tune --exp NAME -- --data.root DIR") from error
     options = Options(**{field.name: values[field.name] for field in fields(Options)})
@@ -200,16 +207,16 @@ def read_metrics(options: Options, monitor: str) -> tuple[list[str], list[Direct
 
 
 def seats_of(options: Options) -> Seats:
-    """Divide this machine among the workers."""
+    """Divide this machine among the workers; a cluster divides itself."""
     import torch
 
+    if cores := {"slurm": options.slurm.cpus, "ray": options.ray.cpus}.get(options.executor):
+        return Seats(options.workers or 1, [], cores)
     return Seats.of_this_machine(options.workers, torch.cuda.device_count())
 
 
 def assign(options: Options, storage: Storage, plan: Plan, cli: ExperimentCLI) -> Assignment:
-    """Say what each worker needs to know; loading processes are limited where several trials share this machine."""
-    if options.executor not in {"local", "in_process"}:
-        return Assignment(storage, plan.study, Path(plan.logs))
+    """Say what each worker needs to know."""
     own = (
         [] if cli.config["data"]["init_args"]["num_workers"] is not None else seats_of(options).flags(cli.datamodule.num_workers)
     )
@@ -221,9 +228,7 @@ def watch_over(search: OpenStudy, run: TrackedRun, executor: Executor, seats: in
     limit, tags = options.timeout or math.inf, ChildTags(run)
     if options.detach:
         if not executor.outlives_this_process:
-            raise UserError(
-                "--detach needs workers that outlive this process: --executor local or slurm, or ray with RAY_ADDRESS"
-            )
+            raise UserError("--detach needs workers that outlive this process: --executor local, slurm or ray")
         Watch(search, executor, seats, limit).place_all()
         leave_parent_run(run)
         print("workers go on without this process; the same command without --detach shows where they stand, and ends the search")

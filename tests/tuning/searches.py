@@ -9,8 +9,10 @@ from typing import Any
 from optuna.trial import TrialState
 
 from bcc_lightning.tuning.executors.base import Assignment, Executor
-from bcc_lightning.tuning.executors.choice import make_executor
+from bcc_lightning.tuning.executors.choice import ExecutorName, make_executor
 from bcc_lightning.tuning.executors.local import Seats
+from bcc_lightning.tuning.executors.ray import ActorOptions
+from bcc_lightning.tuning.executors.slurm import JobOptions
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.study import ENDING, RETRY_OF, OpenStudy, may_be_repeated
 
@@ -34,9 +36,9 @@ def trials_last(seconds: float, folder: Path) -> None:
     (folder / "seconds").write_text(str(seconds))
 
 
-def executor_of(name: str, search: OpenStudy, workers: int) -> Executor:
+def executor_of(name: ExecutorName, search: OpenStudy, workers: int) -> Executor:
     assignment = Assignment(search.storage, search.plan.study, Path(search.plan.logs))
-    return make_executor(name, assignment, Seats(workers, [], 1))
+    return make_executor(name, assignment, Seats(workers, [], 1), JobOptions(cpus=1), ActorOptions(cpus=1))
 
 
 def ledger(folder: Path, event: str) -> Counter[int]:

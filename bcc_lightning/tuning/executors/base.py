@@ -1,6 +1,8 @@
 """What every executor does: it puts workers on seats, sees whether they live, and ends them."""
 
+import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +37,11 @@ class Assignment:
         return [
             "--storage", self.storage.url, "--study", self.study, "--seat", str(seat), *time, "--", *self.flags_of(seat)
         ]  # fmt: skip
+
+    def name(self, seat: int | str) -> str:
+        """Name a seat's worker as no other study's is named; all begin with the name of the seat ``""``."""
+        digest = hashlib.sha256(f"{self.storage.url} {self.study}".encode()).hexdigest()[:10]
+        return f"tune-{re.sub('[^A-Za-z0-9_.]', '_', self.study)[:40]}-{digest}-{seat}"
 
     def log(self, seat: int) -> Path:
         """Name the file that gets the output of a seat's worker."""

@@ -1,57 +1,33 @@
 """Executors by name."""
 
-from collections.abc import Callable
+from typing import Literal
 
 from bcc_lightning.tuning.executors.base import Assignment, Executor
-from bcc_lightning.tuning.executors.local import Seats
+from bcc_lightning.tuning.executors.in_process import InProcess
+from bcc_lightning.tuning.executors.local import Local, Seats
+from bcc_lightning.tuning.executors.ray import ActorOptions, Ray
+from bcc_lightning.tuning.executors.slurm import JobOptions, Slurm
+
+ExecutorName = Literal["local", "in_process", "slurm", "ray"]
 
 
-def make_executor(name: str, assignment: Assignment, seats: Seats) -> Executor:
-    """Make an executor.
+def make_executor(
+    name: ExecutorName, assignment: Assignment, seats: Seats, slurm: JobOptions | None = None, ray: ActorOptions | None = None
+) -> Executor:
+    """Make an executor; what packages it needs is imported here.
 
     Args:
-        name: one of `EXECUTORS`.
+        name: which one.
         assignment: what its workers work at.
         seats: how this machine is divided, where it does the work.
+        slurm: what each job of SLURM gets.
+        ray: what each actor of Ray gets.
 
     Raises:
-        UserError: a package that it needs is missing.
+        UserError: a package that it needs is missing, or there is no cluster.
     """
-    return EXECUTORS[name](assignment, seats)
-
-
-def in_process(assignment: Assignment, seats: Seats) -> Executor:
-    """Workers as threads of this process."""
-    from bcc_lightning.tuning.executors.in_process import InProcess
-
-    return InProcess(assignment, seats)
-
-
-def local(assignment: Assignment, seats: Seats) -> Executor:
-    """Workers as processes of this machine."""
-    from bcc_lightning.tuning.executors.local import Local
-
-    return Local(assignment, seats)
-
-
-def slurm(assignment: Assignment, seats: Seats) -> Executor:
-    """Workers as jobs of a SLURM cluster, which divides itself."""
-    from bcc_lightning.tuning.executors.slurm import Slurm
-
-    return Slurm(assignment)
-
-
-def ray(assignment: Assignment, seats: Seats) -> Executor:
-    """Workers on a Ray cluster, which divides itself."""
-    from bcc_lightning.tuning.executors.ray import Ray
-
-    return Ray(assignment)
-
-
-EXECUTORS: dict[str, Callable[[Assignment, Seats], Executor]] = {
-    "local": local,
-    "in_process": in_process,
-    "slurm": slurm,
-    "ray": ray,
-}
-"""Makers of executors; each imports what it needs when it is chosen."""
+    if name == "slurm":
+        return Slurm(assignment, slurm)
+    if name == "ray":
+        return Ray(assignment, ray)
+    return InProcess(assignment, seats) if name == "in_process" else Local(assignment, seats)
