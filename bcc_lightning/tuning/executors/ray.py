@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from logging import WARNING
 from typing import Any
 
 from bcc_lightning.errors import UserError
@@ -114,9 +115,8 @@ class Ray:
         self._environment = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
         self._environment["OMP_NUM_THREADS"] = str(options.cpus)
         gpus = float("GPU" in self._ray.cluster_resources()) if options.gpus is None else options.gpus
-        self._class = self._ray.remote(WorkerActor).options(
-            lifetime="detached", get_if_exists=True, num_cpus=options.cpus, num_gpus=gpus, max_restarts=-1
-        )
+        self._class = self._ray.remote(WorkerActor)
+        self._options = {"lifetime": "detached", "num_cpus": options.cpus, "num_gpus": gpus, "max_restarts": -1}
         self._asked: dict[int, Any] = {}
         self._failures: dict[int, str] = {}
 
@@ -124,7 +124,7 @@ class Ray:
         """Create an actor; it waits where the cluster has no room."""
         self._failures.pop(seat, None)
         # The environment is an argument, for a `runtime_env` would stand in the actor's command line, password and all.
-        self._class.options(name=self.assignment.name(seat)).remote(
+        self._class.options(name=self.assignment.name(seat), get_if_exists=True, **self._options).remote(
             self.assignment, seat, time.time() + seconds, self._environment, os.getcwd()
         )
 
@@ -202,7 +202,9 @@ def connect(options: ActorOptions) -> Any:  # noqa: ANN401 - a package that is i
     except ImportError as error:
         raise UserError("--executor ray needs a package: uv pip install 'bcc-lightning[ray]'") from error
     try:
-        ray.init(address=options.address, namespace=NAMESPACE, ignore_reinit_error=True, log_to_driver=False)
+        ray.init(
+            address=options.address, namespace=NAMESPACE, ignore_reinit_error=True, log_to_driver=False, logging_level=WARNING
+        )
     except ConnectionError as error:
         raise UserError(
             f"--executor ray finds no cluster at '{options.address}'. Next step: start one with `ray start --head`, and "
