@@ -15,8 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.storage import Storage, storage_of
 from tests.tuning import clusters
+
+CLUSTERS = ("slurm", "ray")
+
+SERVERS = pytest.mark.xdist_group("servers")
+"""Tests with servers run in one process, which starts each server once and ends it."""
 
 SERVER_USER = "postgres"
 """PostgreSQL refuses to run as root; Debian's package makes this user."""
@@ -28,16 +34,40 @@ def stub_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
 
 
-@pytest.fixture(params=["sqlite", "journal", "postgresql"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+@pytest.fixture(params=["sqlite", "journal", pytest.param("postgresql", marks=SERVERS)])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """An empty storage of each kind."""
-    if request.param == "sqlite":
-        return storage_of(None, tmp_path)
-    if request.param == "journal":
-        return storage_of(str(tmp_path / "studies.log"), tmp_path)
-    url, password = request.getfixturevalue("postgresql")
+    if request.param == "postgresql":
+        return request.getfixturevalue("database")
+    return storage_of(None if request.param == "sqlite" else str(tmp_path / "studies.log"), tmp_path)
+
+
+@pytest.fixture
+def database(postgresql: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """An empty database on a server; its password is in the environment."""
+    url, password = postgresql
     monkeypatch.setenv("PGPASSWORD", password)
     return storage_of(new_database(url), tmp_path)
+
+
+@pytest.fixture(params=["in_process", "local", *(pytest.param(name, marks=SERVERS) for name in CLUSTERS)])
+def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ExecutorName:
+    """Name of each executor; a cluster is started for it where it needs one."""
+    return surround(request, monkeypatch)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=SERVERS) for name in CLUSTERS])
+def cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ExecutorName:
+    """Name of each executor with a cluster, which is started."""
+    return surround(request, monkeypatch)
+
+
+def surround(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ExecutorName:
+    """Set what an executor's cluster is found by."""
+    name: ExecutorName = request.param
+    for variable, value in (request.getfixturevalue(f"{name}_cluster") if name in CLUSTERS else {}).items():
+        monkeypatch.setenv(variable, value)
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """Searches over stub trials: how they are started, and what must hold when they are done."""
 
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,8 @@ def trials_last(seconds: float, folder: Path) -> None:
     (folder / "seconds").write_text(str(seconds))
 
 
-def executor_of(name: ExecutorName, search: OpenStudy, workers: int) -> Executor:
-    assignment = Assignment(search.storage, search.plan.study, Path(search.plan.logs))
+def executor_of(name: ExecutorName, search: OpenStudy, workers: int, study: str | None = None) -> Executor:
+    assignment = Assignment(search.storage, study or search.plan.study, Path(search.plan.logs))
     return make_executor(name, assignment, Seats(workers, [], 1), JobOptions(cpus=1), ActorOptions(cpus=1))
 
 
@@ -64,3 +66,10 @@ def check(search: OpenStudy, folder: Path) -> None:
     complete = {number: trial for number, trial in trials.items() if trial.state == TrialState.COMPLETE}
     assert set(complete) <= set(ended), "a trial counts as complete that did not end"
     assert all(trial.values[0] == trial.params["x"] for trial in complete.values())
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,40 +1,22 @@
-"""One suite for all executors and storages; another executor, or storage, is covered by its name."""
+"""One suite for all executors and storages; another executor, or storage, is covered by its name in ``conftest.py``."""
 
-import os
-import random
-import signal
-import subprocess
-import sys
+import math
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
-from bcc_lightning.tuning.liveness import Worker, start_of
+from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, ENDING, INTERRUPTED, OUT_OF_MEMORY, REASON, RETRY_OF, OpenStudy
 from bcc_lightning.tuning.watching import Watch
 from bcc_lightning.tuning.worker import TrialWorker
-from tests.tuning.searches import check, executor_of, ledger, stub_plan, trials_last
-
-EXECUTORS = ["in_process", "local", "slurm", "ray"]
-
-KILLS = 20
+from tests.tuning.killing import a_trial
+from tests.tuning.searches import check, executor_of, ledger, stub_plan, trials_last, wait_until
 
 
-@pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of an executor; a cluster is started for it where it needs one."""
-    name = str(request.param)
-    for variable, value in (request.getfixturevalue(f"{name}_cluster") if name in {"slurm", "ray"} else {}).items():
-        monkeypatch.setenv(variable, value)
-    return name
-
-
-def test_every_slot_is_taken_once(tmp_path: Path, executor: str, storage: Storage) -> None:
+def test_every_slot_is_taken_once(tmp_path: Path, executor: ExecutorName, storage: Storage) -> None:
     space = {"x": {"type": "categorical", "choices": [0.05, 0.5, 0.95]}}
     search = OpenStudy.create(storage, stub_plan(tmp_path, space=space, trials=8))
     Watch(search, executor_of(executor, search, 3), 3, tick=0.1).until_done()
@@ -50,7 +32,7 @@ def test_every_slot_is_taken_once(tmp_path: Path, executor: str, storage: Storag
     assert reasons <= {"exit code 1: x is too small"}
 
 
-def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
+def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: ExecutorName) -> None:
     trials_last(60, tmp_path)
     storage = storage_of(None, tmp_path)
     search = OpenStudy.create(storage, stub_plan(tmp_path, trials=3))
@@ -71,38 +53,21 @@ def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pyte
     assert sum(trial.state == TrialState.COMPLETE for trial in again.trials()) == 4
 
 
-def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
-    trials_last(1.5, tmp_path)
+def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: ExecutorName) -> None:
+    trials_last(3, tmp_path)
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=50))
-    Watch(search, executor_of(executor, search, 1), 1, seconds=2, tick=0.1).until_done()
+    Watch(search, executor_of(executor, search, 1), 1, seconds=8, tick=0.1).until_done()
     assert 1 <= len(search.trials()) <= 3
     assert {trial.state for trial in search.trials()} == {TrialState.COMPLETE}
 
 
-def test_nothing_is_lost_or_done_twice_when_processes_are_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage
-) -> None:
-    trials_last(0.6, tmp_path)
-    generator = random.Random(storage.url.partition(":")[0])
-    search = OpenStudy.create(storage, stub_plan(tmp_path, trials=30))
-    driver, killed = start_driver(search), []
-    while len(killed) < KILLS and search.has_work():
-        time.sleep(generator.uniform(0.0, 0.6))
-        role = generator.choice(["driver", "worker", "trial"])
-        victim = driver.pid if role == "driver" else a_worker(search) if role == "worker" else a_trial(tmp_path)
-        if victim is None:
-            continue
-        os.kill(victim, signal.SIGKILL)
-        killed.append(role)
-        if role == "driver":
-            driver.wait()
-            driver = start_driver(search)
-    assert len(killed) == KILLS, "the search was too short for so many kills"
-    assert driver.wait(120) == 0
-    check(search, tmp_path)
-    endings = [trial.user_attrs.get(ENDING) for trial in search.trials()]
-    assert "driver" in killed
-    assert endings.count(DIED) >= 1
+def test_a_worker_that_fails_says_why(tmp_path: Path, executor: ExecutorName) -> None:
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path))
+    workers = executor_of(executor, search, 1, study="another")
+    workers.place(0, math.inf)
+    wait_until(lambda: not workers.lives(0))
+    assert "Record does not exist" in (workers.failure(0) or "")
+    assert search.trials() == []
 
 
 def test_a_worker_that_was_taken_for_dead_ends_its_trial_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,43 +87,3 @@ def test_a_worker_that_was_taken_for_dead_ends_its_trial_and_goes_on(tmp_path: P
     assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
     assert second.params == first.params
     assert a_trial(tmp_path) is None
-
-
-def start_driver(search: OpenStudy) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.tuning.driver", search.storage.url, "local", "2"]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[2])
-
-
-def a_worker(search: OpenStudy) -> int | None:
-    """Choose a worker that is at a trial."""
-    for trial in search.trials():
-        worker = Worker(**trial.user_attrs["worker"])
-        if trial.state == TrialState.RUNNING and not worker.has_vanished:
-            return worker.process
-    return None
-
-
-def a_trial(folder: Path) -> int | None:
-    """Choose a stub that runs."""
-    file = folder / "ledger"
-    starts = [line.split() for line in file.read_text().splitlines()] if file.is_file() else []
-    ended = ledger(folder, "end")
-    for _, number, process in (parts for parts in reversed(starts) if parts[0] == "start"):
-        if int(number) not in ended and start_of(int(process)) and is_stub(int(process)):
-            return int(process)
-    return None
-
-
-def is_stub(process: int) -> bool:
-    """Make sure that a number has not been given to another process meanwhile."""
-    try:
-        return b"stub_trial.py" in Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -1,6 +1,8 @@
 """Workers on a Ray cluster: each is a detached actor, which outlives the driver and is found again by its name."""
 
 import os
+import signal
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -201,13 +203,29 @@ def connect(options: ActorOptions) -> Any:  # noqa: ANN401 - a package that is i
         import ray
     except ImportError as error:
         raise UserError("--executor ray needs a package: uv pip install 'bcc-lightning[ray]'") from error
+    handler = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
+    address = os.environ.get("RAY_ADDRESS", options.address) if options.address == "auto" else options.address
     try:
-        ray.init(
-            address=options.address, namespace=NAMESPACE, ignore_reinit_error=True, log_to_driver=False, logging_level=WARNING
-        )
-    except ConnectionError as error:
+        knock(address)
+        ray.init(address=address, namespace=NAMESPACE, ignore_reinit_error=True, log_to_driver=False, logging_level=WARNING)
+    except (ConnectionError, OSError, ValueError) as error:
         raise UserError(
-            f"--executor ray finds no cluster at '{options.address}'. Next step: start one with `ray start --head`, and "
+            f"--executor ray finds no cluster at '{address}'. Next step: start one with `ray start --head`, and "
             "`ray start --address HOST:6379` on each further node, or name it with --ray.address HOST:6379"
         ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
     return ray
+
+
+def knock(address: str) -> None:
+    """Connect to an address and leave, for Ray itself tries for minutes.
+
+    Raises:
+        OSError: nobody listens there.
+        ValueError: it is none.
+    """
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()

@@ -19,7 +19,7 @@ def refuse_file_of_this_machine(storage: Storage, nodes: Iterable[str]) -> None:
     """
     name = socket.gethostname()
     here = {"127.0.0.1", "localhost", name, name.partition(".")[0]}
-    others = sorted(node for node in set(nodes) if node not in here and socket.gethostname() != node.partition(".")[0])
+    others = sorted(set(nodes) - here)
     if storage.file and others:
         raise UserError(
             f"--storage {storage.url} is a file, which only one machine can write safely, but workers would also run on "

@@ -118,7 +118,8 @@ class Slurm:
         if ended is None or int(ended[1]) >= SIGNALLED:
             return None
         log = job.paths.stdout
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+        written = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+        lines = [line for line in written if not line.startswith(("srun:", "slurmstepd:"))]
         return f"exit code {ended[1]} of job {job.job_id}: {(lines or ['it said nothing'])[-1]} (all of it: {log})"
 
     def stop(self) -> None:
