@@ -35,8 +35,8 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         return storage_of(None, tmp_path)
     if request.param == "journal":
         return storage_of(str(tmp_path / "studies.log"), tmp_path)
-    url, password = request.getfixturevalue("postgresql")
-    monkeypatch.setenv("PGPASSWORD", password)
+    url = request.getfixturevalue("postgresql")
+    monkeypatch.setenv("PGPASSFILE", str(request.getfixturevalue("password_file")))
     return storage_of(new_database(url), tmp_path)
 
 
@@ -47,9 +47,11 @@ def slurm_cluster() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[dict[str, str]]:
-    with clusters.ray_cluster() as environment:
-        yield environment
+def ray_cluster(password_file: Path) -> Iterator[dict[str, str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPASSFILE", str(password_file))
+        with clusters.ray_cluster() as environment:
+            yield environment
 
 
 def new_database(url: str) -> str:
@@ -63,8 +65,14 @@ def new_database(url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[tuple[str, str]]:
-    """A PostgreSQL server that asks for a password; gives its URL without, and the password."""
+def password_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file for the server's password, named before the server is started: Ray's processes keep their first environment."""
+    return tmp_path_factory.mktemp("password") / "pgpass"
+
+
+@pytest.fixture(scope="session")
+def postgresql(password_file: Path) -> Iterator[str]:
+    """A PostgreSQL server that asks for a password; gives its URL without."""
     if importlib.util.find_spec("psycopg") is None:
         pytest.skip("psycopg is missing: uv sync --extra postgresql")
     programs = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), shutil.which("initdb"))
@@ -81,7 +89,9 @@ def postgresql() -> Iterator[tuple[str, str]]:
                 shutil.chown(path, user)
         server, port = start_server(Path(programs).parent, folder, user)
         try:
-            yield f"postgresql://tester@127.0.0.1:{port}", password
+            password_file.write_text(f"*:*:*:tester:{password}\n")
+            password_file.chmod(0o600)
+            yield f"postgresql://tester@127.0.0.1:{port}"
         finally:
             server.send_signal(signal.SIGINT)  # does not wait for clients
             server.wait(30)

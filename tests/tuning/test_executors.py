@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.liveness import Worker, start_of
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, ENDING, INTERRUPTED, OUT_OF_MEMORY, REASON, RETRY_OF, OpenStudy
@@ -69,6 +70,12 @@ def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pyte
     check(again, tmp_path)
     assert {trial.user_attrs.get(RETRY_OF) for trial in again.trials()} - {None} == stopped
     assert sum(trial.state == TrialState.COMPLETE for trial in again.trials()) == 4
+
+
+def test_a_search_whose_workers_fail_gives_up_and_says_why(tmp_path: Path, executor: str) -> None:
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, sampler="no such sampler"))
+    with pytest.raises(UserError, match=r"3 workers failed one after the other, the last with .*no such sampler"):
+        Watch(search, executor_of(executor, search, 1), 1, tick=0.1).until_done()
 
 
 def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:

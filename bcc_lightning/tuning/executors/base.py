@@ -41,6 +41,12 @@ class Assignment:
         return self.logs / f"worker-{seat}.log"
 
 
+def last_line(log: Path) -> str:
+    """Give the last line of a worker's output, and where the rest is."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+    return f"{lines[-1]} (all of it: {log})"
+
+
 class Executor(Protocol):
     """Puts workers on seats, which are numbered from 0; a seat is a device, a share of the cores, or a job of a cluster.
 

@@ -6,10 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tuning.executors.base import Assignment
+from bcc_lightning.tuning.executors.base import Assignment, last_line
 
 NAMESPACE = "bcc_lightning"
 
@@ -23,11 +24,21 @@ class Seat:
         command: the worker's command line.
         folder: working directory, the same on all nodes.
         path: search path for Python's modules.
+        log: file that gets the worker's output.
     """
 
-    def __init__(self, command: Sequence[str], folder: str, path: str) -> None:
-        environment = {**os.environ, "PYTHONPATH": path}
-        self._process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL)
+    def __init__(self, command: Sequence[str], folder: str, path: str, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         threading.Thread(target=self._end_with_the_worker, daemon=True).start()
 
     def lives(self) -> bool:
@@ -39,18 +50,25 @@ class Seat:
         self._process.terminate()
 
     def _end_with_the_worker(self) -> None:
+        """End with the worker: an actor that has nothing to do would keep its GPU. A failure is left in a file."""
         import ray
 
-        self._process.wait()
-        ray.kill(ray.get_runtime_context().current_actor)  # an actor that has nothing to do would keep its GPU
+        if self._process.wait() > 0:
+            failed_file(self._log).touch()
+        ray.kill(ray.get_runtime_context().current_actor)
+
+
+def failed_file(log: Path) -> Path:
+    """Name the file that says that the worker with this output has failed."""
+    return log.with_suffix(".failed")
 
 
 class Ray:
     """Runs each worker as a detached actor with one GPU, where the cluster has any, and one core.
 
-    The study must lie on a server that all nodes reach; project, data and ``mlruns`` on a file system that they share. Actors have
-    the environment of their node; a password belongs into the file there that ``PGPASSFILE`` names, for what is handed to Ray
-    can be read in its dashboard. ``RAY_ADDRESS`` names the cluster; without it Ray is started on this machine.
+    The study must lie on a server that all nodes reach; project, data and ``mlruns`` on a file system that they share. An actor
+    has the environment of its node; a password belongs into the file there that ``PGPASSFILE`` names, for what is handed to
+    Ray can be read in its dashboard. ``RAY_ADDRESS`` names the cluster; without it Ray is started on this machine.
 
     Args:
         assignment: what the workers work at.
@@ -76,7 +94,9 @@ class Ray:
         actor = self._ray.remote(Seat).options(
             name=self._name(seat), lifetime="detached", get_if_exists=True, num_cpus=1, num_gpus=self._gpus, max_restarts=0
         )
-        actor.remote(command, os.getcwd(), os.environ.get("PYTHONPATH", ""))
+        log = self.assignment.log(seat).absolute()
+        failed_file(log).unlink(missing_ok=True)
+        actor.remote(command, os.getcwd(), os.environ.get("PYTHONPATH", ""), log)
 
     def lives(self, seat: int) -> bool:
         """Tell whether a seat's worker has not ended, or waits for room."""
@@ -91,8 +111,9 @@ class Ray:
             return False
 
     def failure(self, seat: int) -> str | None:
-        """Say nothing: a worker's output is in Ray's logs of its node."""
-        return None
+        """Say why the last worker of a seat has failed."""
+        log = self.assignment.log(seat).absolute()
+        return last_line(log) if failed_file(log).exists() else None
 
     def stop(self) -> None:
         """End all workers in order."""
