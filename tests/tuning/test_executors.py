@@ -73,8 +73,8 @@ def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_search_whose_workers_fail_gives_up_and_says_why(tmp_path: Path, executor: str) -> None:
-    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, sampler="no such sampler"))
-    with pytest.raises(UserError, match=r"3 workers failed one after the other, the last with .*no such sampler"):
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, pruner="no such pruner"))
+    with pytest.raises(UserError, match=r"3 workers failed one after the other, the last with .*no such pruner"):
         Watch(search, executor_of(executor, search, 1), 1, tick=0.1).until_done()
 
 
