@@ -1,12 +1,12 @@
 """One suite for all executors and storages; another executor, or storage, is covered by its name in ``conftest.py``."""
 
-import math
 import threading
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
+from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, ENDING, INTERRUPTED, OUT_OF_MEMORY, REASON, RETRY_OF, OpenStudy
@@ -53,21 +53,18 @@ def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pyte
     assert sum(trial.state == TrialState.COMPLETE for trial in again.trials()) == 4
 
 
+def test_a_search_whose_workers_fail_gives_up_and_says_why(tmp_path: Path, executor: ExecutorName) -> None:
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, pruner="no such pruner"))
+    with pytest.raises(UserError, match=r"3 workers failed one after the other, the last with .*no such pruner"):
+        Watch(search, executor_of(executor, search, 1), 1, tick=0.1).until_done()
+
+
 def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: ExecutorName) -> None:
     trials_last(3, tmp_path)
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=50))
     Watch(search, executor_of(executor, search, 1), 1, seconds=8, tick=0.1).until_done()
     assert 1 <= len(search.trials()) <= 3
     assert {trial.state for trial in search.trials()} == {TrialState.COMPLETE}
-
-
-def test_a_worker_that_fails_says_why(tmp_path: Path, executor: ExecutorName) -> None:
-    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path))
-    workers = executor_of(executor, search, 1, study="another")
-    workers.place(0, math.inf)
-    wait_until(lambda: not workers.lives(0))
-    assert "Record does not exist" in (workers.failure(0) or "")
-    assert search.trials() == []
 
 
 def test_a_worker_that_was_taken_for_dead_ends_its_trial_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,13 @@ class Assignment:
         return self.logs / f"worker-{seat}.log"
 
 
+def last_line(log: Path) -> str:
+    """Give the last line of a worker's output that is not SLURM's, and where the rest is."""
+    written = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    lines = [line for line in written if line.strip() and not line.startswith(("srun:", "slurmstepd:"))] or ["it said nothing"]
+    return f"{lines[-1]} (all of it: {log})"
+
+
 class Executor(Protocol):
     """Puts workers on seats, which are numbered from 0; a seat is a device, a share of the cores, or a job of a cluster.
 

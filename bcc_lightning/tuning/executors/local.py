@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bcc_lightning.tuning.executors.base import Assignment
+from bcc_lightning.tuning.executors.base import Assignment, last_line
 
 STOP_SECONDS = 60.0
 """How long workers may take to end their trials before they are killed."""
@@ -93,10 +93,7 @@ class Local:
         """Say why the last worker of a seat has failed."""
         if seat not in self._processes or (self._processes[seat].poll() or 0) <= 0:  # a killed one did nothing wrong
             return None
-        lines = self.assignment.log(seat).read_text(encoding="utf-8", errors="replace").strip().splitlines() or [
-            "it said nothing"
-        ]
-        return f"exit code {self._processes[seat].returncode}: {lines[-1]} (all of it: {self.assignment.log(seat)})"
+        return last_line(self.assignment.log(seat))
 
     def stop(self) -> None:
         """End all workers in order; kill those that take too long, upon which their trials end themselves."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tuning.executors.base import Assignment
+from bcc_lightning.tuning.executors.base import Assignment, last_line
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
 from bcc_lightning.tuning.executors.reach import refuse_file_of_this_machine
 from bcc_lightning.tuning.worker import main
@@ -117,10 +117,7 @@ class Slurm:
         ended = re.search(r"JobState=FAILED.*?ExitCode=(\d+):", shown, re.DOTALL)
         if ended is None or int(ended[1]) >= SIGNALLED:
             return None
-        log = job.paths.stdout
-        written = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
-        lines = [line for line in written if not line.startswith(("srun:", "slurmstepd:"))]
-        return f"exit code {ended[1]} of job {job.job_id}: {(lines or ['it said nothing'])[-1]} (all of it: {log})"
+        return f"exit code {ended[1]} of job {job.job_id}: {last_line(job.paths.stdout)}"
 
     def stop(self) -> None:
         """End all jobs of the study in order; SLURM kills those that take too long, upon which their trials end themselves."""
