@@ -11,13 +11,19 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+import bcc_lightning.tune
 from bcc_lightning.tuning.executors.choice import ExecutorName
+from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.storage import Storage, storage_of
 from tests.tuning import clusters
+from tests.tuning.searches import LEARNING_RATE, stub_program
 
 CLUSTERS = ("slurm", "ray")
 
@@ -32,6 +38,18 @@ SERVER_USER = "postgres"
 def stub_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(Path(__file__).parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.fixture
+def stub_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trials of `bcc_lightning.tune` run the stub instead of `fit`."""
+    make_plan = bcc_lightning.tune.make_plan
+    Path("space.yaml").write_text(yaml.safe_dump(LEARNING_RATE))
+
+    def with_stub(*arguments: Any) -> Plan:
+        return replace(make_plan(*arguments), program=stub_program(tmp_path))
+
+    monkeypatch.setattr(bcc_lightning.tune, "make_plan", with_stub)
 
 
 @pytest.fixture(params=["sqlite", "journal", pytest.param("postgresql", marks=SERVERS)])
@@ -78,8 +96,13 @@ def slurm_cluster() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[dict[str, str]]:
-    with clusters.ray_cluster() as environment:
-        yield environment
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("PGPASSWORD", "PGPASSFILE"):  # Ray's processes keep what they were started with
+            patch.delenv(variable, raising=False)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        with clusters.ray_cluster() as environment:
+            patch.undo()
+            yield environment
 
 
 def new_database(url: str) -> str:

@@ -23,6 +23,9 @@ STUB = Path(__file__).parent / "stub_trial.py"
 MIDDLE = {"x": {"type": "float", "low": 0.2, "high": 0.8}}
 """A space in which every stub trial ends well."""
 
+LEARNING_RATE = {"model.lr": MIDDLE["x"]}
+"""The same space, of an experiment."""
+
 
 def stub_plan(folder: Path, **changes: Any) -> Plan:
     plan = Plan("stub", "stub", [], MIDDLE, trials=6, sampler="random", logs=str(folder / "logs"), program=stub_program(folder))
@@ -31,6 +34,13 @@ def stub_plan(folder: Path, **changes: Any) -> Plan:
 
 def stub_program(folder: Path) -> list[str]:
     return [sys.executable, str(STUB), "--folder", str(folder)]
+
+
+def stub_search(*options: str) -> list[str]:
+    """Give the arguments of `bcc_lightning.tune` for a search over stub trials."""
+    from tests.miniature import PAINTED, QUICK  # imports torch, which the drivers that tests kill do without
+
+    return ["--exp", "pbc_cnn", "--space", "space.yaml", *options, "--", *PAINTED, *QUICK]
 
 
 def trials_last(seconds: float, folder: Path) -> None:

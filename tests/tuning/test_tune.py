@@ -3,25 +3,19 @@
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
-import bcc_lightning.tune
 from bcc_lightning.tune import main
-from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.standing import Standing
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import INTERRUPTED, OpenStudy
 from tests.miniature import PAINTED, QUICK, artifacts_of, runs_in
-from tests.tuning.searches import stub_program, trials_last
-
-SPACE = {"model.lr": {"type": "float", "low": 0.2, "high": 0.8}}
+from tests.tuning.searches import stub_search, trials_last
 
 
 @pytest.fixture(autouse=True)
@@ -30,22 +24,6 @@ def interrupt_handler() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture
-def stub_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trials run the stub instead of `fit`."""
-    make_plan = bcc_lightning.tune.make_plan
-    Path("space.yaml").write_text(yaml.safe_dump(SPACE))
-
-    def with_stub(*arguments: Any) -> Plan:
-        return replace(make_plan(*arguments), program=stub_program(tmp_path))
-
-    monkeypatch.setattr(bcc_lightning.tune, "make_plan", with_stub)
-
-
-def stub_search(*options: str) -> list[str]:
-    return ["--exp", "pbc_cnn", "--space", "space.yaml", *options, "--", *PAINTED, *QUICK]
 
 
 def family(folder: Path) -> tuple[Run, list[Run]]:
