@@ -60,7 +60,8 @@ class Slurm:
         job = self._jobs.get(seat)
         if job is None or not job.paths.result_pickle.is_file() or (error := job.exception()) is None:
             return None
-        return f"job {job.job_id}: {str(error).strip().splitlines()[-1]} (all of it: {job.paths.stderr})"
+        trace = str(error).rpartition("\n-----")[0]  # behind it submitit names its files
+        return f"job {job.job_id}: {trace.strip().splitlines()[-1]} (all of it: {job.paths.stderr})"
 
     def stop(self) -> None:
         """End all jobs in order: SLURM sends SIGTERM to their workers, and kills them after its ``KillWait``."""
