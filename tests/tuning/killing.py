@@ -30,7 +30,7 @@ def kill_at_random(search: OpenStudy, folder: Path, executor: ExecutorName, kill
             continue
         os.kill(victim, signal.SIGKILL)
         killed.append(roles.pop())
-        if role == "driver":
+        if victim == driver.pid:  # also where its threads are the workers
             driver.wait()
             driver = start_driver(search, executor)
     assert driver.wait(120) == 0

@@ -32,7 +32,7 @@ def test_every_slot_is_taken_once(tmp_path: Path, executor: ExecutorName, storag
     assert reasons <= {"exit code 1: x is too small"}
 
 
-def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: ExecutorName) -> None:
+def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, executor: ExecutorName) -> None:
     trials_last(60, tmp_path)
     storage = storage_of(None, tmp_path)
     search = OpenStudy.create(storage, stub_plan(tmp_path, trials=3))
@@ -59,7 +59,7 @@ def test_a_search_whose_workers_fail_gives_up_and_says_why(tmp_path: Path, execu
         Watch(search, executor_of(executor, search, 1), 1, tick=0.1).until_done()
 
 
-def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: ExecutorName) -> None:
+def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, executor: ExecutorName) -> None:
     trials_last(3, tmp_path)
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=50))
     Watch(search, executor_of(executor, search, 1), 1, seconds=8, tick=0.1).until_done()

@@ -1,6 +1,9 @@
 """Nothing is lost and nothing done twice when processes of a search are killed at random moments."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.storage import Storage
@@ -12,6 +15,8 @@ KILLS = 20
 
 KILLS_ON_CLUSTERS = 6
 
+LONG = "BCC_LONG_TESTS"
+
 
 def test_on_each_storage(tmp_path: Path, storage: Storage) -> None:
     search_with_kills(tmp_path, storage, "local", KILLS)
@@ -19,6 +24,11 @@ def test_on_each_storage(tmp_path: Path, storage: Storage) -> None:
 
 def test_on_each_cluster(tmp_path: Path, cluster: ExecutorName, database: Storage) -> None:
     search_with_kills(tmp_path, database, cluster, KILLS_ON_CLUSTERS)
+
+
+@pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes minutes on a cluster of one machine: set {LONG}=1")
+def test_at_length(tmp_path: Path, executor: ExecutorName, storage: Storage) -> None:
+    search_with_kills(tmp_path, storage, executor, KILLS)
 
 
 def search_with_kills(folder: Path, storage: Storage, executor: ExecutorName, kills: int) -> None:
