@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,16 @@ TAIL = 4000
 """Characters at the end of a trial's output that are looked through for the reason of its end."""
 
 
+@contextmanager
+def deaf_to(number: signal.Signals) -> Iterator[None]:
+    """Start processes that a signal does not reach: SLURM sends it to all of a job, but it is for the worker to end its trial."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class TrialProcess(AbstractContextManager["TrialProcess"]):
     """A trial's process; it is gone when the context is left.
 
@@ -40,7 +50,7 @@ class TrialProcess(AbstractContextManager["TrialProcess"]):
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         self._ours, theirs = socket.socketpair()
-        with theirs, log.open("ab") as output:
+        with theirs, log.open("ab") as output, deaf_to(signal.SIGUSR2):
             self._process = subprocess.Popen(
                 command,
                 env={**os.environ, **environment, VARIABLE: str(theirs.fileno())},

@@ -90,7 +90,7 @@ class TrialWorker:
             last = self._listen(trial, process, lost)
             if lost.is_set():
                 return
-            if self.stop.is_set() and last is None:
+            if self.stop.is_set() and was_stopped(last):
                 process.end_in_order()
                 end = TrialEnd(None, INTERRUPTED, "the search was stopped")
             else:
@@ -174,6 +174,11 @@ class TrialWorker:
         return {**self.environment, **({PARENT_VARIABLE: parent} if parent else {})}
 
 
+def was_stopped(last: dict[str, Any] | None) -> bool:
+    """Tell from a trial's closing message whether it was cut short: where a whole job is stopped, it hears that by itself."""
+    return last is None or (last["status"] == "KILLED" and not last["pruned"])
+
+
 def reap(search: OpenStudy, observer: Observer) -> "list[FrozenTrial]":
     """Tell the running trials whose workers are gone; their slots are free again.
 
@@ -200,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("flags", nargs="*", help="flags of this machine for each trial, after --")
     options = parser.parse_args(argv)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):  # SLURM's, through submitit, before the time limit
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):  # SLURM: the executor, or the time limit that is near
         signal.signal(number, lambda *_: stop.set())
     search = OpenStudy.load(Storage(options.storage), options.study)
     TrialWorker(search, options.seat, options.seconds, options.flags, stop=stop).work()
