@@ -53,20 +53,21 @@ def be_a_trial(arguments: list[str]) -> None:
 @contextmanager
 def postgresql() -> Iterator[str]:
     """Run a PostgreSQL server, reached through a socket; gives its URL."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
         raise SystemExit("PostgreSQL's programs are missing: apt-get install postgresql, or give --storage")
     user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
+    initdb, postgres, pg_isready = (str(folders[-1] / name) for name in ("initdb", "postgres", "pg_isready"))
     with tempfile.TemporaryDirectory() as name:
-        data = Path(name) / "data"
+        data = f"{name}/data"
         if user:
             shutil.chown(name, user)
-        make = [programs[-1] / "initdb", "-D", data, "-U", "tester", "-A", "trust", "--no-sync"]
+        make = [initdb, "-D", data, "-U", "tester", "-A", "trust", "--no-sync"]
         subprocess.run(make, user=user, check=True, stdout=subprocess.DEVNULL, cwd=name)
-        serve = [programs[-1] / "postgres", "-D", data, "-k", name, "-c", "listen_addresses=", "-c", "fsync=off"]
+        serve = [postgres, "-D", data, "-k", name, "-c", "listen_addresses=", "-c", "fsync=off"]
         server = subprocess.Popen(serve, user=user, stderr=subprocess.DEVNULL, cwd=name)
         try:
-            while subprocess.call([programs[-1] / "pg_isready", "-h", name], stdout=subprocess.DEVNULL):
+            while subprocess.call([pg_isready, "-h", name], stdout=subprocess.DEVNULL):
                 time.sleep(0.1)
             yield f"postgresql://tester@/postgres?host={name}"
         finally:

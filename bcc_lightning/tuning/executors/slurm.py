@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 2.0
 """Pause between two looks at the queue; one look serves all seats."""
 
+WARNING_SECONDS = 60
+"""How long before its time limit a job gets SIGUSR2, on which its worker ends in order; trials are deaf to it."""
+
 SIGNALLED = 128
 """Exit codes of a shell from here on tell a signal: somebody has killed the job, which did nothing wrong."""
 
@@ -122,7 +125,7 @@ class Slurm:
     def stop(self) -> None:
         """End all jobs of the study in order; SLURM kills those that take too long, upon which their trials end themselves."""
         self._cancel("--state=PENDING")
-        self._cancel("--signal=TERM")
+        self._cancel("--signal=USR2")
         deadline = time.monotonic() + STOP_SECONDS
         while self._look(now=True):
             if time.monotonic() > deadline:
@@ -186,8 +189,8 @@ def make_submitter(assignment: Assignment, options: JobOptions) -> Any:  # noqa:
         stderr_to_stdout=True,
         setup=[f"export OMP_NUM_THREADS={options.cpus}"],
         srun_args=["--cpus-per-task", str(options.cpus)],  # srun does not take it from sbatch
-        # Workers end in order on SIGTERM, also a minute before their time limit; a lost node's job starts again elsewhere.
-        additional_parameters={"signal": "TERM@60", "requeue": True, **options.more},
+        signal_delay_s=WARNING_SECONDS,
+        additional_parameters={"requeue": True, **options.more},  # the job of a lost node starts again elsewhere
     )
     return submitter
 
