@@ -27,6 +27,9 @@ from tests.tuning.searches import LEARNING_RATE, stub_program
 
 CLUSTERS = ("slurm", "ray")
 
+LONG = "BCC_LONG_TESTS"
+"""Variable with which tests run that take minutes on a cluster of one machine."""
+
 SERVERS = pytest.mark.xdist_group("servers")
 """Tests with servers run in one process, which starts each server once and ends it."""
 
@@ -83,6 +86,7 @@ def cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def surround(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ExecutorName:
     """Set what an executor's cluster is found by."""
     name: ExecutorName = request.param
+    monkeypatch.setattr("bcc_lightning.tuning.executors.slurm.LOOK_SECONDS", 0.5)
     for variable, value in (request.getfixturevalue(f"{name}_cluster") if name in CLUSTERS else {}).items():
         monkeypatch.setenv(variable, value)
     return name

@@ -8,14 +8,13 @@ import pytest
 from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import DIED, ENDING, OpenStudy
+from tests.tuning.conftest import LONG
 from tests.tuning.killing import kill_at_random
 from tests.tuning.searches import check, stub_plan, trials_last
 
 KILLS = 20
 
 KILLS_ON_CLUSTERS = 6
-
-LONG = "BCC_LONG_TESTS"
 
 
 def test_on_each_storage(tmp_path: Path, storage: Storage) -> None:
@@ -33,7 +32,7 @@ def test_at_length(tmp_path: Path, executor: ExecutorName, storage: Storage) -> 
 
 def search_with_kills(folder: Path, storage: Storage, executor: ExecutorName, kills: int) -> None:
     trials_last(0.6, folder)
-    search = OpenStudy.create(storage, stub_plan(folder, trials=30 if kills == KILLS else 12))
+    search = OpenStudy.create(storage, stub_plan(folder, trials=30 if kills == KILLS else 9))
     killed = kill_at_random(search, folder, executor, kills, seed=f"{storage.url.partition(':')[0]} {executor}")
     print(f"killed: {killed}")
     assert len(killed) == kills, "the search was too short for so many kills"
