@@ -102,10 +102,12 @@ def tune(argv: list[str]) -> int:
     cli = build_untrained(options.exp, flags)
     plan = make_plan(options, flags, cli, tracking)
     storage = storage_of(options.storage, tracking.home)
+    executor = make_executor(options.executor, assign(options, storage, plan, cli), seats := seats_of(options))
+    if options.detach and not executor.outlives_this_process:
+        raise UserError("--detach needs workers that outlive this process: --executor local or slurm, or ray with RAY_ADDRESS")
     search = OpenStudy.create(storage, plan)
     run = open_parent_run(tracking, search)
     print(f"study {plan.study} in {storage.url}; watch it with: {storage.dashboard()}")
-    executor = make_executor(options.executor, assign(options, storage, plan, cli), seats := seats_of(options))
     try:
         watch_over(search, run, executor, seats.count, options)
     except KeyboardInterrupt:
@@ -128,7 +130,8 @@ def read_options(argv: list[str]) -> tuple[Options, list[str]]:
     own, flags = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     parser = ArgumentParser(prog="python -m bcc_lightning.tune", description=__doc__, exit_on_error=False)
     parser.add_argument("--exp", type=str, action="append", required=True, help="name or file of an experiment; several stack")
-    parser.add_class_arguments(Options, skip={"exp"})
+    parser.add_argument("--detach", action="store_true", help="leave the workers alone once they are placed")
+    parser.add_class_arguments(Options, skip={"exp", "detach"})
     try:
         values: Namespace = parser.parse_args(own)
     except Exception as error:  # jsonargparse raises its own and argparse's
@@ -220,10 +223,6 @@ def watch_over(search: OpenStudy, run: TrackedRun, executor: Executor, seats: in
     """Place workers, and watch until no slot is free, or leave them alone."""
     limit, tags = options.timeout or math.inf, ChildTags(run)
     if options.detach:
-        if not executor.outlives_this_process:
-            raise UserError(
-                "--detach needs workers that outlive this process: --executor local or slurm, or ray with RAY_ADDRESS"
-            )
         Watch(search, executor, seats, limit).place_all()
         leave_parent_run(run)
         print("workers go on without this process; the same command without --detach shows where they stand, and ends the search")
