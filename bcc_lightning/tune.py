@@ -108,11 +108,13 @@ def tune(argv: list[str]) -> int:
     cli = build_untrained(options.exp, flags)
     plan = make_plan(options, flags, cli, tracking)
     storage = storage_of(options.storage, tracking.home)
+    assignment, seats = assign(options, storage, plan, cli), seats_of(options)
+    executor = make_executor(options.executor, assignment, seats, options.slurm, options.ray)
+    if options.detach and not executor.outlives_this_process:
+        raise UserError("--detach needs workers that outlive this process: --executor local, slurm or ray")
     search = OpenStudy.create(storage, plan)
     run = open_parent_run(tracking, search)
     print(f"study {plan.study} in {storage.url}; watch it with: {storage.dashboard()}")
-    assignment, seats = assign(options, storage, plan, cli), seats_of(options)
-    executor = make_executor(options.executor, assignment, seats, options.slurm, options.ray)
     try:
         watch_over(search, run, executor, seats.count, options)
     except KeyboardInterrupt:
@@ -135,7 +137,8 @@ def read_options(argv: list[str]) -> tuple[Options, list[str]]:
     own, flags = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     parser = ArgumentParser(prog="python -m bcc_lightning.tune", description=__doc__, exit_on_error=False)
     parser.add_argument("--exp", type=str, action="append", required=True, help="name or file of an experiment; several stack")
-    parser.add_class_arguments(Options, skip={"exp"})
+    parser.add_argument("--detach", action="store_true", help="leave the workers alone once they are placed")
+    parser.add_class_arguments(Options, skip={"exp", "detach"})
     try:
         values: Namespace = parser.instantiate_classes(parser.parse_args(own))
     except Exception as error:  # jsonargparse raises its own and argparse's
@@ -227,8 +230,6 @@ def watch_over(search: OpenStudy, run: TrackedRun, executor: Executor, seats: in
     """Place workers, and watch until no slot is free, or leave them alone."""
     limit, tags = options.timeout or math.inf, ChildTags(run)
     if options.detach:
-        if not executor.outlives_this_process:
-            raise UserError("--detach needs workers that outlive this process: --executor local, slurm or ray")
         Watch(search, executor, seats, limit).place_all()
         leave_parent_run(run)
         print("workers go on without this process; the same command without --detach shows where they stand, and ends the search")

@@ -15,41 +15,38 @@ from bcc_lightning.tuning.study import DIED, FAILED, INTERRUPTED, OUT_OF_MEMORY,
 from tests.tuning.searches import stub_plan
 
 START_TOGETHER = """
-import sys, time
+import os, sys
 from pathlib import Path
+import alembic, optuna.storages, sqlalchemy.orm
 from bcc_lightning.tuning.liveness import Worker
-from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.storage import Storage
+from bcc_lightning.tuning.study import OpenStudy
 from tests.tuning.searches import stub_plan
 folder, storage = Path(sys.argv[1]), Storage(sys.argv[2])
-import optuna.storages, sqlalchemy.orm, alembic
-(folder / f"ready-{sys.argv[3]}").touch()
-while not (folder / "go").exists():
-    time.sleep(0.001)
-search = OpenStudy.create(storage, stub_plan(folder, trials=12))
-while (trial := search.claim(Worker.this())) is not None:
-    print(trial.number)
+waiting, go = os.pipe()
+children = []
+for number in range(8):
+    if not (child := os.fork()):
+        os.close(go)
+        os.read(waiting, 1)  # until all have been made
+        search = OpenStudy.create(storage, stub_plan(folder, trials=12))
+        taken = []
+        while (trial := search.claim(Worker.this())) is not None:
+            taken.append(trial.number)
+        (folder / f"taken-{number}").write_text(" ".join(map(str, taken)))
+        os._exit(0)
+    children.append(child)
+os.close(go)
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
 """
 
 
 def test_eight_processes_that_start_at_the_same_instant_share_the_slots(tmp_path: Path, storage: Storage) -> None:
-    root = Path(__file__).parents[2]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", START_TOGETHER, str(tmp_path), storage.url, str(number)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=root,
-        )
-        for number in range(8)
-    ]
-    while len(list(tmp_path.glob("ready-*"))) < 8:
-        assert all(process.poll() is None for process in started)
-    (tmp_path / "go").touch()
-    outputs = [process.communicate(timeout=120)[0] for process in started]
-    assert [process.returncode for process in started] == [0] * 8
-    taken = sorted(int(number) for output in outputs for number in output.split())
-    assert taken == list(range(12))
+    command = [sys.executable, "-c", START_TOGETHER, str(tmp_path), storage.url]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True, timeout=120)
+    taken = [int(number) for file in tmp_path.glob("taken-*") for number in file.read_text().split()]
+    assert len(list(tmp_path.glob("taken-*"))) == 8
+    assert sorted(taken) == list(range(12))
 
 
 def failed(ending: str, number: int, retry_of: int | None = None) -> FrozenTrial:
