@@ -17,7 +17,8 @@ from bcc_lightning.tuning.executors.slurm import JobOptions, Slurm
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import ENDING, INTERRUPTED, OpenStudy
 from tests.tuning.conftest import SERVERS
-from tests.tuning.searches import executor_of, ledger, stub_plan, trials_last, wait_until
+from tests.tuning.killing import start_driver
+from tests.tuning.searches import check, executor_of, ledger, stub_plan, trials_last, wait_until
 
 
 def test_a_driver_that_starts_again_finds_its_workers(tmp_path: Path, cluster: ExecutorName) -> None:
@@ -32,6 +33,17 @@ def test_a_driver_that_starts_again_finds_its_workers(tmp_path: Path, cluster: E
     again.stop()
     assert not again.lives(1)
     assert [trial.user_attrs[ENDING] for trial in search.trials()] == [INTERRUPTED]
+
+
+def test_workers_go_on_without_a_driver(tmp_path: Path, cluster: ExecutorName) -> None:
+    trials_last(0.5, tmp_path)
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=4))
+    driver = start_driver(search, cluster)
+    wait_until(lambda: len(ledger(tmp_path, "start")) >= 1)
+    driver.kill()
+    driver.wait()
+    wait_until(lambda: len(search.trials()) == 4 and all(trial.state.is_finished() for trial in search.trials()))
+    check(search, tmp_path)
 
 
 @SERVERS
