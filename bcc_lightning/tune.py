@@ -140,7 +140,7 @@ def read_options(argv: list[str]) -> tuple[Options, list[str]]:
     parser.add_argument("--detach", action="store_true", help="leave the workers alone once they are placed")
     parser.add_class_arguments(Options, skip={"exp", "detach"})
     try:
-        values: Namespace = parser.instantiate_classes(parser.parse_args(own))
+        values: Namespace = parser.instantiate(parser.parse_args(own))
     except Exception as error:  # jsonargparse raises its own and argparse's
         raise UserError(f"{error}; flags of the experiment stand behind --, as in: tune --exp NAME -- --data.root DIR") from error
     options = Options(**{field.name: values[field.name] for field in fields(Options)})
