@@ -55,6 +55,7 @@ class OpenStudy:
         """
         import optuna
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         with storage.lock():
             study = optuna.create_study(
                 storage=storage.create(), study_name=plan.study, directions=plan.directions, load_if_exists=True
@@ -69,6 +70,7 @@ class OpenStudy:
         """Open a study that has been started."""
         import optuna
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.load_study(study_name=name, storage=storage.open())
         plan = Plan(**study.user_attrs[PLAN])
         study.pruner = make_pruner(plan)

@@ -9,7 +9,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tuning.liveness import Observer, Worker, start_of
+from bcc_lightning.tuning.parent_run import open_parent_run
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, FAILED, INTERRUPTED, OUT_OF_MEMORY, OpenStudy, retry_due
 from tests.tuning.searches import stub_plan
@@ -138,3 +140,13 @@ def test_a_worker_elsewhere_is_dead_after_a_silence_by_the_observers_clock() -> 
     now = 171
     assert observer.death(running(elsewhere, beat=1)) == "no sign of life for 91 seconds"
     assert observer.death(running(elsewhere, beat=2)) is None
+
+
+def test_a_password_in_a_flag_is_not_filed(tmp_path: Path) -> None:
+    plan = stub_plan(tmp_path, argv=["--tracking.uri=http://me:geheim@host:5000/a", "--data.root", "s3://host:9000/cells"])
+    search = OpenStudy.create(storage_of(None, tmp_path), plan)
+    run = open_parent_run(Tracking(folder=str(tmp_path / "mlruns")), search)
+    params = run.client.get_run(run.run_id).data.params
+    assert params["argv"] == "--tracking.uri=http://me@host:5000/a --data.root s3://host:9000/cells"
+    assert params["space.x"] == "0.2 to 0.8"
+    assert open_parent_run(Tracking(folder=str(tmp_path / "mlruns")), search).run_id == run.run_id
