@@ -5,7 +5,7 @@ import os
 from rich.console import Console
 from rich.table import Table
 
-from bcc_lightning.tracking.recording import mean_and_deviation
+from bcc_lightning.tracking.recording import accuracy_of, mean_and_deviation
 from bcc_lightning.tracking.report import metric_rows
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking, without_password
@@ -15,7 +15,8 @@ from bcc_lightning.tracking.summary import Summary
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     """Print the closing table, how to open UI and report, and as the last line run id and test accuracy."""
     console = Console()
-    console.print(f"\n{summary.experiment}: test part of {summary.data['data.name']}, {summary.data['data.resolution']} pixels")
+    part = f"{summary.tested_on} part of {summary.data['data.name']}"
+    console.print(f"\n{summary.experiment}: {part}, {summary.data['data.resolution']} pixels")
     if summary.test_time:
         console.print(f"test-time augmentation: {summary.test_time}")
     table = Table()
@@ -33,7 +34,7 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
         print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {summary.checkpoint}")
     print(f"Compare runs: {ui_command(run, tracking)}")
     print(f"Report:       {run.artifact_location(run.folder.report)}")
-    print(f"run {run.run_id} finished: test accuracy {summary.metrics['test/accuracy']:.4f}")
+    print(f"run {run.run_id} finished: {summary.tested_on} accuracy {summary.metrics[accuracy_of(summary)]:.4f}")
 
 
 def print_folds(run: TrackedRun, summary: Summary) -> None:
@@ -45,7 +46,8 @@ def print_folds(run: TrackedRun, summary: Summary) -> None:
         table.add_row(name, f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
     Console().print(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}", table)
     print(f"Report:       {run.artifact_location(run.folder.report)}")
-    print(f"run {run.run_id} finished: {mean_and_deviation(summary, 'test/accuracy')}, {len(summary.folds)} folds")
+    accuracy = mean_and_deviation(summary, "test/accuracy" if summary.tested_on == "test" else "val/accuracy")
+    print(f"run {run.run_id} finished: {accuracy}, {len(summary.folds)} folds")
 
 
 def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> None:

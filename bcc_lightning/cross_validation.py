@@ -15,18 +15,21 @@ from lightning.pytorch.utilities import rank_zero_only
 from bcc_lightning.cli import ExperimentCLI, configuration_arguments, flatten
 from bcc_lightning.command import take_option
 from bcc_lightning.console import print_folds, print_unfinished
+from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.views import describe_views
-from bcc_lightning.tracking.folder import RunFolder
-from bcc_lightning.tracking.provenance import PARENT_VARIABLE, provenance
+from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
+from bcc_lightning.tracking.provenance import provenance
 from bcc_lightning.tracking.recording import ending, file_run
 from bcc_lightning.tracking.resume import find_resumable
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Summary
+from bcc_lightning.tuning.channel import TrialChannel
+from bcc_lightning.tuning.trial_run import open_trial_run, report_end, tag_end
 from bcc_lightning.whole_file import whole_file, write_json
 
-RunFold = Callable[[list[str]], Summary | None]
+RunFold = Callable[[list[str], TrialChannel | None], Summary | None]
 
 
 @dataclass
@@ -95,42 +98,59 @@ def tracking_of(argv: list[str]) -> Tracking:
     return Tracking(**{name: values[-1] for name, values in given.items() if values})
 
 
-def cross_validate(plan: CrossValidation, run_fold: RunFold) -> None:
+def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel | None = None) -> None:
     """Train all folds, file mean and standard deviation.
 
     Args:
         plan: what is to be done.
         run_fold: runs an experiment from its arguments.
+        trial: channel to the search whose trial this is; each fold is reported, and none reads its test part.
 
     Raises:
         UserError: something in the arguments or the data has to be mended; the parent run says so.
     """
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # files nothing, but trains along
         for fold in range(plan.folds * plan.repeats):
-            run_fold(fold_arguments(plan, fold))
+            run_fold(fold_arguments(plan, fold), None)
         return
     cli = ExperimentCLI(fold_arguments(plan, 0, parse=True))
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")  # what is wrong with the data shows before a run is opened
     run = open_parent(cli, plan)
     summary = Summary(run.run_id, cli.experiment_name, test_time=describe_views(cli.model.hparams["test_time"]))
+    summary.tested_on = VALIDATION if trial else summary.tested_on
+    if trial:
+        open_trial_run(trial, run)
     waiting = None
     try:
         with ending(summary), child_runs(run.run_id):
             for fold in range(plan.folds * plan.repeats):
-                run_unfinished(plan, run, fold, run_fold)
+                run_unfinished(plan, run, fold, lambda argv: run_fold(argv, trial))
+                if trial:
+                    report_fold(trial, plan, fold)
             sum_up(summary, plan)
             run.log_metrics(summary.metrics, 0)
     finally:
-        waiting = file_run(run, summary)
-        if plan.summary:
-            write_json(Path(plan.summary), summary.as_dict())
-        if summary.status != "FINISHED":
-            print_unfinished(run, summary, waiting)
+        waiting = close_parent(plan, run, summary, trial)
     if waiting:
         raise UserError(waiting)
-    print_folds(run, summary)
+    if summary.status == "FINISHED":  # else pruned
+        print_folds(run, summary)
     run.folder.remove()
+
+
+def close_parent(plan: CrossValidation, run: TrackedRun, summary: Summary, trial: TrialChannel | None) -> str | None:
+    """File the parent run, copy its summary out and tell the search; returns what waits, or None."""
+    if trial:
+        tag_end(trial, run, summary)
+    waiting = file_run(run, summary)
+    if trial:
+        report_end(trial, summary)
+    if plan.summary:
+        write_json(Path(plan.summary), summary.as_dict())
+    if summary.status != "FINISHED":
+        print_unfinished(run, summary, waiting)
+    return waiting
 
 
 def fold_arguments(plan: CrossValidation, fold: int, parse: bool = False) -> list[str]:
@@ -156,7 +176,7 @@ def open_parent(cli: ExperimentCLI, plan: CrossValidation) -> TrackedRun:
     return run
 
 
-def run_unfinished(plan: CrossValidation, run: TrackedRun, fold: int, run_fold: RunFold) -> None:
+def run_unfinished(plan: CrossValidation, run: TrackedRun, fold: int, run_fold: Callable[[list[str]], Summary | None]) -> None:
     """Run a fold if it has not been finished; one that was interrupted goes on."""
     if str(fold) in plan.finished:
         return
@@ -169,6 +189,23 @@ def run_unfinished(plan: CrossValidation, run: TrackedRun, fold: int, run_fold: 
     if summary is not None:
         plan.finished[str(fold)] = summary.as_dict()
         keep(plan, run)
+
+
+def report_fold(trial: TrialChannel, plan: CrossValidation, fold: int) -> None:
+    """Report a finished fold to the search.
+
+    Raises:
+        UserError: validation gives no such metric.
+        Pruned: the search has seen enough.
+    """
+    metric = trial.greeting.metric
+    folds = [plan.finished[key]["metrics"] for key in sorted(plan.finished, key=int)]
+    if metric not in folds[-1]:
+        known = sorted(name for name in folds[-1] if name.startswith("val/"))
+        raise UserError(f"--metric '{metric}' is no metric of the validation part; there are: {', '.join(known)}")
+    values = [float(metrics[metric]) for metrics in folds]
+    trial.report(fold, float(np.mean(values)) if trial.greeting.mean else values[-1])
+    trial.raise_if_pruned()
 
 
 def tracking_flags(argv: list[str]) -> list[str]:
@@ -192,9 +229,8 @@ def sum_up(summary: Summary, plan: CrossValidation) -> None:
     varying = {"data.cells", "split.sha256"}
     summary.data = {name: fact for name, fact in folds[0]["data"].items() if name not in varying}
     summary.parameters = folds[0]["parameters"]
-    summary.folds = [
-        {"run_id": f["run_id"], "test/accuracy": f["metrics"]["test/accuracy"], "cells": f["data"]["data.cells"]} for f in folds
-    ]
+    accuracy = "test/accuracy" if summary.tested_on == "test" else "val/accuracy"
+    summary.folds = [{"run_id": f["run_id"], accuracy: f["metrics"][accuracy], "cells": f["data"]["data.cells"]} for f in folds]
 
 
 @contextmanager

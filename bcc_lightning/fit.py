@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,10 +16,12 @@ from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
 from bcc_lightning.callbacks.explanation import Explanation
 from bcc_lightning.callbacks.figures import Figures
 from bcc_lightning.callbacks.throughput import Throughput
+from bcc_lightning.callbacks.trial_report import TrialReport
 from bcc_lightning.cli import ExperimentCLI, configuration_arguments, flatten
 from bcc_lightning.command import run_command, take_option
 from bcc_lightning.console import print_result, print_unfinished
 from bcc_lightning.cross_validation import cross_validate, cross_validation_plan, tracking_of
+from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.datamodules.split_file import write_split
 from bcc_lightning.ensembling.members import refuse_disagreement
 from bcc_lightning.ensembling.voting import vote
@@ -27,15 +30,17 @@ from bcc_lightning.evaluation.intervals import intervals
 from bcc_lightning.evaluation.metrics import external_metrics
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.modules.views import describe_views
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
 from bcc_lightning.tracking.logger import MetricHistory, RunLogger
-from bcc_lightning.tracking.provenance import PARENT_VARIABLE, provenance
+from bcc_lightning.tracking.provenance import provenance
 from bcc_lightning.tracking.recording import ending, file_run
 from bcc_lightning.tracking.resume import find_resumable, is_complete
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.starts import refuse_another_split
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Stopwatch, Summary, read_summary
+from bcc_lightning.tuning.channel import TrialChannel
+from bcc_lightning.tuning.trial_run import open_trial_run, report_end, tag_end
 from bcc_lightning.whole_file import whole_file, write_json
 
 
@@ -61,15 +66,27 @@ def fit(argv: list[str]) -> None:
         UserError: something in the arguments, the data or the surroundings has to be mended.
     """
     plan = cross_validation_plan(argv)
-    if plan:
-        cross_validate(plan, run_experiment)
-    else:
-        run_experiment(argv)
+    with TrialChannel.inherited() or nullcontext() as trial:
+        if plan:
+            cross_validate(plan, run_experiment, trial)
+        else:
+            run_experiment(argv, trial)
 
 
-def run_experiment(argv: list[str]) -> Summary | None:
-    """Run one experiment from its arguments to its filed run; returns its summary on the process that writes."""
+def run_experiment(argv: list[str], trial: TrialChannel | None = None) -> Summary | None:
+    """Run one experiment from its arguments to its filed run.
+
+    Args:
+        argv: ``--exp NAME`` or ``--resume RUN_ID``, and flags.
+        trial: channel to the search whose trial this is. A trial never reads the test part: its chosen weights are evaluated on
+            the validation part.
+
+    Returns:
+        Its summary, on the process that writes.
+    """
     resumed, cli = configure(argv)
+    if trial:
+        cli.datamodule.test_on = []
     if target := cli.config["summary"]:
         refuse_unwritable(Path(target))
     cli.datamodule.prepare_data()
@@ -79,7 +96,7 @@ def run_experiment(argv: list[str]) -> Summary | None:
     if warning := cli.warning():
         print(f"warning: {warning}", file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        return fit_recorded(cli, resumed)
+        return fit_recorded(cli, resumed, trial)
     train_or_vote(cli, None, resumed, None, [], Summary("", cli.experiment_name))
     return None
 
@@ -112,12 +129,13 @@ def refuse_unwritable(target: Path) -> None:
         raise UserError(f"--summary {target} cannot be written ({error}); name another file") from error
 
 
-def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> Summary:
+def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None, trial: TrialChannel | None = None) -> Summary:
     """Train on the process that writes, and file the run however it ends.
 
     Args:
         cli: the configured experiment.
         resumed: folder of the run to go on with; None starts a new one.
+        trial: channel to the search whose trial this is.
 
     Returns:
         The summary of the finished run.
@@ -130,10 +148,12 @@ def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None) -> Summary:
         summary = read_summary(resumed.summary)
         waiting = close(cli, run, summary)
     else:
-        summary = Summary(run.run_id, cli.experiment_name)
-        waiting = train_recorded(cli, run, resumed, summary)
+        summary = Summary(run.run_id, cli.experiment_name, tested_on=VALIDATION if trial else "test")
+        waiting = train_recorded(cli, run, resumed, summary, trial)
     if waiting:
         raise UserError(waiting)
+    if summary.status != "FINISHED":  # pruned
+        return summary
     print_result(run, summary, cli.config_init["tracking"])
     run.folder.remove()
     return summary
@@ -148,7 +168,9 @@ def open_run(cli: ExperimentCLI, resumed: RunFolder | None) -> TrackedRun:
     return TrackedRun.create(tracking, name, {"experiment": cli.experiment_name})
 
 
-def train_recorded(cli: ExperimentCLI, run: TrackedRun, resumed: RunFolder | None, summary: Summary) -> str | None:
+def train_recorded(
+    cli: ExperimentCLI, run: TrackedRun, resumed: RunFolder | None, summary: Summary, trial: TrialChannel | None = None
+) -> str | None:
     """Train, test, explain and file a run; where it ends early, file what there is.
 
     Args:
@@ -156,6 +178,7 @@ def train_recorded(cli: ExperimentCLI, run: TrackedRun, resumed: RunFolder | Non
         run: where it is recorded.
         resumed: folder of the run to go on with.
         summary: is filled in.
+        trial: channel to the search whose trial this is.
 
     Returns:
         None when all has been filed, else a sentence that says what waits where.
@@ -166,14 +189,27 @@ def train_recorded(cli: ExperimentCLI, run: TrackedRun, resumed: RunFolder | Non
     try:
         with ending(summary):
             describe(cli, run, summary)
-            train_or_vote(cli, run.folder, resumed, logger, [throughput, figures, Explanation(run.folder)], summary)
+            if trial:
+                open_trial_run(trial, run)
+            callbacks = [throughput, figures, Explanation(run.folder)]
+            train_or_vote(cli, run.folder, resumed, logger, callbacks, summary, trial)
     finally:
         figures.draw_curves()
         fill(summary, cli, run, logger.history)
         summary.images_per_second = throughput.images_per_second
-        waiting = close(cli, run, summary)
+        waiting = close_trial(cli, run, summary, trial) if trial else close(cli, run, summary)
         if summary.status != "FINISHED":
             print_unfinished(run, summary, waiting)
+    return waiting
+
+
+def close_trial(cli: ExperimentCLI, run: TrackedRun, summary: Summary, trial: TrialChannel) -> str | None:
+    """File the run of a trial and tell the search; it is not gone on with, so that nothing is kept for that."""
+    tag_end(trial, run, summary)
+    waiting = close(cli, run, summary)
+    if waiting is None:
+        run.folder.remove()
+    report_end(trial, summary)
     return waiting
 
 
@@ -192,12 +228,13 @@ def train_or_vote(
     logger: RunLogger | None,
     callbacks: list[Callback],
     summary: Summary,
+    trial: TrialChannel | None = None,
 ) -> None:
     """Train and test an experiment; an ensemble is tested only. Arguments as `train`; the summary is filled in."""
     if isinstance(cli.model, Ensemble):
         summary.members = vote(cli, cli.model, folder, logger, summary.seconds)
     else:
-        train(cli, folder, resumed, logger, callbacks, summary.seconds)
+        train(cli, folder, resumed, logger, callbacks, summary.seconds, trial)
 
 
 def train(
@@ -207,6 +244,7 @@ def train(
     logger: RunLogger | None,
     callbacks: list[Callback],
     seconds: dict[str, float],
+    trial: TrialChannel | None = None,
 ) -> None:
     """Train, then test the chosen weights once.
 
@@ -217,21 +255,32 @@ def train(
         logger: where metrics go; None on processes that do not write.
         callbacks: further callbacks of the writing process.
         seconds: is filled in with the wall time of ``fit`` and ``test``.
+        trial: channel to the search whose trial this is.
+
+    Raises:
+        Pruned: the search has seen enough.
     """
     seeding = EpochSeeding(cli.config["seed_everything"])
     always = [seeding, *cli.training_callbacks(), *selection_callbacks(folder, **asdict(cli.selection))]
-    trainer = cli.build_trainer([*always, *callbacks], logger or False)
+    reports = [TrialReport(trial)] if trial and trial.greeting.by_epoch else []
+    trainer = cli.build_trainer([*always, *callbacks, *reports], logger or False)
     last = resumed.last_checkpoint if resumed else None
     watch = Stopwatch()
     trainer.fit(cli.model, cli.datamodule, ckpt_path=last if last and last.is_file() else None, weights_only=True)
     seconds["fit"] = watch.seconds
+    if trial:
+        trial.raise_if_pruned()
     chosen = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not chosen:
         raise UserError(
             "no epoch was finished, so there are no weights to test; raise --trainer.max_epochs or --trainer.max_time"
         )
     watch = Stopwatch()
-    trainer.test(cli.model, cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
+    if trial:
+        cli.model.tested_on = VALIDATION
+        trainer.test(cli.model, cli.datamodule.val_dataloader(), ckpt_path=chosen, verbose=False, weights_only=True)
+    else:
+        trainer.test(cli.model, cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
     for name, cells in cli.datamodule.external.items():
         cli.model.tested_on = name
         trainer.test(cli.model, cli.datamodule.evaluation_loader(cells), verbose=False)

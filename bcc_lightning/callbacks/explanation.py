@@ -16,7 +16,7 @@ from bcc_lightning.tracking.folder import RunFolder
 
 
 class Explanation(Callback):
-    """After the test, explains several test cells of each class.
+    """After the test, explains several test cells of each class; in a search's trial, cells of the validation part.
 
     Args:
         folder: where the sheet goes.
@@ -28,12 +28,13 @@ class Explanation(Callback):
         self.cells_per_class = cells_per_class
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw ``explain/gradcam.png`` of cells of the test part."""
+        """Draw ``explain/gradcam.png``; further test sets have none."""
         module = cast(CellClassifier, pl_module)
         data = cast(CellDataModule, trainer.datamodule)  # type: ignore[attr-defined]
-        if module.tested_on is not None:
+        name = module.tested_on
+        if name in data.external:
             return
-        explain_cells(self.folder, module, data.splits["test"], module.test_predictions[None], self.cells_per_class)
+        explain_cells(self.folder, module, data.evaluated_cells(name), module.test_predictions[name], self.cells_per_class)
 
 
 def explain_cells(

@@ -6,7 +6,7 @@ from typing import cast
 import pandas as pd
 from lightning import Callback, LightningModule, Trainer
 
-from bcc_lightning.datamodules.base import CellDataModule
+from bcc_lightning.datamodules.base import VALIDATION, CellDataModule
 from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.evaluation.figures import class_counts_figure, confusion_figure, curves_figure, samples_figure, save_figure
 from bcc_lightning.evaluation.metrics import confusion_matrix
@@ -39,12 +39,11 @@ class Figures(Callback):
             save_figure(curves_figure(self.history), self.folder.figure("curves"))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the confusion matrix and write the predictions, of the test part or of a further test set."""
+        """Draw the confusion matrix and write the predictions, of the test part or of what was evaluated besides or instead."""
         module = cast(CellClassifier, pl_module)
         data = cast(CellDataModule, trainer.datamodule)  # type: ignore[attr-defined]
         name = module.tested_on
-        cells = data.splits["test"] if name is None else data.external[name]
-        file_predictions(self.folder, cells, module.test_predictions[name], module.class_names, name)
+        file_predictions(self.folder, data.evaluated_cells(name), module.test_predictions[name], module.class_names, name)
 
 
 def draw_data(folder: RunFolder, data: CellDataModule) -> None:
@@ -65,10 +64,10 @@ def file_predictions(
         cells: the cells that were tested.
         predictions: of these cells.
         class_names: names of the C classes.
-        name: name of a further test set; None for the test part.
+        name: name of a further test set, or `VALIDATION`; None for the test part.
     """
     matrix = confusion_matrix(predictions, len(class_names))
-    title = "Test part" if name is None else f"Test set {name}"
+    title = {None: "Test part", VALIDATION: "Validation part"}.get(name, f"Test set {name}")
     figure = "confusion_matrix" if name is None else f"confusion_matrix_{name}"
     save_figure(confusion_figure(matrix, class_names, title), folder.figure(figure))
     with whole_file(folder.predictions(name or "test")) as draft:

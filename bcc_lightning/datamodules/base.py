@@ -30,6 +30,9 @@ DATA_DIR_VARIABLE = "BCC_DATA_DIR"
 
 AUTOMATIC_WORKERS = 4
 
+VALIDATION = "validation"
+"""Name under which the chosen weights of a search's trial are evaluated: on the validation part instead of the test part."""
+
 
 class CellDataModule(LightningDataModule):
     """Base of all data modules.
@@ -146,6 +149,12 @@ class CellDataModule(LightningDataModule):
         from bcc_lightning.datamodules.external import read_external_sets
 
         return read_external_sets(self.test_on, self)
+
+    def evaluated_cells(self, name: str | None) -> CellImages:
+        """Give the cells that chosen weights are evaluated on: the test part (None), a further test set, or `VALIDATION`."""
+        if name is None:
+            return self.splits["test"]
+        return self.splits["val"] if name == VALIDATION and name not in self.external else self.external[name]
 
     @cached_property
     def balancing(self) -> Balancing:

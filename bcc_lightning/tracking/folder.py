@@ -4,6 +4,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+PARENT_VARIABLE = "MLFLOW_PARENT_RUN_ID"
+"""Environment variable that names the run whose children new runs are."""
+
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -10,11 +10,9 @@ from pathlib import Path
 import torch
 
 from bcc_lightning.architectures.acceleration import cpu_capabilities
+from bcc_lightning.tracking.folder import PARENT_VARIABLE
 
 PACKAGES = ("torch", "lightning", "timm", "torchmetrics", "albumentations", "mlflow", "grad-cam")
-
-PARENT_VARIABLE = "MLFLOW_PARENT_RUN_ID"
-"""Environment variable that names the run whose children new runs are."""
 
 
 def provenance() -> dict[str, str]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from bcc_lightning.tracking.report import write_report
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.summary import Stopwatch, Summary
+from bcc_lightning.tuning.channel import Pruned
 from bcc_lightning.whole_file import write_json
 
 
@@ -15,8 +16,8 @@ from bcc_lightning.whole_file import write_json
 def ending(summary: Summary) -> Iterator[None]:
     """Record how a run ends.
 
-    An interruption, which Lightning turns into `SystemExit`, ends it as ``KILLED``; any other exception as ``FAILED`` with
-    its message; else it is ``FINISHED``.
+    An interruption, which Lightning turns into `SystemExit`, ends it as ``KILLED``, and so does a search that has seen enough of
+    a trial, which is no error; any other exception ends it as ``FAILED`` with its message; else it is ``FINISHED``.
 
     Args:
         summary: is filled in with status, failure and seconds.
@@ -31,6 +32,8 @@ def ending(summary: Summary) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as interruption:
         summary.status, summary.failure = "KILLED", "interrupted"
         raise KeyboardInterrupt from interruption
+    except Pruned as pruned:
+        summary.status, summary.failure = "KILLED", str(pruned)
     except BaseException as error:
         summary.status, summary.failure = "FAILED", f"{type(error).__name__}: {error}"
         raise
@@ -56,10 +59,17 @@ def headline(summary: Summary) -> str:
     if summary.status != "FINISHED":
         return f"{summary.status}: {summary.failure}"
     if summary.folds:
-        return f"{mean_and_deviation(summary, 'test/accuracy')}, {len(summary.folds)} folds, on {summary.data['data.name']}"
-    low, high = summary.intervals["test/accuracy"]
-    accuracy = f"test accuracy {summary.metrics['test/accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        accuracy = mean_and_deviation(summary, "test/accuracy" if summary.tested_on == "test" else "val/accuracy")
+        return f"{accuracy}, {len(summary.folds)} folds, on {summary.data['data.name']}"
+    metric = accuracy_of(summary)
+    low, high = summary.intervals[metric]
+    accuracy = f"{summary.tested_on} accuracy {summary.metrics[metric]:.4f} (95 % interval {low:.4f} to {high:.4f})"
     return f"{accuracy} on {summary.data['data.name']}, {summary.data['data.resolution']}"
+
+
+def accuracy_of(summary: Summary) -> str:
+    """Name the metric that is the accuracy of the chosen weights."""
+    return "test/accuracy" if summary.tested_on == "test" else f"test_on/{summary.tested_on}/accuracy"
 
 
 def mean_and_deviation(summary: Summary, metric: str) -> str:

@@ -26,6 +26,8 @@ class Summary:
         parameters: number of parameters of the network.
         test_time: over which views of a test cell the probabilities were averaged; None where each was looked at once.
         best_epoch: the epoch whose weights were kept, from 0.
+        tested_on: the part that the chosen weights were evaluated on: ``test``; ``validation`` in a search's trial, which never
+            reads the test part.
         folds: run id and test accuracy of each fold of a cross-validation; its `metrics` are means and standard deviations.
         members: name, title, weight and test accuracy of each member of an ensemble.
     """
@@ -43,6 +45,7 @@ class Summary:
     parameters: int | None = None
     test_time: str | None = None
     best_epoch: int | None = None
+    tested_on: str = "test"
     folds: list[dict[str, str | float]] = field(default_factory=list)
     members: list[dict[str, str | float]] = field(default_factory=list)
 

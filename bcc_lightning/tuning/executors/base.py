@@ -1,0 +1,77 @@
+"""What every executor does: it puts workers on seats, sees whether they live, and ends them."""
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from bcc_lightning.tuning.storage import Storage
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a worker needs to know, wherever it runs.
+
+    Attributes:
+        storage: where the study is kept; the password comes from the environment.
+        study: name of the study.
+        logs: folder that gets the output of the workers.
+        flags: flags for each trial, by seat; what all seats share if there is one entry, nothing if there is none.
+    """
+
+    storage: Storage
+    study: str
+    logs: Path
+    flags: Sequence[Sequence[str]] = field(default_factory=list)
+
+    def flags_of(self, seat: int) -> list[str]:
+        """Give the flags of a seat's trials."""
+        return list(self.flags[seat % len(self.flags)]) if self.flags else []
+
+    def arguments(self, seat: int, seconds: float) -> list[str]:
+        """Word the arguments of ``python -m bcc_lightning.tuning.worker``; see `Executor.place`."""
+        time = [] if math.isinf(seconds) else ["--seconds", str(seconds)]
+        return [
+            "--storage", self.storage.url, "--study", self.study, "--seat", str(seat), *time, "--", *self.flags_of(seat)
+        ]  # fmt: skip
+
+    def name(self, seat: int | str) -> str:
+        """Name a seat's worker as no other study's is named; all begin with the name of the seat ``""``."""
+        digest = hashlib.sha256(f"{self.storage.url} {self.study}".encode()).hexdigest()[:10]
+        return f"tune-{re.sub('[^A-Za-z0-9_.]', '_', self.study)[:40]}-{digest}-{seat}"
+
+    def log(self, seat: int) -> Path:
+        """Name the file that gets the output of a seat's worker."""
+        return self.logs / f"worker-{seat}.log"
+
+
+def last_line(log: Path) -> str:
+    """Give the last line of a worker's output that is not SLURM's, and where the rest is."""
+    written = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    lines = [line for line in written if line.strip() and not line.startswith(("srun:", "slurmstepd:"))] or ["it said nothing"]
+    return f"{lines[-1]} (all of it: {log})"
+
+
+class Executor(Protocol):
+    """Puts workers on seats, which are numbered from 0; a seat is a device, a share of the cores, or a job of a cluster.
+
+    Attributes:
+        outlives_this_process: whether workers go on when this process ends.
+    """
+
+    outlives_this_process: bool
+
+    def place(self, seat: int, seconds: float) -> None:
+        """Start a worker on a free seat, which begins no further trial after so many seconds."""
+
+    def lives(self, seat: int) -> bool:
+        """Tell whether a worker that was placed on a seat has not ended, or waits for its turn."""
+
+    def failure(self, seat: int) -> str | None:
+        """Say why the last worker of a seat has failed; None where it has not."""
+
+    def stop(self) -> None:
+        """End all workers in order, and wait for that."""

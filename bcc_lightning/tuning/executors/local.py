@@ -1,0 +1,108 @@
+"""Workers as processes of this machine: one for each GPU, or for each share of the cores."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bcc_lightning.tuning.executors.base import Assignment, last_line
+
+STOP_SECONDS = 60.0
+"""How long workers may take to end their trials before they are killed."""
+
+
+@dataclass(frozen=True)
+class Seats:
+    """How this machine is divided among workers.
+
+    Attributes:
+        count: number of workers.
+        gpus: names of the GPUs as ``CUDA_VISIBLE_DEVICES`` takes them; empty for processor cores.
+        threads: threads of each worker's trial.
+    """
+
+    count: int
+    gpus: Sequence[str]
+    threads: int
+
+    @classmethod
+    def of_this_machine(cls, wanted: int | None, gpus: int) -> "Seats":
+        """Divide this machine.
+
+        Args:
+            wanted: number of workers; by default one for each GPU, or one where there is none.
+            gpus: number of GPUs that this process sees.
+        """
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        names = [name for name in visible.split(",") if name] or [str(number) for number in range(gpus)]
+        count = wanted or gpus or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cls(count, names[:gpus], max(1, cores // count))
+
+    def environment(self, seat: int) -> dict[str, str]:
+        """Give the variables that keep a seat's trials to its share."""
+        device = {"CUDA_VISIBLE_DEVICES": self.gpus[seat % len(self.gpus)]} if self.gpus else {}
+        return {"OMP_NUM_THREADS": str(self.threads), **device}
+
+    def flags(self, loading: int) -> list[str]:
+        """Keep the loading processes of a trial to its share of the cores, less the one that trains.
+
+        Args:
+            loading: how many the trial would start alone on this machine.
+        """
+        return ["--data.num_workers", str(min(loading, self.threads - 1))]
+
+
+class Local:
+    """Runs workers as processes.
+
+    Args:
+        assignment: what they work at.
+        seats: how the machine is divided.
+    """
+
+    outlives_this_process = True
+
+    def __init__(self, assignment: Assignment, seats: Seats) -> None:
+        self.assignment = assignment
+        self.seats = seats
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def place(self, seat: int, seconds: float) -> None:
+        """Start a worker on a free seat."""
+        log = self.assignment.log(seat)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "bcc_lightning.tuning.worker", *self.assignment.arguments(seat, seconds)]
+        with log.open("ab") as output:
+            self._processes[seat] = subprocess.Popen(
+                command,
+                env={**os.environ, **self.seats.environment(seat)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # outlives this process, and gets no Ctrl-C of its terminal
+            )
+
+    def lives(self, seat: int) -> bool:
+        """Tell whether a seat's worker has not ended."""
+        return seat in self._processes and self._processes[seat].poll() is None
+
+    def failure(self, seat: int) -> str | None:
+        """Say why the last worker of a seat has failed."""
+        if seat not in self._processes or (self._processes[seat].poll() or 0) <= 0:  # a killed one did nothing wrong
+            return None
+        return last_line(self.assignment.log(seat))
+
+    def stop(self) -> None:
+        """End all workers in order; kill those that take too long, upon which their trials end themselves."""
+        living = [process for process in self._processes.values() if process.poll() is None]
+        for process in living:
+            process.send_signal(signal.SIGTERM)
+        for process in living:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,231 @@
+"""Workers on a Ray cluster: each is a detached actor, which outlives the driver and is found again by its name."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from logging import WARNING
+from typing import Any
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.tuning.executors.base import Assignment
+from bcc_lightning.tuning.executors.local import STOP_SECONDS
+from bcc_lightning.tuning.executors.reach import refuse_file_of_this_machine
+from bcc_lightning.tuning.study import OpenStudy
+from bcc_lightning.tuning.worker import TrialWorker
+
+NAMESPACE = "bcc_lightning.tune"
+
+HANDED_ON = ("PG", "MLFLOW_", "BCC_", "HF_", "PYTHONPATH")
+"""Beginnings of the names of variables that actors get from the driver: for storage, tracking, data and weights."""
+
+LINGER_SECONDS = 20.0
+"""How long an actor whose worker has ended waits for a driver to ask why, before it frees its place."""
+
+ANSWER_SECONDS = 10.0
+"""How long an actor that runs may take to answer; one that does not waits for room, or its node is lost."""
+
+
+@dataclass(frozen=True)
+class ActorOptions:
+    """What an actor gets, in which one worker runs.
+
+    Args:
+        address: of the cluster, as ``ray.init`` takes it; by default ``RAY_ADDRESS``, or the cluster that runs on this machine.
+        gpus: GPUs of an actor, also a part of one; by default one where the cluster has any.
+        cpus: cores of an actor.
+    """
+
+    address: str = "auto"
+    gpus: float | None = None
+    cpus: int = 2
+
+
+class WorkerActor:
+    """A worker within an actor; Ray starts both again when the process dies or its node is lost.
+
+    Args:
+        assignment: what the worker works at.
+        seat: its seat.
+        deadline: when no further trial is to be begun, in seconds since 1970: the actor may have waited long.
+        environment: variables for the trials.
+        folder: where the driver runs, for paths that are not absolute.
+    """
+
+    def __init__(self, assignment: Assignment, seat: int, deadline: float, environment: Mapping[str, str], folder: str) -> None:
+        import ray
+
+        os.environ.update(environment)
+        if os.path.isdir(folder):
+            os.chdir(folder)
+        self._actor: Any = ray.get_runtime_context().current_actor
+        self._stop = threading.Event()
+        self._failure: str | None = None
+        self._thread = threading.Thread(target=self._work, args=(assignment, seat, deadline), daemon=True, name="worker")
+        self._thread.start()
+        threading.Thread(target=self._make_room, daemon=True, name="make-room").start()
+
+    def ended(self) -> tuple[bool, str | None]:
+        """Tell whether the worker has ended, and why it has failed."""
+        return not self._thread.is_alive(), self._failure
+
+    def stop(self) -> None:
+        """Let the worker end in order."""
+        self._stop.set()
+
+    def _work(self, assignment: Assignment, seat: int, deadline: float) -> None:
+        try:
+            search = OpenStudy.load(assignment.storage, assignment.study)
+            TrialWorker(search, seat, deadline - time.time(), assignment.flags_of(seat), stop=self._stop).work()
+        except Exception as error:  # a thread's exception would only be printed
+            self._failure = f"{type(error).__name__}: {error}"
+
+    def _make_room(self) -> None:
+        """End the actor for good where no driver does: it would keep its GPU."""
+        import ray
+
+        self._thread.join()
+        time.sleep(LINGER_SECONDS)
+        ray.kill(self._actor)
+
+
+class Ray:
+    """Runs each worker in a detached actor.
+
+    Project, data and ``mlruns`` lie on a file system that the nodes share, the study on a server.
+
+    Args:
+        assignment: what the workers work at.
+        options: what each actor gets.
+
+    Raises:
+        UserError: ray is missing, there is no cluster, or the study lies where nodes do not reach it.
+    """
+
+    outlives_this_process = True
+
+    def __init__(self, assignment: Assignment, options: ActorOptions | None = None) -> None:
+        options = options or ActorOptions()
+        self.assignment = assignment
+        self._ray = connect(options)
+        refuse_file_of_this_machine(
+            assignment.storage, [node["NodeManagerHostname"] for node in self._ray.nodes() if node["Alive"]]
+        )
+        self._environment = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
+        self._environment["OMP_NUM_THREADS"] = str(options.cpus)
+        gpus = float("GPU" in self._ray.cluster_resources()) if options.gpus is None else options.gpus
+        self._class = self._ray.remote(WorkerActor)
+        self._options = {"lifetime": "detached", "num_cpus": options.cpus, "num_gpus": gpus, "max_restarts": -1}
+        self._asked: dict[int, Any] = {}
+        self._failures: dict[int, str] = {}
+
+    def place(self, seat: int, seconds: float) -> None:
+        """Create an actor; it waits where the cluster has no room."""
+        self._failures.pop(seat, None)
+        # The environment is an argument, for a `runtime_env` would stand in the actor's command line, password and all.
+        self._class.options(name=self.assignment.name(seat), get_if_exists=True, **self._options).remote(
+            self.assignment, seat, time.time() + seconds, self._environment, os.getcwd()
+        )
+
+    def lives(self, seat: int) -> bool:
+        """Tell whether a seat's worker has not ended, whoever has placed it; one that does not answer waits for room."""
+        from ray.exceptions import RayActorError
+
+        actor = self._actor(seat)
+        if actor is None:
+            self._asked.pop(seat, None)
+            return False
+        if seat not in self._asked:
+            self._asked[seat] = actor.ended.remote()
+        if not self._ray.wait([self._asked[seat]], timeout=0)[0]:
+            return True
+        try:
+            ended, failure = self._ray.get(self._asked.pop(seat))
+        except RayActorError:  # it has just died, and Ray starts it again or forgets its name
+            return True
+        if ended:
+            self._failures.update({seat: failure} if failure else {})
+            self._remove(seat)
+        return not ended
+
+    def failure(self, seat: int) -> str | None:
+        """Say why the last worker of a seat has failed by itself."""
+        return self._failures.get(seat)
+
+    def stop(self) -> None:
+        """End all workers of the study in order; kill those that take too long, upon which their trials end themselves."""
+        answers = {seat: actor.stop.remote() for seat in self._seats() if (actor := self._actor(seat)) is not None}
+        self._ray.wait(list(answers.values()), num_returns=max(1, len(answers)), timeout=ANSWER_SECONDS) if answers else None
+        for seat, answer in answers.items():
+            if not self._ray.wait([answer], timeout=0)[0]:
+                self._remove(seat)
+        deadline = time.monotonic() + STOP_SECONDS
+        while living := [seat for seat in self._seats() if self.lives(seat)]:
+            if time.monotonic() > deadline:
+                for seat in living:
+                    self._remove(seat)
+            time.sleep(0.2)
+
+    def _seats(self) -> list[int]:
+        """List the seats that actors fill, whoever has placed them."""
+        prefix = self.assignment.name("")
+        names = self._ray.util.list_named_actors()
+        return [int(name.removeprefix(prefix)) for name in names if name.startswith(prefix)]
+
+    def _actor(self, seat: int) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
+        try:
+            return self._ray.get_actor(self.assignment.name(seat))
+        except ValueError:
+            return None
+
+    def _remove(self, seat: int) -> None:
+        """End an actor for good, and wait until its name can be used again."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while (actor := self._actor(seat)) is not None and time.monotonic() < deadline:
+            self._ray.kill(actor)
+            time.sleep(0.05)
+        self._asked.pop(seat, None)
+
+
+def connect(options: ActorOptions) -> Any:  # noqa: ANN401 - a package that is imported when it is wanted
+    """Connect to the cluster.
+
+    Returns:
+        The package ray.
+
+    Raises:
+        UserError: ray is missing, or there is no cluster.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--executor ray needs a package: uv pip install 'bcc-lightning[ray]'") from error
+    handler = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
+    address = os.environ.get("RAY_ADDRESS", options.address) if options.address == "auto" else options.address
+    try:
+        knock(address)
+        ray.init(address=address, namespace=NAMESPACE, ignore_reinit_error=True, log_to_driver=False, logging_level=WARNING)
+    except (ConnectionError, OSError, ValueError) as error:
+        raise UserError(
+            f"--executor ray finds no cluster at '{address}'. Next step: start one with `ray start --head`, and "
+            "`ray start --address HOST:6379` on each further node, or name it with --ray.address HOST:6379"
+        ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+    return ray
+
+
+def knock(address: str) -> None:
+    """Connect to an address and leave, for Ray itself tries for minutes.
+
+    Raises:
+        OSError: nobody listens there.
+        ValueError: it is none.
+    """
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()

@@ -1,0 +1,79 @@
+"""The run of a study in MLflow, whose children the trials are."""
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import yaml
+from mlflow.exceptions import MlflowException
+from requests import RequestException
+
+from bcc_lightning.tracking.run import PROCESS, TrackedRun
+from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tuning.study import ENDING, PARENT_RUN, REASON, RUN, OpenStudy
+from bcc_lightning.tuning.trial_run import STATE
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+PASSWORD = re.compile(r"(://[^/\s:@]*):[^@/\s]*@")
+"""A password in a URL, such as that of a tracking server, has no business in parameters."""
+
+EXPERIMENT = "tune/{}"
+"""Tag ``experiment`` of a study's run, so that nobody takes it for a run of the experiment."""
+
+
+def open_parent_run(tracking: Tracking, search: OpenStudy) -> TrackedRun:
+    """Start the run of a study, or go on with it; drivers that start at the same instant share one.
+
+    Raises:
+        UserError: the tracking store cannot be reached.
+    """
+    with search.storage.lock():
+        if known := search.parent_run:
+            return TrackedRun.reopen(tracking, known)
+        plan = search.plan
+        run = TrackedRun.create(tracking, plan.study, {"experiment": EXPERIMENT.format(plan.experiment), "study": plan.study})
+        search.study.set_user_attr(PARENT_RUN, run.run_id)
+    space = {f"space.{name}": text for name, text in plan.search_space.describe().items()}
+    argv = PASSWORD.sub(r"\1@", " ".join(plan.argv))
+    run.log_params({"metric": ",".join(plan.metrics), "direction": ",".join(plan.directions), "argv": argv, **space})
+    (run.folder.artifacts / "space.yaml").write_text(yaml.safe_dump(plan.space, sort_keys=False), encoding="utf-8")
+    return run
+
+
+def leave_parent_run(run: TrackedRun) -> None:
+    """Let a study's run stay open while this process goes: it is no process's any more that could be found missing."""
+    run.set_tags({PROCESS: "detached"})
+
+
+class ChildTags:
+    """Tags the runs of trials whose processes could not say themselves how they ended.
+
+    Args:
+        run: the study's run.
+    """
+
+    def __init__(self, run: TrackedRun) -> None:
+        self.run = run
+        self._tagged: set[int] = set()
+
+    def update(self, trials: "list[FrozenTrial]") -> None:
+        """Tag the runs of failed trials that still count as running."""
+        from optuna.trial import TrialState
+
+        for trial in trials:
+            run_id = trial.user_attrs.get(RUN)
+            if trial.state != TrialState.FAIL or run_id is None or trial.number in self._tagged:
+                continue
+            self._tagged.add(trial.number)
+            self._tag(run_id, trial.user_attrs.get(ENDING, "failed"), trial.user_attrs.get(REASON, ""))
+
+    def _tag(self, run_id: str, ending: str, reason: str) -> None:
+        client = self.run.client
+        with suppress(MlflowException, RequestException):  # the study knows it all the same
+            if client.get_run(run_id).data.tags.get(STATE) != "running":
+                return
+            client.set_tag(run_id, STATE, "failed")
+            client.set_tag(run_id, "failure", f"{ending}: {reason}")
+            client.set_terminated(run_id, "KILLED")

@@ -1,0 +1,151 @@
+"""Where studies are kept: a SQLite file, a journal file, or PostgreSQL, each with a lock that ends with its holder.
+
+SQLite and journal files are for one machine. Optuna's own safeguards do not suffice: in SQLite a trial's state is read and
+written in two steps, so that two workers can both take it (`with_for_update` does nothing there), and the lock of a journal
+file outlives a killed holder for 30 seconds. Hence everything that must happen once happens under `Storage.lock`.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlparse
+
+from filelock import FileLock
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.tuning.waiting import WAIT_SECONDS
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+JOURNAL = "journal:"
+
+POSTGRESQL = "postgresql+psycopg"
+"""SQLAlchemy's name of PostgreSQL through psycopg 3."""
+
+ALLOWED = "a SQLite URL (sqlite:///FILE), a journal (journal:FILE or FILE.log), or postgresql://USER@HOST/DATABASE"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A place that keeps studies.
+
+    Attributes:
+        url: ``sqlite:///FILE``, ``journal:FILE`` or ``postgresql+psycopg://...``, without a password.
+    """
+
+    url: str
+
+    @property
+    def file(self) -> Path | None:
+        """The file; None for a database server."""
+        if self.url.startswith(JOURNAL):
+            return Path(self.url.removeprefix(JOURNAL))
+        return None if self.url.startswith(POSTGRESQL) else Path(self.url.removeprefix("sqlite:///"))
+
+    def open(self) -> "BaseStorage":
+        """Connect; the tables or the file must have been made by `create`.
+
+        Raises:
+            UserError: a package is missing, or the server does not answer.
+        """
+        return self._connect(create=False)
+
+    def create(self) -> "BaseStorage":
+        """Connect, and make tables or file where they are missing; to be called under `lock`."""
+        return self._connect(create=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep all other processes and threads out; a killed holder's lock is free at once."""
+        if self.file:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            # A lock of its own for each call: the system then also keeps threads of one process apart.
+            with FileLock(f"{self.file}.lock-of-slots", timeout=WAIT_SECONDS, thread_local=False, is_singleton=False):
+                yield
+            return
+        with self._advisory_lock():
+            yield
+
+    def dashboard(self) -> str:
+        """Word the command that opens the Optuna dashboard."""
+        return f"optuna-dashboard {self.file if self.url.startswith(JOURNAL) else self.url}"
+
+    def _connect(self, create: bool) -> "BaseStorage":
+        from optuna.storages import JournalStorage, RDBStorage, get_storage
+        from optuna.storages.journal import JournalFileBackend
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from bcc_lightning.tuning.journal_lock import JournalLock
+
+        if self.url.startswith(JOURNAL):
+            return JournalStorage(JournalFileBackend(str(self.file), lock_obj=JournalLock(str(self.file))))
+        try:
+            return get_storage(RDBStorage(self.url, engine_kwargs=self._engine(), skip_table_creation=not create))
+        except ImportError as error:
+            raise UserError(f"storage {self.url} needs a package: uv pip install 'bcc-lightning[postgresql]'") from error
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error)[:300].strip()
+            raise UserError(
+                f"storage {self.url} cannot be opened: {reason}. Next step: start the server, or give the password in "
+                "PGPASSWORD or PGPASSFILE"
+            ) from error
+
+    def _engine(self) -> dict[str, Any]:
+        from sqlalchemy.pool import NullPool
+
+        if self.file:
+            return {"connect_args": {"timeout": WAIT_SECONDS}}
+        # A connection only while it is needed: 64 workers that train would else hold 64 of the server's 100.
+        return {"poolclass": NullPool}
+
+    @contextmanager
+    def _advisory_lock(self) -> Iterator[None]:
+        from sqlalchemy import create_engine, text
+
+        key = int.from_bytes(hashlib.sha256(b"bcc_lightning.tune").digest()[:7], "big")
+        engine = create_engine(self.url, **self._engine())
+        with engine.begin() as connection:  # the lock ends with the transaction, also where its holder was killed
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            yield
+
+
+def storage_of(wanted: str | None, home: Path) -> Storage:
+    """Read which storage is wanted.
+
+    Args:
+        wanted: value of ``--storage``; None for a SQLite file.
+        home: local folder of runs, which holds that file.
+
+    Raises:
+        UserError: it is none that is known, or holds a password, which would show in the list of processes.
+    """
+    if wanted is None:
+        return Storage(f"sqlite:///{home / 'studies.db'}")
+    if wanted.startswith(JOURNAL) or wanted.endswith(".log"):
+        return Storage(JOURNAL + os.path.abspath(wanted.removeprefix(JOURNAL)))
+    if wanted.startswith("sqlite:///"):
+        return Storage("sqlite:///" + os.path.abspath(wanted.removeprefix("sqlite:///")))
+    url = urlparse(wanted)
+    if url.scheme in {"postgresql", "postgres", POSTGRESQL}:
+        refuse_password(wanted)
+        return Storage(wanted.replace(f"{url.scheme}://", f"{POSTGRESQL}://", 1))
+    raise UserError(f"--storage is '{wanted.partition('@')[2] or wanted}', it must be {ALLOWED}")
+
+
+def refuse_password(url: str) -> None:
+    """Refuse a password in a URL; it is not repeated in the message.
+
+    Raises:
+        UserError: with where it belongs.
+    """
+    parts = urlparse(url)
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise UserError(
+            "--storage holds a password, which everybody on this machine could read in the list of processes. Next step: leave "
+            "it out of the URL, and put it into the environment variable PGPASSWORD, or into a file named by PGPASSFILE"
+        )

@@ -1,0 +1,235 @@
+"""A study and its slots: each of the N trials is taken once, and every end is told once.
+
+A slot is a trial and its retries. Nothing is queued: which slot is free follows from the trials themselves, and is read and taken
+in one step under the storage's lock. A worker, a driver or whoever tidies up may therefore be killed at any moment.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.tuning.liveness import Worker
+from bcc_lightning.tuning.plan import Plan
+from bcc_lightning.tuning.sampling import make_pruner, make_sampler
+from bcc_lightning.tuning.storage import Storage
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial, TrialState
+
+PLAN, PARENT_RUN = "plan", "run"
+"""Attributes of a study: what is searched, and MLflow's id of the run whose children the trials are."""
+
+WORKER, BEAT, RETRY_OF, ENDING, REASON, RUN = "worker", "beat", "retry_of", "ending", "reason", "run"
+"""Attributes of a trial: who works at it, how often that has shown itself, which trial it repeats, how and why it ended, its
+MLflow run."""
+
+DIED, INTERRUPTED, OUT_OF_MEMORY, FAILED, PRUNED = "died", "interrupted", "out of memory", "failed", "pruned"
+"""How a trial can end that is not complete: its worker is gone; somebody stopped it; and so on."""
+
+SEARCHED = ("experiment", "argv", "space", "metrics", "directions", "folds", "program")
+"""What cannot change within a study, since its trials could not be compared."""
+
+
+@dataclass
+class OpenStudy:
+    """A study in its storage.
+
+    Attributes:
+        storage: where it is kept.
+        study: Optuna's study.
+        plan: what is searched.
+    """
+
+    storage: Storage
+    study: "Study"
+    plan: Plan
+
+    @classmethod
+    def create(cls, storage: Storage, plan: Plan) -> "OpenStudy":
+        """Start a study, or go on with it: sampler, pruner, number of trials and what belongs to this machine may change.
+
+        Raises:
+            UserError: the study has searched for something else so far.
+        """
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with storage.lock():
+            study = optuna.create_study(
+                storage=storage.create(), study_name=plan.study, directions=plan.directions, load_if_exists=True
+            )
+            if before := study.user_attrs.get(PLAN):
+                refuse_another_search(Plan(**before), plan)
+            study.set_user_attr(PLAN, plan.as_dict())
+        return cls(storage, study, plan)
+
+    @classmethod
+    def load(cls, storage: Storage, name: str) -> "OpenStudy":
+        """Open a study that has been started."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.load_study(study_name=name, storage=storage.open())
+        plan = Plan(**study.user_attrs[PLAN])
+        study.pruner = make_pruner(plan)
+        return cls(storage, study, plan)
+
+    def trials(self) -> "list[FrozenTrial]":
+        """List all trials, retries included."""
+        return self.study.get_trials(deepcopy=False)
+
+    def claim(self, worker: Worker) -> "Trial | None":
+        """Take a free slot; None where there is none.
+
+        Args:
+            worker: who takes it.
+        """
+        from optuna.trial import TrialState
+
+        with self.storage.lock():
+            self.refresh()
+            trials = self.trials()
+            waiting = next((t for t in trials if t.state == TrialState.WAITING), None)  # somebody has proposed it by hand
+            if waiting:
+                self._set(waiting, {WORKER: worker.as_dict()})
+                self.study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
+                number = waiting.number
+            elif (proposal := self._free_slot(trials)) is not None:
+                number = self._start(proposal, worker)
+            else:
+                return None
+        return self._trial(number)
+
+    def has_work(self) -> bool:
+        """Tell whether a slot is free."""
+        from optuna.trial import TrialState
+
+        self.refresh()
+        trials = self.trials()
+        return any(t.state == TrialState.WAITING for t in trials) or self._free_slot(trials) is not None
+
+    @property
+    def parent_run(self) -> str | None:
+        """MLflow's id of the run whose children the trials are."""
+        return self.study.user_attrs.get(PARENT_RUN)
+
+    def refresh(self) -> None:
+        """Read how many trials are wanted: another command may have raised it."""
+        self.plan = Plan(**self.study.user_attrs[PLAN])
+
+    def finish(
+        self, number: int, state: "TrialState", values: Sequence[float] | None = None, ending: str | None = None, reason: str = ""
+    ) -> bool:
+        """Tell how a trial has ended; False where somebody else has told it, who took its worker for dead.
+
+        Args:
+            number: number of the trial.
+            state: ``COMPLETE``, ``PRUNED`` or ``FAIL``.
+            values: a value for each metric of a complete trial.
+            ending: one of the words above.
+            reason: in words for people.
+        """
+        with self.storage.lock():
+            trial = self.trial(number)
+            if trial.state.is_finished():
+                return False
+            if ending:
+                self._set(trial, {ENDING: ending, REASON: reason[:500]})
+            # The sampler of this trial has done its work; what it would do after a trial needs no generator of its own.
+            self.study.sampler = make_sampler(self.plan, number)
+            self.study.tell(number, values, state)
+            return True
+
+    def trial(self, number: int) -> "FrozenTrial":
+        """Read a trial as it is now."""
+        storage = self.study._storage
+        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))
+
+    def set_attribute(self, number: int, name: str, value: object) -> None:
+        """Set an attribute of a running trial."""
+        self._set(self.trial(number), {name: value})
+
+    def _set(self, trial: "FrozenTrial", attributes: dict[str, Any]) -> None:
+        for name, value in attributes.items():
+            self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
+
+    def _free_slot(self, trials: "list[FrozenTrial]") -> dict[str, Any] | None:
+        """Give what the next trial starts from: its given parameters and attributes; None where no slot is free."""
+        if (due := retry_due(trials)) is not None:
+            given = {**due.system_attrs.get("fixed_params", {}), **due.params}
+            return {"given": given, RETRY_OF: due.number}
+        if sum(RETRY_OF not in trial.user_attrs for trial in trials) < self.plan.trials:
+            return {"given": {} if trials else self.plan.own}
+        return None
+
+    def _start(self, proposal: dict[str, Any], worker: Worker) -> int:
+        """Create a running trial in one step, with its worker's name on it, and give its number."""
+        from optuna.trial import TrialState, create_trial
+
+        given = proposal.pop("given")
+        template = create_trial(
+            state=TrialState.RUNNING,
+            user_attrs={**proposal, WORKER: worker.as_dict()},
+            system_attrs={"fixed_params": given} if given else {},
+        )
+        storage = self.study._storage
+        trial_id = storage.create_new_trial(self.study._study_id, template)
+        return storage.get_trial_number_from_id(trial_id)
+
+    def _trial(self, number: int) -> "Trial":
+        """Make the object through which a trial is proposed and reported; outside the lock, for a sampler may take long."""
+        from optuna import Trial
+
+        self.study.sampler = make_sampler(self.plan, number)
+        storage = self.study._storage
+        return Trial(self.study, storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))
+
+
+def retry_due(trials: "Iterable[FrozenTrial]") -> "FrozenTrial | None":
+    """Find a trial that is to be repeated and has not been.
+
+    One that somebody stopped always is, for its parameters were not at fault; one whose worker died, or that ran out of memory,
+    once.
+    """
+    by_number = {trial.number: trial for trial in trials}
+    repeated = {trial.user_attrs.get(RETRY_OF) for trial in by_number.values()}
+    for number, trial in by_number.items():
+        if number not in repeated and may_be_repeated(trial, by_number):
+            return trial
+    return None
+
+
+def may_be_repeated(trial: "FrozenTrial", by_number: "dict[int, FrozenTrial]") -> bool:
+    """Tell whether a trial, by how it ended and how those ended that it repeats, is to be repeated."""
+    from optuna.trial import TrialState
+
+    ending = trial.user_attrs.get(ENDING)
+    if trial.state != TrialState.FAIL or ending not in {DIED, INTERRUPTED, OUT_OF_MEMORY}:
+        return False
+    return ending == INTERRUPTED or ending not in endings_before(trial, by_number)
+
+
+def endings_before(trial: "FrozenTrial", by_number: "dict[int, FrozenTrial]") -> set[str]:
+    """List how the trials ended that a trial repeats."""
+    endings: set[str] = set()
+    while (before := trial.user_attrs.get(RETRY_OF)) is not None:
+        trial = by_number[before]
+        endings.add(trial.user_attrs[ENDING])
+    return endings
+
+
+def refuse_another_search(before: Plan, now: Plan) -> None:
+    """Refuse to mix trials in one study that cannot be compared.
+
+    Raises:
+        UserError: with what differs.
+    """
+    differing = [name for name in SEARCHED if getattr(before, name) != getattr(now, name)]
+    if differing:
+        first = differing[0]
+        raise UserError(
+            f"study '{now.study}' has searched with another {first} so far: {getattr(before, first)}, not {getattr(now, first)}. "
+            "Next step: start another study with --study NAME, or give the same arguments as before to go on"
+        )

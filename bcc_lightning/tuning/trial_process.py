@@ -1,0 +1,122 @@
+"""A trial's process as its worker sees it: started with a channel, listened to, and ended."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from bcc_lightning.tuning.channel import VARIABLE, Greeting
+
+LISTEN_SECONDS = 0.2
+"""How long a stop signal may go unnoticed."""
+
+ENDING_SECONDS = 30.0
+"""How long a trial may take to end in order before it is killed."""
+
+TAIL = 4000
+"""Characters at the end of a trial's output that are looked through for the reason of its end."""
+
+
+@contextmanager
+def deaf_to(number: signal.Signals) -> Iterator[None]:
+    """Start processes that a signal does not reach: SLURM sends it to all of a job, but it is for the worker to end its trial."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class TrialProcess(AbstractContextManager["TrialProcess"]):
+    """A trial's process; it is gone when the context is left.
+
+    Args:
+        command: program and arguments.
+        environment: variables in addition to those of this process.
+        greeting: what the trial is told about itself.
+        log: file that gets its output.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], greeting: Greeting, log: Path) -> None:
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._ours, theirs = socket.socketpair()
+        with theirs, log.open("ab") as output, deaf_to(signal.SIGUSR2):
+            self._process = subprocess.Popen(
+                command,
+                env={**os.environ, **environment, VARIABLE: str(theirs.fileno())},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is the search's to hand on
+            )
+        self.send(asdict(greeting))
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a line; a process that has ended does not get it."""
+        try:
+            self._ours.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            return
+
+    def messages(self, is_over: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+        """Give the messages of the trial until it closes the channel, or until `is_over`."""
+        received = b""
+        while not is_over():
+            if not select.select([self._ours], [], [], LISTEN_SECONDS)[0]:
+                continue
+            try:
+                part = self._ours.recv(65536)
+            except ConnectionError:
+                return
+            if not part:
+                return
+            *lines, received = (received + part).split(b"\n")
+            yield from map(json.loads, lines)
+
+    def wait(self) -> int:
+        """Wait until the process has ended; its exit code, or the negative number of the signal that killed it."""
+        try:
+            return self._process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            return self._process.wait()
+
+    def end_in_order(self) -> None:
+        """Let the trial file what it has, as after Ctrl-C; kill it where that takes too long."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        self.wait()
+
+    def last_words(self) -> str:
+        """Give the last line of its output, or its last error."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace")[-TAIL:].strip().splitlines() or [""]
+        errors = [line for line in lines if line.startswith("error: ")]
+        return (errors or lines)[-1].removeprefix("error: ")
+
+    def _kill(self) -> None:
+        """Kill the process with those that load its data."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the channel; a trial that still runs ends itself on that, and is killed where it does not."""
+        self._ours.close()
+        deadline = time.monotonic() + LISTEN_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if self._process.poll() is None:
+            self._kill()
+            self._process.wait()

@@ -1,0 +1,163 @@
+"""Storages and clusters for stub searches, among them servers that are started for the tests."""
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import bcc_lightning.tune
+from bcc_lightning.tuning.executors.choice import ExecutorName
+from bcc_lightning.tuning.plan import Plan
+from bcc_lightning.tuning.storage import Storage, storage_of
+from tests.tuning import clusters
+from tests.tuning.searches import LEARNING_RATE, stub_program
+
+CLUSTERS = ("slurm", "ray")
+
+LONG = "BCC_LONG_TESTS"
+"""Variable with which tests run that take minutes on a cluster of one machine."""
+
+SERVERS = pytest.mark.xdist_group("servers")
+"""Tests with servers run in one process, which starts each server once and ends it."""
+
+SERVER_USER = "postgres"
+"""PostgreSQL refuses to run as root; Debian's package makes this user."""
+
+
+@pytest.fixture(autouse=True)
+def stub_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(Path(__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.fixture
+def stub_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trials of `bcc_lightning.tune` run the stub instead of `fit`."""
+    make_plan = bcc_lightning.tune.make_plan
+    Path("space.yaml").write_text(yaml.safe_dump(LEARNING_RATE))
+
+    def with_stub(*arguments: Any) -> Plan:
+        return replace(make_plan(*arguments), program=stub_program(tmp_path))
+
+    monkeypatch.setattr(bcc_lightning.tune, "make_plan", with_stub)
+
+
+@pytest.fixture(params=["sqlite", "journal", pytest.param("postgresql", marks=SERVERS)])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """An empty storage of each kind."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("database")
+    return storage_of(None if request.param == "sqlite" else str(tmp_path / "studies.log"), tmp_path)
+
+
+@pytest.fixture
+def database(postgresql: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """An empty database on a server; its password is in the environment."""
+    url, password = postgresql
+    monkeypatch.setenv("PGPASSWORD", password)
+    return storage_of(new_database(url), tmp_path)
+
+
+@pytest.fixture(params=["in_process", "local", *(pytest.param(name, marks=SERVERS) for name in CLUSTERS)])
+def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ExecutorName:
+    """Name of each executor; a cluster is started for it where it needs one."""
+    return surround(request, monkeypatch)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=SERVERS) for name in CLUSTERS])
+def cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ExecutorName:
+    """Name of each executor with a cluster, which is started."""
+    return surround(request, monkeypatch)
+
+
+def surround(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ExecutorName:
+    """Set what an executor's cluster is found by."""
+    name: ExecutorName = request.param
+    monkeypatch.setattr("bcc_lightning.tuning.executors.slurm.LOOK_SECONDS", 0.5)
+    for variable, value in (request.getfixturevalue(f"{name}_cluster") if name in CLUSTERS else {}).items():
+        monkeypatch.setenv(variable, value)
+    return name
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[dict[str, str]]:
+    with clusters.slurm_cluster() as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[dict[str, str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("PGPASSWORD", "PGPASSFILE"):  # Ray's processes keep what they were started with
+            patch.delenv(variable, raising=False)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        with clusters.ray_cluster() as environment:
+            patch.undo()
+            yield environment
+
+
+def new_database(url: str) -> str:
+    """Make an empty database on a server; gives its URL."""
+    import psycopg
+
+    name = f"study_{secrets.token_hex(4)}"
+    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+    return f"{url}/{name}"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[tuple[str, str]]:
+    """A PostgreSQL server that asks for a password; gives its URL without, and the password."""
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("psycopg is missing: uv sync --extra postgresql")
+    programs = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), shutil.which("initdb"))
+    if programs is None:
+        pytest.skip("PostgreSQL's server programs are missing: apt-get install postgresql")
+    user = SERVER_USER if os.getuid() == 0 else None
+    if user and user not in {entry.pw_name for entry in pwd.getpwall()}:
+        pytest.skip(f"PostgreSQL does not run as root, and there is no user {SERVER_USER}")
+    with tempfile.TemporaryDirectory() as name:
+        folder, password = Path(name), secrets.token_hex(8)
+        (folder / "password").write_text(password)
+        if user:
+            for path in (folder, folder / "password"):
+                shutil.chown(path, user)
+        server, port = start_server(Path(programs).parent, folder, user)
+        try:
+            yield f"postgresql://tester@127.0.0.1:{port}", password
+        finally:
+            server.send_signal(signal.SIGINT)  # does not wait for clients
+            server.wait(30)
+
+
+def start_server(programs: Path, folder: Path, user: str | None) -> tuple[subprocess.Popen[bytes], int]:
+    """Make a cluster of databases and start its server; gives its port."""
+    data = str(folder / "data")
+    make = ["-U", "tester", "--pwfile", str(folder / "password"), "-A", "scram-sha-256", "--no-sync"]
+    subprocess.run([programs / "initdb", "-D", data, *make], user=user, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["-p", str(port), "-k", str(folder), "-c", "fsync=off", "-c", "listen_addresses=127.0.0.1"]
+    log = (folder / "log").open("wb")
+    server = subprocess.Popen([programs / "postgres", "-D", data, *options], user=user, stdout=log, stderr=log, cwd=folder)
+    deadline = time.monotonic() + 60
+    while subprocess.call([programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL):
+        assert time.monotonic() < deadline
+        assert server.poll() is None, (folder / "log").read_text()
+        time.sleep(0.1)
+    return server, port

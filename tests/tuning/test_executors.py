@@ -1,0 +1,90 @@
+"""One suite for all executors and storages; another executor, or storage, is covered by its name in ``conftest.py``."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.tuning.executors.choice import ExecutorName
+from bcc_lightning.tuning.storage import Storage, storage_of
+from bcc_lightning.tuning.study import DIED, ENDING, INTERRUPTED, OUT_OF_MEMORY, REASON, RETRY_OF, OpenStudy
+from bcc_lightning.tuning.watching import Watch
+from bcc_lightning.tuning.worker import TrialWorker
+from tests.tuning.conftest import CLUSTERS, LONG
+from tests.tuning.killing import a_trial
+from tests.tuning.searches import check, executor_of, ledger, stub_plan, trials_last, wait_until
+
+
+def test_every_slot_is_taken_once(tmp_path: Path, executor: ExecutorName, storage: Storage) -> None:
+    if executor in CLUSTERS and storage.file and not os.environ.get(LONG):
+        pytest.skip(f"a file is for one machine: set {LONG}=1 to try it all the same")
+    space = {"x": {"type": "categorical", "choices": [0.05, 0.5, 0.95]}}
+    search = OpenStudy.create(storage, stub_plan(tmp_path, space=space, trials=8))
+    Watch(search, executor_of(executor, search, 3), 3, tick=0.1).until_done()
+    check(search, tmp_path)
+    for trial in search.trials():
+        ending = {0.05: "failed", 0.5: None, 0.95: OUT_OF_MEMORY}[trial.params["x"]]
+        if RETRY_OF in trial.user_attrs:  # at half the batch, which is enough
+            assert trial.params["x"] == 0.95
+            ending = None
+        assert trial.user_attrs.get(ENDING) == ending
+        assert (trial.state == TrialState.COMPLETE) == (ending is None)
+    reasons = {trial.user_attrs[REASON] for trial in search.trials() if trial.user_attrs.get(ENDING) == "failed"}
+    assert reasons <= {"exit code 1: x is too small"}
+
+
+def test_a_stopped_search_goes_on_to_its_total(tmp_path: Path, executor: ExecutorName) -> None:
+    trials_last(60, tmp_path)
+    storage = storage_of(None, tmp_path)
+    search = OpenStudy.create(storage, stub_plan(tmp_path, trials=3))
+    workers = executor_of(executor, search, 2)
+    watch = Watch(search, workers, 2, tick=0.1)
+    threading.Thread(target=watch.until_done, daemon=True).start()
+    wait_until(lambda: len(ledger(tmp_path, "start")) == 2)
+    watch.seats = 0  # as if its process were gone
+    workers.stop()
+    stopped = {trial.number for trial in search.trials()}
+    assert {trial.user_attrs[ENDING] for trial in search.trials()} == {INTERRUPTED}
+
+    trials_last(0, tmp_path)
+    again = OpenStudy.create(storage, stub_plan(tmp_path, trials=4))
+    Watch(again, executor_of(executor, again, 2), 2, tick=0.1).until_done()
+    check(again, tmp_path)
+    assert {trial.user_attrs.get(RETRY_OF) for trial in again.trials()} - {None} == stopped
+    assert sum(trial.state == TrialState.COMPLETE for trial in again.trials()) == 4
+
+
+def test_a_search_whose_workers_fail_gives_up_and_says_why(tmp_path: Path, executor: ExecutorName) -> None:
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, pruner="no such pruner"))
+    with pytest.raises(UserError, match=r"3 workers failed one after the other, the last with .*no such pruner"):
+        Watch(search, executor_of(executor, search, 1), 1, tick=0.1).until_done()
+
+
+def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, executor: ExecutorName) -> None:
+    trials_last(2.5, tmp_path)
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=50))
+    Watch(search, executor_of(executor, search, 1), 1, seconds=6, tick=0.1).until_done()
+    assert 1 <= len(search.trials()) <= 3
+    assert {trial.state for trial in search.trials()} == {TrialState.COMPLETE}
+
+
+def test_a_worker_that_was_taken_for_dead_ends_its_trial_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials_last(60, tmp_path)
+    monkeypatch.setattr("bcc_lightning.tuning.worker.BEAT_SECONDS", 0.2)
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=1))
+    worker = TrialWorker(OpenStudy.load(search.storage, "stub"))
+    thread = threading.Thread(target=worker.work)
+    thread.start()
+    wait_until(lambda: len(ledger(tmp_path, "start")) == 1)
+    trials_last(0, tmp_path)
+    assert search.finish(0, TrialState.FAIL, None, DIED, "no sign of life")
+    thread.join(20)
+    assert not thread.is_alive()
+    check(search, tmp_path)
+    first, second = search.trials()
+    assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert second.params == first.params
+    assert a_trial(tmp_path) is None

@@ -1,0 +1,41 @@
+"""Nothing is lost and nothing done twice when processes of a search are killed at random moments."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bcc_lightning.tuning.executors.choice import ExecutorName
+from bcc_lightning.tuning.storage import Storage
+from bcc_lightning.tuning.study import DIED, ENDING, OpenStudy
+from tests.tuning.conftest import LONG
+from tests.tuning.killing import kill_at_random
+from tests.tuning.searches import check, stub_plan, trials_last
+
+KILLS = 20
+
+KILLS_ON_CLUSTERS = 6
+
+
+def test_on_each_storage(tmp_path: Path, storage: Storage) -> None:
+    search_with_kills(tmp_path, storage, "local", KILLS)
+
+
+def test_on_each_cluster(tmp_path: Path, cluster: ExecutorName, database: Storage) -> None:
+    search_with_kills(tmp_path, database, cluster, KILLS_ON_CLUSTERS)
+
+
+@pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes minutes on a cluster of one machine: set {LONG}=1")
+def test_at_length(tmp_path: Path, executor: ExecutorName, storage: Storage) -> None:
+    search_with_kills(tmp_path, storage, executor, KILLS)
+
+
+def search_with_kills(folder: Path, storage: Storage, executor: ExecutorName, kills: int) -> None:
+    trials_last(0.6, folder)
+    search = OpenStudy.create(storage, stub_plan(folder, trials=30 if kills == KILLS else 9))
+    killed = kill_at_random(search, folder, executor, kills, seed=f"{storage.url.partition(':')[0]} {executor}")
+    print(f"killed: {killed}")
+    assert len(killed) == kills, "the search was too short for so many kills"
+    check(search, folder)
+    assert set(killed) == {"driver", "worker", "trial"}
+    assert [trial.user_attrs.get(ENDING) for trial in search.trials()].count(DIED) >= 1
