@@ -24,13 +24,14 @@ from bcc_lightning.tuning.executors.slurm import JobOptions
 from bcc_lightning.tuning.parent_run import ChildTags, leave_parent_run, open_parent_run
 from bcc_lightning.tuning.plan import Direction, Plan
 from bcc_lightning.tuning.space import read_space
-from bcc_lightning.tuning.space_check import build_untrained, check_space, find_space, own_values, read_yaml
+from bcc_lightning.tuning.space_check import build_untrained, check_space, find_space, own_values
 from bcc_lightning.tuning.standing import Standing, best_trials
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.tuned_experiment import write_tuned
 from bcc_lightning.tuning.watching import Watch
 from bcc_lightning.tuning.write_up import headline, write_up
+from bcc_lightning.yaml_file import read_mapping
 
 SMALLER_IS_BETTER = ("loss", "seconds", "parameters", "ece")
 """Ends of the names of metrics that are minimised unless --direction says otherwise."""
@@ -159,7 +160,7 @@ def make_plan(options: Options, flags: list[str], cli: ExperimentCLI, tracking: 
     """
     metrics, directions = read_metrics(options, cli.selection.monitor)
     file = find_space(options.space, cli.experiment_name)
-    content = read_yaml(file)
+    content = read_mapping(file, "what is searched, see docs/tune.md")
     space = read_space(content, str(file))
     check_space(space, str(file), options.exp, flags)
     config = cli.resolved_config()

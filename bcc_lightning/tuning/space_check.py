@@ -5,10 +5,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 
-from bcc_lightning.cli import ExperimentCLI, check_yaml, configuration_arguments
+from bcc_lightning.cli import ExperimentCLI, configuration_arguments
 from bcc_lightning.errors import UserError
 from bcc_lightning.experiment_files import NOT_EXPERIMENTS, experiment_folders
 from bcc_lightning.modules.ensemble import Ensemble
@@ -40,14 +39,11 @@ def find_space(wanted: str | None, experiment: str) -> Path:
     if wanted and wanted.endswith((".yaml", ".yml")):
         if not Path(wanted).is_file():
             raise UserError(f"--space {wanted} does not exist; there are: {', '.join(space_files())}")
-        check_yaml(Path(wanted))
         return Path(wanted)
     files = space_files()
     if wanted and wanted not in files:
         raise UserError(f"--space '{wanted}' does not exist; name the path of a YAML file, or one of: {', '.join(files)}")
-    file = files[wanted] if wanted else files.get(experiment, files[STANDARD])
-    check_yaml(file)
-    return file
+    return files[wanted] if wanted else files.get(experiment, files[STANDARD])
 
 
 def space_files() -> dict[str, Path]:
@@ -144,8 +140,3 @@ def value_of(config: dict[str, Any], name: str) -> object:
             return None
         node = node[part]
     return node
-
-
-def read_yaml(file: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Read a YAML file."""
-    return yaml.safe_load(file.read_text(encoding="utf-8"))

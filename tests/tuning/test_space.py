@@ -13,10 +13,10 @@ from bcc_lightning.tuning.space_check import (
     check_space,
     find_space,
     own_values,
-    read_yaml,
     space_files,
     value_of,
 )
+from bcc_lightning.yaml_file import read_mapping
 
 LR = {"type": "float", "low": "1e-5", "high": 1e-2, "log": True}  # YAML 1.1 takes 1e-5 for a text
 
@@ -131,7 +131,7 @@ def test_every_space_fits_an_experiment(name: str) -> None:
     experiment = experiments.get(name, name)
     assert experiment in experiment_names()
     file = find_space(name, experiment)
-    check_space(read_space(read_yaml(file), str(file)), str(file), [experiment], [])
+    check_space(read_space(read_mapping(file, "a space"), str(file)), str(file), [experiment], [])
 
 
 def test_an_experiment_has_its_own_space_or_the_standard_one() -> None:
