@@ -19,7 +19,7 @@ class Throughput(Callback):
 
     @property
     def images_per_second(self) -> float | None:
-        """Training images per second; None before the first epoch has ended."""
+        """Training images per second; None before the first batch."""
         return self.images / self.seconds if self.seconds else None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -38,12 +38,17 @@ class Throughput(Callback):
         batch: CellBatch,
         batch_idx: int,
     ) -> None:
-        """Count the batch, and read the clock after the last one."""
+        """Count the batch and read the clock; a time limit may end the epoch after any batch."""
         self.images += len(batch.label) * trainer.world_size
-        if trainer.is_last_batch:
-            if pl_module.device.type == "cuda":
-                torch.cuda.synchronize()
-            self.seconds += time.perf_counter() - self._start
+        if trainer.is_last_batch and pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds += now - self._start
+        self._start = now
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock again: validation may stand in the middle of an epoch."""
+        self._start = time.perf_counter()
 
     def state_dict(self) -> dict[str, float]:
         """Keep the counts for a resumed run."""
