@@ -178,7 +178,7 @@ def test_a_killed_call_leaves_whole_files_and_is_finished_by_the_next(tmp_path: 
     assert child.returncode == -signal.SIGKILL
     assert [file.read_bytes() for file in out.glob("*/.*.png")].count(b"half a pi") == 1
     left = list(out.glob("*/[!.]*.png"))
-    assert 90 <= len(left) <= 100  # others may have been on their way in other threads
+    assert 90 <= len(left) < 240  # others were on their way in other threads, but it was stopped
     assert not (out / "manifest.csv").exists()
     assert all(read_image(file).shape == (48, 48, 3) for file in left)
     with (out / "written.jsonl").open("a") as journal:  # a line may be cut off as well
