@@ -131,5 +131,5 @@ def test_files_are_fetched_from_a_server(tmp_path: Path) -> None:
         assert source.checkpoint.read_text() == "weights"
         with pytest.raises(UserError, match=rf"run {run_id} \(house\): predictions/test.parquet could not be fetched"):
             find_run(tracking, run_id).predictions()
-    with pytest.raises(UserError, match="does not answer|cannot be read"):
+    with pytest.raises(UserError, match=r"does not answer|cannot be read"):
         find_run(tracking, run_id)
