@@ -1,10 +1,9 @@
 """How a run ends: finished, failed or interrupted, it says so and files what it has."""
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bcc_lightning.interruption import interruption_held
 from bcc_lightning.tracking.report import write_report
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.summary import Stopwatch, Summary
@@ -47,7 +46,7 @@ def file_run(run: TrackedRun, summary: Summary) -> str | None:
     Returns:
         None when all has arrived, else a sentence that says what waits where.
     """
-    with uninterrupted():
+    with interruption_held(drop=True):
         run.set_tags({"mlflow.note.content": headline(summary), **({"failure": summary.failure} if summary.failure else {})})
         write_json(run.folder.summary, summary.as_dict())
         write_report(run.folder, summary)
@@ -75,17 +74,3 @@ def accuracy_of(summary: Summary) -> str:
 def mean_and_deviation(summary: Summary, metric: str) -> str:
     """Word mean and standard deviation of a metric over the folds."""
     return f"{metric.replace('/', ' ')} {summary.metrics[metric]:.4f} ± {summary.metrics[f'{metric}_sd']:.4f}"
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold off Ctrl-C and SIGTERM, so that no half-written artifact is filed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in held.items():
-            signal.signal(number, handler)

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.interruption import interruption_held
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.store import Tracking, open_store
 from bcc_lightning.whole_file import whole_file
@@ -63,9 +64,10 @@ class TrackedRun:
         Raises:
             UserError: the store cannot be reached.
         """
-        client, experiment = open_store(tracking)
-        end_dead_runs(client, experiment)
-        run = client.create_run(experiment, run_name=name, tags={**tags, PROCESS: this_process()})
+        with interruption_held():
+            client, experiment = open_store(tracking)
+            end_dead_runs(client, experiment)
+            run = client.create_run(experiment, run_name=name, tags={**tags, PROCESS: this_process()})
         return cls(client, run.info, tracking.work)
 
     @classmethod
@@ -139,10 +141,8 @@ class TrackedRun:
         if time.monotonic() < self._retry_at:
             return self._keep()
         try:
-            while self._waiting:
-                metrics, params, tags = as_mlflow(self._waiting[:BATCH])
-                self.client.log_batch(self.run_id, metrics, params, tags)
-                del self._waiting[:BATCH]
+            with interruption_held():  # an interrupted transaction would keep the database locked for the rest of this process
+                self._send_waiting()
         except (MlflowException, RequestException, OSError) as error:
             if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
                 raise
@@ -150,6 +150,12 @@ class TrackedRun:
             return self._keep()
         self.folder.unsent.unlink(missing_ok=True)
         return None
+
+    def _send_waiting(self) -> None:
+        while self._waiting:
+            metrics, params, tags = as_mlflow(self._waiting[:BATCH])
+            self.client.log_batch(self.run_id, metrics, params, tags)
+            del self._waiting[:BATCH]
 
     def _keep(self) -> None:
         with whole_file(self.folder.unsent) as draft:
