@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.interruption import interruption_held
 from bcc_lightning.tuning.executors.base import Executor
 from bcc_lightning.tuning.liveness import Observer, Worker
 from bcc_lightning.tuning.study import OpenStudy
@@ -50,16 +51,26 @@ class Watch:
         """
         start, observer = time.monotonic(), Observer()
         while True:
-            reap(self.search, observer)
-            running = self.running()
-            left = self.seconds - (time.monotonic() - start)
-            has_work = left > 0 and self.search.has_work()
-            if has_work:
-                self.fill(running, left)
-            self.show(self.search.trials())
-            if not (has_work or running or self.any_lives()):
+            with interruption_held():  # Ctrl-C in a transaction would keep SQLite locked, for the workers too
+                over = self.look(observer, self.seconds - (time.monotonic() - start))
+            if over:
                 return
             time.sleep(self.tick)
+
+    def look(self, observer: Observer, left: float) -> bool:
+        """Find the dead, fill empty seats and show where the search stands; tells whether it is done.
+
+        Args:
+            observer: watches the running trials.
+            left: seconds in which trials may begin.
+        """
+        reap(self.search, observer)
+        running = self.running()
+        has_work = left > 0 and self.search.has_work()
+        if has_work:
+            self.fill(running, left)
+        self.show(self.search.trials())
+        return not (has_work or running or self.any_lives())
 
     def place_all(self) -> None:
         """Place workers on all free seats, once."""
