@@ -14,7 +14,7 @@ from bcc_lightning.command import EXIT_INTERRUPTED, run_command
 from bcc_lightning.cross_validation import tracking_of
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.store import Tracking, without_password
 from bcc_lightning.tuning.confirmation import confirm
 from bcc_lightning.tuning.executors.base import Assignment, Executor
 from bcc_lightning.tuning.executors.choice import ExecutorName, make_executor
@@ -109,7 +109,8 @@ def tune(argv: list[str]) -> int:
     cli = build_untrained(options.exp, flags)
     plan = make_plan(options, flags, cli, tracking)
     storage = storage_of(options.storage, tracking.home)
-    assignment, seats = assign(options, storage, plan, cli), seats_of(options)
+    seats = seats_of(options)
+    assignment = assign(storage, tracking, plan, seats, cli)
     executor = make_executor(options.executor, assignment, seats, options.slurm, options.ray)
     if options.detach and not executor.outlives_this_process:
         raise UserError("--detach needs workers that outlive this process: --executor local, slurm or ray")
@@ -219,12 +220,10 @@ def seats_of(options: Options) -> Seats:
     return Seats.of_this_machine(options.workers, torch.cuda.device_count())
 
 
-def assign(options: Options, storage: Storage, plan: Plan, cli: ExperimentCLI) -> Assignment:
+def assign(storage: Storage, tracking: Tracking, plan: Plan, seats: Seats, cli: ExperimentCLI) -> Assignment:
     """Say what each worker needs to know."""
-    own = (
-        [] if cli.config["data"]["init_args"]["num_workers"] is not None else seats_of(options).flags(cli.datamodule.num_workers)
-    )
-    return Assignment(storage, plan.study, Path(plan.logs), [own])
+    own = [] if cli.config["data"]["init_args"]["num_workers"] is not None else seats.flags(cli.datamodule.num_workers)
+    return Assignment(storage, plan.study, Path(plan.logs), str(without_password(tracking.resolved_uri)), [own])
 
 
 def watch_over(search: OpenStudy, run: TrackedRun, executor: Executor, seats: int, options: Options) -> None:

@@ -2,6 +2,7 @@
 
 from lightning import Callback, LightningModule, Trainer
 
+from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.channel import TrialChannel
 
@@ -15,6 +16,10 @@ class TrialReport(Callback):
 
     def __init__(self, trial: TrialChannel) -> None:
         self.trial = trial
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: CellBatch, batch_idx: int) -> None:
+        """Say when training begins: what comes before is what each trial costs beside its training."""
+        self.trial.trains()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report, and let training stop after this epoch, so that its weights and metrics are filed.

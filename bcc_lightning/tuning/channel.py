@@ -57,6 +57,7 @@ class TrialChannel(AbstractContextManager["TrialChannel"]):
         self._connection = connection
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._run_id: str | None = None
+        self._trains = False
         self._closed = False
         self.pruned_at: int | None = None
         threading.Thread(target=self._listen, daemon=True, name="trial-channel").start()
@@ -76,6 +77,12 @@ class TrialChannel(AbstractContextManager["TrialChannel"]):
         if self._run_id is None:
             self._run_id = run_id
             self._send({"run": run_id})
+
+    def trains(self) -> None:
+        """Say that a training step begins; only the first is told."""
+        if not self._trains:
+            self._trains = True
+            self._send({"training": True})
 
     def report(self, step: int, value: float) -> None:
         """Report a value, and remember whether the search has seen enough.

@@ -42,9 +42,9 @@ class Worker:
     seat: int = 0
 
     @classmethod
-    def this(cls, seat: int = 0) -> "Worker":
-        """Describe this process."""
-        return cls(this_machine(), os.getpid(), start_of(os.getpid()) or "", seat)
+    def of(cls, process: int, seat: int = 0) -> "Worker":
+        """Describe a process of this machine."""
+        return cls(this_machine(), process, start_of(process) or "", seat)
 
     def as_dict(self) -> dict[str, Any]:
         """Give a plain dict for JSON."""
@@ -56,6 +56,11 @@ class Worker:
         if not Path("/proc/self").exists():
             return False
         return self.machine == this_machine() and start_of(self.process) != self.started
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it runs on this machine; False also where that cannot be told."""
+        return self.machine == this_machine() and self.started != "" and start_of(self.process) == self.started
 
 
 def this_machine() -> str:

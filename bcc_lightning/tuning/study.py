@@ -25,6 +25,9 @@ WORKER, BEAT, RETRY_OF, ENDING, REASON, RUN = "worker", "beat", "retry_of", "end
 """Attributes of a trial: who works at it, how often that has shown itself, which trial it repeats, how and why it ended, its
 MLflow run."""
 
+START_SECONDS, TRAINING_SECONDS = "start_seconds", "training_seconds"
+"""Attributes of a trial: seconds from the start of its process to its first training step, and those of its training."""
+
 DIED, INTERRUPTED, OUT_OF_MEMORY, FAILED, PRUNED = "died", "interrupted", "out of memory", "failed", "pruned"
 """How a trial can end that is not complete: its worker is gone; somebody stopped it; and so on."""
 

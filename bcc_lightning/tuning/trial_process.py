@@ -48,6 +48,7 @@ class TrialProcess(AbstractContextManager["TrialProcess"]):
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], greeting: Greeting, log: Path) -> None:
         self.log = log
+        self._start = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         self._ours, theirs = socket.socketpair()
         with theirs, log.open("ab") as output, deaf_to(signal.SIGUSR2):
@@ -61,6 +62,11 @@ class TrialProcess(AbstractContextManager["TrialProcess"]):
                 start_new_session=True,  # Ctrl-C in the terminal is the search's to hand on
             )
         self.send(asdict(greeting))
+
+    @property
+    def age(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self._start
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a line; a process that has ended does not get it."""

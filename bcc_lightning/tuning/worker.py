@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import signal
 import sys
 import threading
@@ -20,12 +21,13 @@ from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import (
     BEAT,
     DIED,
-    FAILED,
     INTERRUPTED,
     OUT_OF_MEMORY,
     PRUNED,
     RETRY_OF,
     RUN,
+    START_SECONDS,
+    TRAINING_SECONDS,
     OpenStudy,
     endings_before,
 )
@@ -61,19 +63,22 @@ class TrialWorker:
 
     def work(self) -> None:
         """Work until no slot is free, time is up, or it is stopped."""
+        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         start, observer = time.monotonic(), Observer()
         while not self.stop.is_set() and time.monotonic() - start < self.seconds:
             reap(self.search, observer)
-            trial = self.search.claim(Worker.this(self.seat))
+            trial = self.search.claim(Worker.of(os.getpid(), self.seat))
             if trial is None:
                 return
             try:
                 self.run(trial)
+            except UpdateFinishedTrialError:  # somebody took this worker for dead, and gave its trial away
+                continue
             except Exception as error:  # whatever it is, it ends this worker, but is told first
                 reason = f"its worker failed: {type(error).__name__}: {error}"
-                self.search.finish(trial.number, TrialState.FAIL, None, FAILED, reason)
+                self.search.finish(trial.number, TrialState.FAIL, None, DIED, reason)
                 raise
 
     def run(self, trial: "Trial") -> None:
@@ -103,10 +108,13 @@ class TrialWorker:
         for message in process.messages(lambda: self.stop.is_set() or lost.is_set()):
             if RUN in message:
                 self.search.set_attribute(trial.number, RUN, message[RUN])
+            elif "training" in message:
+                self.search.set_attribute(trial.number, START_SECONDS, process.age)
             elif "step" in message:
                 pruned = pruned or self._prunes(trial, message["step"], message["value"])
                 process.send({"go": not pruned})
             else:
+                self.search.set_attribute(trial.number, TRAINING_SECONDS, message["figures"].get("seconds"))
                 last = {**message, "pruned": pruned}
         return last
 

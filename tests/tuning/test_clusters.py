@@ -12,7 +12,7 @@ from bcc_lightning.tune import read_options, seats_of
 from bcc_lightning.tuning.executors.base import Assignment
 from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.executors.ray import ActorOptions, Ray
-from bcc_lightning.tuning.executors.reach import refuse_file_of_this_machine
+from bcc_lightning.tuning.executors.reach import refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.slurm import JobOptions, Slurm
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import ENDING, INTERRUPTED, OpenStudy
@@ -97,13 +97,15 @@ def test_a_machine_without_slurm_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_file_is_refused_where_other_machines_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "login.uni.example")
+    nodes = ["127.0.0.1", "login", "login.uni.example", "gpu2", "gpu1"]
     file, server = storage_of(None, tmp_path), Storage("postgresql+psycopg://me@db/studies")
-    with pytest.raises(
-        UserError, match=r"workers would also run on gpu1, gpu2. Next step: .*--storage postgresql://USER@HOST/DATABASE"
-    ):
-        refuse_file_of_this_machine(file, ["127.0.0.1", "login", "login.uni.example", "gpu2", "gpu1"])
-    refuse_file_of_this_machine(file, ["127.0.0.1", "login"])
-    refuse_file_of_this_machine(server, ["gpu1"])
+    message = "workers would also run on gpu1, gpu2. Next step: "
+    with pytest.raises(UserError, match=rf"{message}.*--storage postgresql://USER@HOST/DATABASE"):
+        refuse_files_of_this_machine(Assignment(file, "stub", tmp_path), nodes)
+    with pytest.raises(UserError, match=rf"sqlite:///runs.db is a file, .*{message}.*--tracking.uri http://HOST:PORT"):
+        refuse_files_of_this_machine(Assignment(server, "stub", tmp_path, "sqlite:///runs.db"), nodes)
+    refuse_files_of_this_machine(Assignment(file, "stub", tmp_path, "sqlite:///runs.db"), ["127.0.0.1", "login"])
+    refuse_files_of_this_machine(Assignment(server, "stub", tmp_path, "http://server:5000"), nodes)
 
 
 def test_options_of_clusters_are_read() -> None:

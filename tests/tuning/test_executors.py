@@ -63,6 +63,19 @@ def test_a_search_whose_workers_fail_gives_up_and_says_why(tmp_path: Path, execu
         Watch(search, executor_of(executor, search, 1), 1, tick=0.1).until_done()
 
 
+def test_another_driver_of_this_machine_ends_the_workers_of_the_first(tmp_path: Path) -> None:
+    trials_last(60, tmp_path)
+    search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=3))
+    first, second = (executor_of("local", search, workers) for workers in (2, 1))
+    Watch(search, first, 2).place_all()
+    wait_until(lambda: len(ledger(tmp_path, "start")) == 2)
+    assert second.lives(0)
+    second.stop()
+    assert [first.lives(seat) for seat in (0, 1)] == [False, False]
+    assert not second.lives(0)
+    assert [trial.user_attrs[ENDING] for trial in search.trials()] == [INTERRUPTED] * 2
+
+
 def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, executor: ExecutorName) -> None:
     trials_last(2.5, tmp_path)
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=50))

@@ -1,5 +1,6 @@
 """Slots, their retries, and the lock around them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ for number in range(8):
         os.read(waiting, 1)  # until all have been made
         search = OpenStudy.create(storage, stub_plan(folder, trials=12))
         taken = []
-        while (trial := search.claim(Worker.this())) is not None:
+        while (trial := search.claim(Worker.of(os.getpid()))) is not None:
             taken.append(trial.number)
         (folder / f"taken-{number}").write_text(" ".join(map(str, taken)))
         os._exit(0)
@@ -80,7 +81,7 @@ def test_what_is_repeated(endings: list[str], due: bool) -> None:
 
 def test_the_first_trial_has_the_experiments_own_values(tmp_path: Path) -> None:
     search = OpenStudy.create(storage_of(str(tmp_path / "studies.log"), tmp_path), stub_plan(tmp_path, own={"x": 0.625}))
-    first, second = search.claim(Worker.this()), search.claim(Worker.this())
+    first, second = search.claim(Worker.of(os.getpid())), search.claim(Worker.of(os.getpid()))
     assert first is not None
     assert second is not None
     assert first.suggest_float("x", 0.2, 0.8) == 0.625
@@ -90,15 +91,15 @@ def test_the_first_trial_has_the_experiments_own_values(tmp_path: Path) -> None:
 def test_a_trial_that_was_proposed_by_hand_is_taken(tmp_path: Path) -> None:
     search = OpenStudy.create(storage_of(str(tmp_path / "studies.log"), tmp_path), stub_plan(tmp_path, trials=1))
     search.study.enqueue_trial({"x": 0.3})
-    trial = search.claim(Worker.this())
+    trial = search.claim(Worker.of(os.getpid()))
     assert trial is not None
     assert trial.suggest_float("x", 0.2, 0.8) == 0.3
-    assert search.claim(Worker.this()) is None
+    assert search.claim(Worker.of(os.getpid())) is None
 
 
 def test_an_end_is_told_once(tmp_path: Path) -> None:
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path))
-    assert search.claim(Worker.this()) is not None
+    assert search.claim(Worker.of(os.getpid())) is not None
     assert search.finish(0, TrialState.COMPLETE, [0.5])
     assert not search.finish(0, TrialState.FAIL, None, DIED, "late")
     assert search.trial(0).values == [0.5]
@@ -119,13 +120,13 @@ def running(worker: Worker, beat: int | None = None) -> FrozenTrial:
 
 def test_a_worker_of_this_machine_is_dead_when_its_process_is_gone() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    worker = Worker(Worker.this().machine, process.pid, start_of(process.pid) or "")
+    worker = Worker(Worker.of(os.getpid()).machine, process.pid, start_of(process.pid) or "")
     observer = Observer()
     assert observer.death(running(worker)) is None
     process.kill()
     assert start_of(process.pid) is None or process.wait() is not None
     assert observer.death(running(worker)) == f"process {process.pid} vanished"
-    reused = Worker(worker.machine, Worker.this().process, "another time")
+    reused = Worker(worker.machine, Worker.of(os.getpid()).process, "another time")
     assert observer.death(running(reused)) is not None
 
 

@@ -84,10 +84,11 @@ def test_nothing_that_a_trial_says_or_files_depends_on_the_test_part(tmp_path: P
     assert "predictions/test.parquet" not in artifacts_of(run)
     assert "explain/gradcam.png" in artifacts_of(run)
     assert messages[0] == {"run": run.info.run_id}
-    assert [message["step"] for message in messages[1:-1]] == [0, 1]
+    assert messages[1] == {"training": True}
+    assert [message["step"] for message in messages[2:-1]] == [0, 1]
     assert messages[-2]["value"] == pytest.approx(run.data.metrics["val/accuracy"])
     assert messages[-1]["status"] == "FINISHED"
-    assert messages[-1]["figures"]["val/accuracy"] == max(message["value"] for message in messages[1:-1])
+    assert messages[-1]["figures"]["val/accuracy"] == max(message["value"] for message in messages[2:-1])
     assert {name: run.data.tags[name] for name in (*TAGS, "trial.state")} == {**TAGS, "trial.state": "complete"}
     assert "validation accuracy" in run.data.tags["mlflow.note.content"]
 

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from mlflow.entities import Run
@@ -56,6 +57,9 @@ def test_a_search_of_real_trainings(tmp_path: Path, capfd: pytest.CaptureFixture
         assert confirmation.data.params[f"model.{name}"] == chosen.data.params[f"model.{name}"]
     assert tuned["data"]["class_path"] == "SyntheticSmear"
     assert {"trials.csv", "space.yaml", "pbc_cnn_tuned.yaml"} <= artifacts_of(parent)
+    table = pd.read_csv(Path(str(parent.info.artifact_uri).removeprefix("file://")) / "trials.csv")
+    lasted = pd.Timedelta(table["duration"][0]).total_seconds()
+    assert 0 < table["user_attrs_start_seconds"][0] < lasted - table["user_attrs_training_seconds"][0] + 1
     assert "confirmed: test accuracy" in capfd.readouterr().out
     assert list((tmp_path / "mlruns" / "active").glob("*")) == []
 

@@ -19,12 +19,14 @@ class Assignment:
         storage: where the study is kept; the password comes from the environment.
         study: name of the study.
         logs: folder that gets the output of the workers.
+        tracking: URI of the store of the trials' runs.
         flags: flags for each trial, by seat; what all seats share if there is one entry, nothing if there is none.
     """
 
     storage: Storage
     study: str
     logs: Path
+    tracking: str = ""
     flags: Sequence[Sequence[str]] = field(default_factory=list)
 
     def flags_of(self, seat: int) -> list[str]:

@@ -1,13 +1,19 @@
 """Workers as processes of this machine: one for each GPU, or for each share of the cores."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from bcc_lightning.tuning.executors.base import Assignment, last_line
+from bcc_lightning.tuning.liveness import Worker
+from bcc_lightning.whole_file import write_json
 
 STOP_SECONDS = 60.0
 """How long workers may take to end their trials before they are killed."""
@@ -34,12 +40,17 @@ class Seats:
         Args:
             wanted: number of workers; by default one for each GPU, or one where there is none.
             gpus: number of GPUs that this process sees.
+
+        Returns:
+            Shares of the processor cores, but no more threads than ``OMP_NUM_THREADS`` where it is set.
         """
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         names = [name for name in visible.split(",") if name] or [str(number) for number in range(gpus)]
         count = wanted or gpus or 1
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return cls(count, names[:gpus], max(1, cores // count))
+        limit = os.environ.get("OMP_NUM_THREADS", "")
+        share = min(cores // count, int(limit) if limit.isdecimal() else cores)
+        return cls(count, names[:gpus], max(1, share))
 
     def environment(self, seat: int) -> dict[str, str]:
         """Give the variables that keep a seat's trials to its share."""
@@ -56,7 +67,7 @@ class Seats:
 
 
 class Local:
-    """Runs workers as processes.
+    """Runs workers as processes, and takes over those that an earlier driver left on this machine.
 
     Args:
         assignment: what they work at.
@@ -84,10 +95,13 @@ class Local:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # outlives this process, and gets no Ctrl-C of its terminal
             )
+        write_json(self._note(seat), Worker.of(self._processes[seat].pid, seat).as_dict())
 
     def lives(self, seat: int) -> bool:
         """Tell whether a seat's worker has not ended."""
-        return seat in self._processes and self._processes[seat].poll() is None
+        if seat in self._processes:
+            return self._processes[seat].poll() is None
+        return left_behind(self._note(seat)) is not None
 
     def failure(self, seat: int) -> str | None:
         """Say why the last worker of a seat has failed."""
@@ -97,12 +111,33 @@ class Local:
 
     def stop(self) -> None:
         """End all workers in order; kill those that take too long, upon which their trials end themselves."""
-        living = [process for process in self._processes.values() if process.poll() is None]
-        for process in living:
-            process.send_signal(signal.SIGTERM)
-        for process in living:
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self._signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._living() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._signal(signal.SIGKILL)
+        while self._living():
+            time.sleep(0.05)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._living():
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def _living(self) -> list[int]:
+        """List the processes of all workers, those of earlier drivers included."""
+        own = [process.pid for process in self._processes.values() if process.poll() is None]
+        left = [worker.process for note in self.assignment.logs.glob(self._note("*").name) if (worker := left_behind(note))]
+        return sorted({*own, *left})
+
+    def _note(self, seat: int | str) -> Path:
+        """Name the file that says which process works on a seat, for drivers to come."""
+        return self.assignment.logs / f"{self.assignment.name(seat)}.json"
+
+
+def left_behind(note: Path) -> Worker | None:
+    """Find the worker that an earlier driver placed, if it still lives; nothing is found where a system has no ``/proc``."""
+    if not note.is_file():
+        return None
+    worker = Worker(**json.loads(note.read_text(encoding="utf-8")))
+    return worker if worker.is_seen else None

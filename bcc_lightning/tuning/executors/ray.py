@@ -13,7 +13,7 @@ from typing import Any
 from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.executors.base import Assignment
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
-from bcc_lightning.tuning.executors.reach import refuse_file_of_this_machine
+from bcc_lightning.tuning.executors.reach import refuse_files_of_this_machine
 from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.worker import TrialWorker
 
@@ -111,9 +111,7 @@ class Ray:
         options = options or ActorOptions()
         self.assignment = assignment
         self._ray = connect(options)
-        refuse_file_of_this_machine(
-            assignment.storage, [node["NodeManagerHostname"] for node in self._ray.nodes() if node["Alive"]]
-        )
+        refuse_files_of_this_machine(assignment, [node["NodeManagerHostname"] for node in self._ray.nodes() if node["Alive"]])
         self._environment = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
         self._environment["OMP_NUM_THREADS"] = str(options.cpus)
         gpus = float("GPU" in self._ray.cluster_resources()) if options.gpus is None else options.gpus

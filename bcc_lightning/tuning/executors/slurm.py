@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.executors.base import Assignment, last_line
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
-from bcc_lightning.tuning.executors.reach import refuse_file_of_this_machine
+from bcc_lightning.tuning.executors.reach import refuse_files_of_this_machine
 from bcc_lightning.tuning.worker import main
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def make_submitter(assignment: Assignment, options: JobOptions) -> Any:  # noqa:
     except ImportError as error:
         raise UserError("--executor slurm needs a package: uv pip install 'bcc-lightning[slurm]'") from error
     nodes, gpus = describe_nodes(options.partition)
-    refuse_file_of_this_machine(assignment.storage, nodes)
+    refuse_files_of_this_machine(assignment, nodes)
     submitter = SlurmExecutor(folder=assignment.logs.absolute() / "jobs", python=sys.executable)
     submitter.update_parameters(
         partition=options.partition,
