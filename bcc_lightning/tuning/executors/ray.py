@@ -17,6 +17,9 @@ from bcc_lightning.tuning.executors.reach import refuse_files_of_this_machine
 from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.worker import TrialWorker
 
+# Where the search was started by `uv run`, Ray would pack up the working folder and make an environment for it on each node.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
 NAMESPACE = "bcc_lightning.tune"
 
 HANDED_ON = ("PG", "MLFLOW_", "BCC_", "HF_", "PYTHONPATH")
