@@ -22,18 +22,21 @@ def kill_at_random(search: OpenStudy, folder: Path, executor: ExecutorName, kill
     roles = (["driver", "worker", "trial"] * kills)[:kills]
     generator.shuffle(roles)
     driver = start_driver(search, executor)
-    while roles and search.has_work():
-        time.sleep(generator.uniform(0.0, 0.6))
-        role = roles[-1]
-        victim = driver.pid if role == "driver" else a_worker(search) if role == "worker" else a_trial(folder)
-        if victim is None:
-            continue
-        os.kill(victim, signal.SIGKILL)
-        killed.append(roles.pop())
-        if victim == driver.pid:  # also where its threads are the workers
-            driver.wait()
-            driver = start_driver(search, executor)
-    assert driver.wait(120) == 0
+    try:
+        while roles and search.has_work():
+            time.sleep(generator.uniform(0.0, 0.6))
+            role = roles[-1]
+            victim = driver.pid if role == "driver" else a_worker(search) if role == "worker" else a_trial(folder)
+            if victim is None:
+                continue
+            os.kill(victim, signal.SIGKILL)
+            killed.append(roles.pop())
+            if victim == driver.pid:  # also where its threads are the workers
+                driver.wait()
+                driver = start_driver(search, executor)
+        assert driver.wait(120) == 0
+    finally:
+        driver.kill()
     return killed
 
 

@@ -39,9 +39,11 @@ def test_workers_go_on_without_a_driver(tmp_path: Path, cluster: ExecutorName) -
     trials_last(0.5, tmp_path)
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=4))
     driver = start_driver(search, cluster)
-    wait_until(lambda: len(ledger(tmp_path, "start")) >= 1)
-    driver.kill()
-    driver.wait()
+    try:
+        wait_until(lambda: len(ledger(tmp_path, "start")) >= 1)
+    finally:
+        driver.kill()
+        driver.wait()
     wait_until(lambda: len(search.trials()) == 4 and all(trial.state.is_finished() for trial in search.trials()))
     check(search, tmp_path)
 

@@ -56,7 +56,7 @@ def watched_processes() -> Iterator[set[str]]:
     seen, done = set[str](), threading.Event()
 
     def look() -> None:
-        while not done.wait(0.05):
+        while not done.wait(0.1):
             for file in Path("/proc").glob("[0-9]*/cmdline"):
                 with suppress(OSError):
                     seen.add(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
