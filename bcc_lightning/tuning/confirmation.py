@@ -89,11 +89,22 @@ def train_and_test(tuned: Path, flags: list[str], seed: int, parent: str) -> tup
         summary = Path(folder) / "summary.json"
         own = ["--seed_everything", str(seed), "--summary", str(summary), "--tracking.run_name", f"confirmation, seed {seed}"]
         command = [sys.executable, "-m", FIT, "--exp", str(tuned), *flags, *own]
-        if subprocess.run(command, env={**os.environ, PARENT_VARIABLE: parent}, check=False).returncode:
+        if run_in_order(command, {**os.environ, PARENT_VARIABLE: parent}):
             raise UserError(f"the confirmation with seed {seed} failed, see above; the same command goes on with it")
         content = json.loads(summary.read_text(encoding="utf-8"))
     cells = content["data"]["data.cells"].rpartition(", ")[2].split()[0]
     return content["metrics"][METRIC], int(cells)
+
+
+def run_in_order(command: list[str], environment: dict[str, str]) -> int:
+    """Run a program, which files what it has when this process is interrupted; gives its exit code."""
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:  # Ctrl-C is handed on, once
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
 
 
 def tracking_flags(flags: list[str]) -> list[str]:
