@@ -110,7 +110,7 @@ class Standing:
 
     def __post_init__(self) -> None:
         self._start = time.monotonic()
-        self._finished_before: int | None = None
+        self._progress_before: float | None = None
         self._told: set[tuple[int, str]] = set()
         self._live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
 
@@ -128,17 +128,16 @@ class Standing:
     def show(self, trials: "list[FrozenTrial]") -> None:
         """Show where the search stands now."""
         counts = Counts.of(trials, self.plan.trials)
-        if self._finished_before is None:
-            self._finished_before = counts.finished
+        left = self._time_left(self._progress(trials, counts), counts.total)
         if self._live:
-            self._live.update(self._table(trials, counts), refresh=True)
+            self._live.update(self._table(trials, f"{counts}; {left}"), refresh=True)
         else:
-            self._print_news(trials, counts)
+            self._print_news(trials, f"{counts}; {left}")
 
-    def _table(self, trials: "list[FrozenTrial]", counts: Counts) -> Table:
+    def _table(self, trials: "list[FrozenTrial]", standing: str) -> Table:
         from optuna.trial import TrialState
 
-        table = Table(title=f"study {self.plan.study}: {counts}; {self._time_left(counts)}", title_justify="left")
+        table = Table(title=f"study {self.plan.study}: {standing}", title_justify="left")
         for heading in ("trial", "epoch", self.plan.metrics[0], "parameters"):
             table.add_column(heading)
         for trial in best_trials(trials, self.plan)[:SHOWN]:
@@ -150,19 +149,29 @@ class Standing:
             table.add_row(str(trial.number), "" if epoch is None else str(epoch), value, parameters_of(trial))
         return table
 
-    def _print_news(self, trials: "list[FrozenTrial]", counts: Counts) -> None:
+    def _print_news(self, trials: "list[FrozenTrial]", standing: str) -> None:
         """Print a line for each trial that has ended since the last look."""
         for trial in trials:
             if trial.state.is_finished() and (trial.number, trial.state.name) not in self._told:
                 self._told.add((trial.number, trial.state.name))
-                print(f"{outcome(trial, self.plan)}\n  {counts}; {self._time_left(counts)}", flush=True)
+                print(f"{outcome(trial, self.plan)}\n  {standing}", flush=True)
 
-    def _time_left(self, counts: Counts) -> str:
-        """Estimate the time left from the trials that this command has seen ending."""
-        spent, done = time.monotonic() - self._start, counts.finished - (self._finished_before or 0)
-        if not done:
+    def _progress(self, trials: "list[FrozenTrial]", counts: Counts) -> float:
+        """Count the trials that are done, those that run by the share of their epochs or folds."""
+        from optuna.trial import TrialState
+
+        steps = [trial.last_step for trial in trials if trial.state == TrialState.RUNNING]
+        parts = sum((step + 1) / (self.plan.folds or self.plan.epochs) for step in steps if step is not None)
+        return counts.finished + parts
+
+    def _time_left(self, progress: float, total: int) -> str:
+        """Estimate the time left from what this command has seen being done."""
+        if self._progress_before is None:
+            self._progress_before = progress
+        spent, done = time.monotonic() - self._start, progress - self._progress_before
+        if done <= 0:
             return "time left unknown"
-        left = min((counts.total - counts.finished) * spent / done, self.seconds - spent)
+        left = min((total - progress) * spent / done, self.seconds - spent)
         return f"about {max(left, 0) / 60:.0f} minutes left"
 
 
