@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,7 @@ HYBRID = ["--exp", "efficientswin", *PAINTED, *QUICK, "--data.augment", "standar
 COSINE = ["--model.schedule", "cosine", "--model.warmup_epochs", "1", "--model.lr", "0.0003"]
 
 
-@pytest.fixture(autouse=True)
-def interrupt_handler() -> Iterator[None]:
-    """Give Ctrl-C back to the tests: Lightning ignores it after the first one."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("interrupt_handlers")
 
 
 def weights_and_metrics(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, float]]:

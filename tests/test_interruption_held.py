@@ -1,7 +1,6 @@
 """Ctrl-C and SIGTERM wait while the store is written to."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,8 @@ from bcc_lightning.tracking.store import Tracking
 
 
 @pytest.fixture(autouse=True)
-def sigterm_interrupts() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, interrupt)
-    yield
-    signal.signal(signal.SIGTERM, before)
+def sigterm_interrupts(interrupt_handlers: None) -> None:
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def test_interruption_in_a_transaction_takes_effect_behind_it(tmp_path: Path) -> None:

@@ -72,8 +72,9 @@ class Storage:
             yield
 
     def dashboard(self) -> str:
-        """Word the command that opens the Optuna dashboard."""
-        return f"optuna-dashboard {self.file if self.url.startswith(JOURNAL) else self.url}"
+        """Word the command that opens Optuna's dashboard, which need not be installed for it."""
+        driver = "" if self.file else "--with 'psycopg[binary]' "
+        return f"uvx {driver}optuna-dashboard {self.file if self.url.startswith(JOURNAL) else self.url}"
 
     def _connect(self, create: bool) -> "BaseStorage":
         from optuna.storages import JournalStorage, RDBStorage, get_storage

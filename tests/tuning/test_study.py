@@ -151,3 +151,15 @@ def test_a_password_in_a_flag_is_not_filed(tmp_path: Path) -> None:
     assert params["argv"] == "--tracking.uri=http://me@host:5000/a --data.root s3://host:9000/cells"
     assert params["space.x"] == "0.2 to 0.8"
     assert open_parent_run(Tracking(folder=str(tmp_path / "mlruns")), search).run_id == run.run_id
+
+
+@pytest.mark.parametrize(
+    ("wanted", "command"),
+    [
+        ("sqlite:////a/studies.db", "uvx optuna-dashboard sqlite:////a/studies.db"),
+        ("journal:/a/studies.log", "uvx optuna-dashboard /a/studies.log"),
+        ("postgresql://me@db/s", "uvx --with 'psycopg[binary]' optuna-dashboard postgresql+psycopg://me@db/s"),
+    ],
+)
+def test_the_line_that_opens_the_dashboard(tmp_path: Path, wanted: str, command: str) -> None:
+    assert storage_of(wanted, tmp_path).dashboard() == command

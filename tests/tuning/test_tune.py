@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -18,13 +17,7 @@ from bcc_lightning.tuning.study import INTERRUPTED, OpenStudy
 from tests.miniature import PAINTED, QUICK, artifacts_of, runs_in
 from tests.tuning.searches import stub_search, trials_last
 
-
-@pytest.fixture(autouse=True)
-def interrupt_handler() -> Iterator[None]:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("interrupt_handlers")
 
 
 def family(folder: Path) -> tuple[Run, list[Run]]:
@@ -68,7 +61,7 @@ def test_a_search_of_real_trainings(tmp_path: Path, capfd: pytest.CaptureFixture
 def test_a_stopped_search_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def press_ctrl_c(self: Standing, trials: list[FrozenTrial]) -> None:
         if any("run" in trial.user_attrs for trial in trials):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     trials_last(60, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
