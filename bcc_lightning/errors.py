@@ -1,4 +1,4 @@
-"""The errors that a person can cause and mend."""
+"""The errors that a person can cause and mend, and one end that is none."""
 
 
 class UserError(Exception):
@@ -11,3 +11,7 @@ class UserError(Exception):
 
 class NonFiniteLossError(UserError):
     """The training loss became infinite or not a number."""
+
+
+class Pruned(Exception):  # noqa: N818 - no error
+    """A search has seen enough of a trial, and ends it."""

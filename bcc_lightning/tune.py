@@ -21,7 +21,7 @@ from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.space import read_space
 from bcc_lightning.tuning.space_check import build_untrained, check_space, find_space, own_values
 from bcc_lightning.tuning.standing import Standing, best_trials
-from bcc_lightning.tuning.storage import Storage, storage_of
+from bcc_lightning.tuning.storage import Storage, refuse_password, storage_of
 from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.tuned_experiment import write_tuned
 from bcc_lightning.tuning.watching import Watch
@@ -49,6 +49,7 @@ def tune(argv: list[str]) -> int:
     """
     options, flags = read_options(argv)
     tracking = tracking_of(flags)
+    refuse_password("--tracking.uri", tracking.uri or "", "MLFLOW_TRACKING_URI, whole, or MLFLOW_TRACKING_PASSWORD")
     cli = build_untrained(options.exp, flags)
     plan = make_plan(options, flags, cli, tracking)
     storage = storage_of(options.storage, tracking.home)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bcc_lightning.errors import Pruned
 from bcc_lightning.interruption import interruption_held
 from bcc_lightning.tracking.report import write_report
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.summary import Stopwatch, Summary
-from bcc_lightning.tuning.channel import Pruned
 from bcc_lightning.whole_file import write_json
 
 

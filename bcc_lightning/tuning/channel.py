@@ -15,14 +15,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from bcc_lightning.errors import Pruned
+
 VARIABLE = "BCC_TRIAL_CHANNEL"
 """Environment variable with the number of the inherited descriptor."""
 
 EXIT_ORPHANED = 75
-
-
-class Pruned(Exception):  # noqa: N818 - no error: the search has seen enough of this trial
-    """The search has stopped a trial."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The run of a study in MLflow, whose children the trials are."""
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,6 @@ from bcc_lightning.tuning.trial_run import STATE
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-PASSWORD = re.compile(r"(://[^/\s:@]*):[^@/\s]*@")
-"""A password in a URL, such as that of a tracking server, has no business in parameters."""
 
 EXPERIMENT = "tune/{}"
 """Tag ``experiment`` of a study's run, so that nobody takes it for a run of the experiment."""
@@ -36,8 +32,9 @@ def open_parent_run(tracking: Tracking, search: OpenStudy) -> TrackedRun:
         run = TrackedRun.create(tracking, plan.study, {"experiment": EXPERIMENT.format(plan.experiment), "study": plan.study})
         search.study.set_user_attr(PARENT_RUN, run.run_id)
     space = {f"space.{name}": text for name, text in plan.search_space.describe().items()}
-    argv = PASSWORD.sub(r"\1@", " ".join(plan.argv))
-    run.log_params({"metric": ",".join(plan.metrics), "direction": ",".join(plan.directions), "argv": argv, **space})
+    run.log_params(
+        {"metric": ",".join(plan.metrics), "direction": ",".join(plan.directions), "argv": " ".join(plan.argv), **space}
+    )
     (run.folder.artifacts / "space.yaml").write_text(yaml.safe_dump(plan.space, sort_keys=False), encoding="utf-8")
     return run
 

@@ -133,20 +133,25 @@ def storage_of(wanted: str | None, home: Path) -> Storage:
         return Storage("sqlite:///" + os.path.abspath(wanted.removeprefix("sqlite:///")))
     url = urlparse(wanted)
     if url.scheme in {"postgresql", "postgres", POSTGRESQL}:
-        refuse_password(wanted)
+        refuse_password("--storage", wanted, "PGPASSWORD, or into a file named by PGPASSFILE")
         return Storage(wanted.replace(f"{url.scheme}://", f"{POSTGRESQL}://", 1))
     raise UserError(f"--storage is '{wanted.partition('@')[2] or wanted}', it must be {ALLOWED}")
 
 
-def refuse_password(url: str) -> None:
+def refuse_password(option: str, url: str, instead: str) -> None:
     """Refuse a password in a URL; it is not repeated in the message.
 
+    Args:
+        option: which holds the URL.
+        url: its value.
+        instead: where a password belongs.
+
     Raises:
-        UserError: with where it belongs.
+        UserError: there is one.
     """
     parts = urlparse(url)
     if parts.password is not None or "password" in parse_qs(parts.query):
         raise UserError(
-            "--storage holds a password, which everybody on this machine could read in the list of processes. Next step: leave "
-            "it out of the URL, and put it into the environment variable PGPASSWORD, or into a file named by PGPASSFILE"
+            f"{option} holds a password, which everybody on this machine could read in the list of processes. Next step: leave "
+            f"it out of the URL, and put it into the environment variable {instead}"
         )

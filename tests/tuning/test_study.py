@@ -143,8 +143,8 @@ def test_a_worker_elsewhere_is_dead_after_a_silence_by_the_observers_clock() -> 
     assert observer.death(running(elsewhere, beat=2)) is None
 
 
-def test_a_password_in_a_flag_is_not_filed(tmp_path: Path) -> None:
-    plan = stub_plan(tmp_path, argv=["--tracking.uri=http://me:geheim@host:5000/a", "--data.root", "s3://host:9000/cells"])
+def test_drivers_of_a_study_share_its_run(tmp_path: Path) -> None:
+    plan = stub_plan(tmp_path, argv=["--tracking.uri=http://me@host:5000/a", "--data.root", "s3://host:9000/cells"])
     search = OpenStudy.create(storage_of(None, tmp_path), plan)
     run = open_parent_run(Tracking(folder=str(tmp_path / "mlruns")), search)
     params = run.client.get_run(run.run_id).data.params

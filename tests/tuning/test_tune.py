@@ -150,3 +150,11 @@ def test_mistakes_are_told_before_anything_starts(
     assert "geheim" not in error
     assert not (tmp_path / "mlruns" / "mlflow.db").exists()
     assert "BCC_TRIAL_CHANNEL" not in os.environ
+
+
+def test_a_password_of_the_tracking_store_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--exp", "pbc_cnn", "--", *PAINTED, *QUICK, "--tracking.uri", "http://me:geheim@host:5000"]) == 2
+    error = capsys.readouterr().err
+    assert "--tracking.uri holds a password" in error
+    assert "MLFLOW_TRACKING_URI" in error
+    assert "geheim" not in error
