@@ -24,6 +24,9 @@ BEAT_SECONDS = 5.0
 GRACE_SECONDS = 90.0
 """Silence after which a worker on another machine, or one that hangs, counts as dead."""
 
+DOUBT_SECONDS = 3 * BEAT_SECONDS
+"""Time to give a sign after all for one that counts as silent: a storage that was away holds all marks still."""
+
 
 @dataclass(frozen=True)
 class Worker:
@@ -91,17 +94,27 @@ class Observer:
         self.grace = grace
         self.clock = clock
         self._seen: dict[int, tuple[object, float]] = {}
+        self._doubted: dict[int, float] = {}
 
     def death(self, trial: "FrozenTrial") -> str | None:
         """Say why a running trial counts as dead; None where it does not."""
         worker = Worker(**trial.user_attrs["worker"]) if "worker" in trial.user_attrs else None
         if worker and worker.has_vanished:
             return f"process {worker.process} vanished"
-        mark, now = trial.user_attrs.get("beat"), self.clock()
-        if self._seen.get(trial.number, (None, 0.0))[0] != mark or trial.number not in self._seen:
-            self._seen[trial.number] = (mark, now)
-        silence = now - self._seen[trial.number][1]
-        return f"no sign of life for {silence:.0f} seconds" if silence > self.grace else None
+        silence = self._silence(trial.number, trial.user_attrs.get("beat"))
+        return f"no sign of life for {silence:.0f} seconds" if silence else None
+
+    def _silence(self, number: int, mark: object) -> float:
+        """Tell for how long a trial's mark has not risen; 0 where that may have other causes than death."""
+        now = self.clock()
+        if number not in self._seen or self._seen[number][0] != mark:
+            self._seen[number] = (mark, now)
+            self._doubted.pop(number, None)
+        silence = now - self._seen[number][1]
+        if silence <= self.grace:
+            return 0.0
+        doubted = now - self._doubted.setdefault(number, now)
+        return silence if doubted >= DOUBT_SECONDS else 0.0
 
 
 @contextmanager

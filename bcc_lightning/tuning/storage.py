@@ -7,6 +7,7 @@ file outlives a killed holder for 30 seconds. Hence everything that must happen 
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from bcc_lightning.tuning.waiting import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+    from sqlalchemy.engine import Dialect, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+LOOK_SECONDS = 0.5
+"""Pause between two attempts to reach a server that is away."""
 
 JOURNAL = "journal:"
 
@@ -46,6 +52,16 @@ class Storage:
         if self.url.startswith(JOURNAL):
             return Path(self.url.removeprefix(JOURNAL))
         return None if self.url.startswith(POSTGRESQL) else Path(self.url.removeprefix("sqlite:///"))
+
+    def reach(self) -> None:
+        """Find out at once whether a server answers; later it is waited for.
+
+        Raises:
+            UserError: a package is missing, or the server does not answer.
+        """
+        if self.file is None:
+            with self._explained(), self._server().connect():
+                return
 
     def open(self) -> "BaseStorage":
         """Connect; the tables or the file must have been made by `create`.
@@ -79,14 +95,24 @@ class Storage:
     def _connect(self, create: bool) -> "BaseStorage":
         from optuna.storages import JournalStorage, RDBStorage, get_storage
         from optuna.storages.journal import JournalFileBackend
-        from sqlalchemy.exc import SQLAlchemyError
 
         from bcc_lightning.tuning.journal_lock import JournalLock
 
         if self.url.startswith(JOURNAL):
             return JournalStorage(JournalFileBackend(str(self.file), lock_obj=JournalLock(str(self.file))))
+        with self._explained():
+            storage = RDBStorage(self.url, engine_kwargs=self._engine(), skip_table_creation=not create)
+        if self.file is None:
+            wait_for_server(storage.engine)
+        return get_storage(storage)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what databases say into what to do."""
+        from sqlalchemy.exc import SQLAlchemyError
+
         try:
-            return get_storage(RDBStorage(self.url, engine_kwargs=self._engine(), skip_table_creation=not create))
+            yield
         except ImportError as error:
             raise UserError(f"storage {self.url} needs a package: uv pip install 'bcc-lightning[postgresql]'") from error
         except SQLAlchemyError as error:
@@ -95,6 +121,11 @@ class Storage:
                 f"storage {self.url} cannot be opened: {reason}. Next step: start the server, or give the password in "
                 "PGPASSWORD or PGPASSFILE"
             ) from error
+
+    def _server(self) -> "Engine":
+        from sqlalchemy import create_engine
+
+        return create_engine(self.url, **self._engine())
 
     def _engine(self) -> dict[str, Any]:
         from sqlalchemy.pool import NullPool
@@ -106,13 +137,30 @@ class Storage:
 
     @contextmanager
     def _advisory_lock(self) -> Iterator[None]:
-        from sqlalchemy import create_engine, text
+        from sqlalchemy import text
 
         key = int.from_bytes(hashlib.sha256(b"bcc_lightning.tune").digest()[:7], "big")
-        engine = create_engine(self.url, **self._engine())
+        engine = self._server()
+        wait_for_server(engine)
         with engine.begin() as connection:  # the lock ends with the transaction, also where its holder was killed
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
             yield
+
+
+def wait_for_server(engine: "Engine", seconds: float = WAIT_SECONDS) -> None:
+    """Let an engine wait for a server that is away, as while it is started anew, instead of failing at once."""
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: "Dialect", record: object, arguments: list[Any], named: dict[str, Any]) -> "DBAPIConnection":
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return dialect.connect(*arguments, **named)
+            except dialect.loaded_dbapi.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_SECONDS)
 
 
 def storage_of(wanted: str | None, home: Path) -> Storage:

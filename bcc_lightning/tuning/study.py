@@ -54,11 +54,12 @@ class OpenStudy:
         """Start a study, or go on with it: sampler, pruner, number of trials and what belongs to this machine may change.
 
         Raises:
-            UserError: the study has searched for something else so far.
+            UserError: the storage cannot be reached, or the study has searched for something else so far.
         """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage.reach()
         with storage.lock():
             study = optuna.create_study(
                 storage=storage.create(), study_name=plan.study, directions=plan.directions, load_if_exists=True

@@ -36,7 +36,7 @@ def read_end(plan: Plan, last: dict[str, Any] | None, exit_code: int, last_words
         exit_code: of its process; negative for a signal.
         last_words: end of its output.
     """
-    if last and last["status"] == "FINISHED" and exit_code == 0:
+    if last and last["status"] == "FINISHED":  # also where its run could not be filed, which the exit code then says
         return read_figures(plan, last["figures"])
     reason = (last or {}).get("failure") or describe_exit(exit_code, last_words)
     ending = OUT_OF_MEMORY if any(sign in reason for sign in MEMORY_ERRORS) else FAILED

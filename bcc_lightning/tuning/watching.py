@@ -47,15 +47,23 @@ class Watch:
         """Watch until the search is done.
 
         Raises:
-            UserError: workers fail at once, again and again.
+            UserError: workers fail at once, again and again, or the storage is away for long.
         """
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
         start, observer = time.monotonic(), Observer()
-        while True:
-            with interruption_held():  # Ctrl-C in a transaction would keep SQLite locked, for the workers too
-                over = self.look(observer, self.seconds - (time.monotonic() - start))
-            if over:
-                return
-            time.sleep(self.tick)
+        over, misses = False, 0
+        while not over:
+            try:
+                with interruption_held():  # Ctrl-C in a transaction would keep SQLite locked, for the workers too
+                    over = self.look(observer, self.seconds - (time.monotonic() - start))
+                misses = 0
+            except (StorageInternalError, SQLAlchemyError) as error:  # it went away in a query; the next waits for it
+                misses += 1
+                if misses == PATIENCE:
+                    raise UserError(f"storage {self.search.storage.url} does not answer; the same command goes on") from error
+            time.sleep(0 if over else self.tick)
 
     def look(self, observer: Observer, left: float) -> bool:
         """Find the dead, fill empty seats and show where the search stands; tells whether it is done.

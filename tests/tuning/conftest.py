@@ -6,10 +6,7 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +20,7 @@ from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.storage import Storage, storage_of
 from tests.tuning import clusters
+from tests.tuning.postgresql import PostgreSQL
 from tests.tuning.searches import LEARNING_RATE, stub_program
 
 CLUSTERS = ("slurm", "ray")
@@ -64,11 +62,10 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def database(postgresql: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+def database(postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """An empty database on a server; its password is in the environment."""
-    url, password = postgresql
-    monkeypatch.setenv("PGPASSWORD", password)
-    return storage_of(new_database(url), tmp_path)
+    monkeypatch.setenv("PGPASSWORD", postgresql.password)
+    return storage_of(new_database(postgresql.url), tmp_path)
 
 
 @pytest.fixture(params=["in_process", "local", *(pytest.param(name, marks=SERVERS) for name in CLUSTERS)])
@@ -120,8 +117,8 @@ def new_database(url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[tuple[str, str]]:
-    """A PostgreSQL server that asks for a password; gives its URL without, and the password."""
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server that asks for a password."""
     if importlib.util.find_spec("psycopg") is None:
         pytest.skip("psycopg is missing: uv sync --extra postgresql")
     programs = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), shutil.which("initdb"))
@@ -131,33 +128,9 @@ def postgresql() -> Iterator[tuple[str, str]]:
     if user and user not in {entry.pw_name for entry in pwd.getpwall()}:
         pytest.skip(f"PostgreSQL does not run as root, and there is no user {SERVER_USER}")
     with tempfile.TemporaryDirectory() as name:
-        folder, password = Path(name), secrets.token_hex(8)
-        (folder / "password").write_text(password)
-        if user:
-            for path in (folder, folder / "password"):
-                shutil.chown(path, user)
-        server, port = start_server(Path(programs).parent, folder, user)
+        server = PostgreSQL(Path(programs).parent, Path(name), user)
+        server.start()
         try:
-            yield f"postgresql://tester@127.0.0.1:{port}", password
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)  # does not wait for clients
-            server.wait(30)
-
-
-def start_server(programs: Path, folder: Path, user: str | None) -> tuple[subprocess.Popen[bytes], int]:
-    """Make a cluster of databases and start its server; gives its port."""
-    data = str(folder / "data")
-    make = ["-U", "tester", "--pwfile", str(folder / "password"), "-A", "scram-sha-256", "--no-sync"]
-    subprocess.run([programs / "initdb", "-D", data, *make], user=user, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["-p", str(port), "-k", str(folder), "-c", "fsync=off", "-c", "listen_addresses=127.0.0.1"]
-    log = (folder / "log").open("wb")
-    server = subprocess.Popen([programs / "postgres", "-D", data, *options], user=user, stdout=log, stderr=log, cwd=folder)
-    deadline = time.monotonic() + 60
-    while subprocess.call([programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL):
-        assert time.monotonic() < deadline
-        assert server.poll() is None, (folder / "log").read_text()
-        time.sleep(0.1)
-    return server, port
+            server.stop(signal.SIGINT)  # does not wait for clients

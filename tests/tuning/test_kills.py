@@ -1,6 +1,8 @@
 """Nothing is lost and nothing done twice when processes of a search are killed at random moments."""
 
 import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,10 @@ import pytest
 from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import DIED, ENDING, OpenStudy
-from tests.tuning.conftest import LONG
-from tests.tuning.killing import kill_at_random
-from tests.tuning.searches import check, stub_plan, trials_last
+from tests.tuning.conftest import LONG, SERVERS
+from tests.tuning.killing import kill_at_random, start_driver
+from tests.tuning.postgresql import PostgreSQL
+from tests.tuning.searches import check, ledger, stub_plan, trials_last, wait_until
 
 KILLS = 20
 
@@ -23,6 +26,23 @@ def test_on_each_storage(tmp_path: Path, storage: Storage) -> None:
 
 def test_on_each_cluster(tmp_path: Path, cluster: ExecutorName, database: Storage) -> None:
     search_with_kills(tmp_path, database, cluster, KILLS_ON_CLUSTERS)
+
+
+@SERVERS
+def test_a_database_server_that_crashes_and_comes_back(tmp_path: Path, postgresql: PostgreSQL, database: Storage) -> None:
+    trials_last(0.6, tmp_path)
+    search = OpenStudy.create(database, stub_plan(tmp_path, trials=12))
+    driver = start_driver(search, "local")
+    try:
+        for ended in (2, 5):
+            wait_until(lambda: sum(ledger(tmp_path, "end").values()) >= ended)  # noqa: B023 - called in its turn
+            postgresql.stop(signal.SIGQUIT)  # at once, without a word to its clients
+            time.sleep(2)
+            postgresql.start()
+        assert driver.wait(120) == 0
+    finally:
+        driver.kill()
+    check(OpenStudy.load(database, "stub"), tmp_path)
 
 
 @pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes minutes on a cluster of one machine: set {LONG}=1")

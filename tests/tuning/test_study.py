@@ -138,8 +138,24 @@ def test_a_worker_elsewhere_is_dead_after_a_silence_by_the_observers_clock() -> 
     assert observer.death(running(elsewhere, beat=1)) is None
     now = 170
     assert observer.death(running(elsewhere, beat=1)) is None
-    now = 171
-    assert observer.death(running(elsewhere, beat=1)) == "no sign of life for 91 seconds"
+    now = 171  # silent for 91 seconds: it gets 15 more
+    assert observer.death(running(elsewhere, beat=1)) is None
+    now = 185.9
+    assert observer.death(running(elsewhere, beat=1)) is None
+    now = 186
+    assert observer.death(running(elsewhere, beat=1)) == "no sign of life for 106 seconds"
+    assert observer.death(running(elsewhere, beat=2)) is None
+
+
+def test_a_storage_that_was_away_kills_nobody() -> None:
+    now = 0.0
+    observer, elsewhere = Observer(grace=90, clock=lambda: now), Worker("another machine", 1, "1")
+    assert observer.death(running(elsewhere, beat=1)) is None
+    now = 300  # the first look after it
+    assert observer.death(running(elsewhere, beat=1)) is None
+    now = 305
+    assert observer.death(running(elsewhere, beat=2)) is None
+    now = 394
     assert observer.death(running(elsewhere, beat=2)) is None
 
 
