@@ -47,27 +47,29 @@ def headline(search: OpenStudy) -> str:
 
 
 def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
-    """Draw importance, history and parallel coordinates for each metric, and the front of two."""
+    """Draw history, importance and parallel coordinates of each metric; the course of all trials, or the front of two metrics."""
     from optuna.visualization import matplotlib as plots
 
     plan, study = search.plan, search.study
+    complete = Counts.of(search.trials(), plan.trials).complete
     several = len(plan.metrics) > 1
-    files = []
+    wanted: dict[str, tuple[Callable[[], Any], str]] = {}
     for place, metric in enumerate(plan.metrics):
-        target = partial(value_of, place=place) if several else None
-        name = f"_{metric.replace('/', '_')}" if several else ""
-        for figure, draw in (
-            ("history", plots.plot_optimization_history),
-            ("parallel_coordinates", plots.plot_parallel_coordinate),
-            ("importance", plots.plot_param_importances),
+        of: dict[str, Any] = {"target": partial(value_of, place=place) if several else None, "target_name": metric}
+        for name, draw, title in (
+            ("history", plots.plot_optimization_history, f"{metric} of the {complete} complete trials"),
+            ("parallel_coordinates", plots.plot_parallel_coordinate, f"parameters of the {complete} complete trials"),
+            ("importance", plots.plot_param_importances, f"what {metric} depends on, judged by {complete} complete trials"),
         ):
-            file = run.folder.figure(f"{figure}{name}")
-            if save(partial(draw, study, target=target, target_name=metric), file):
-                files.append(file)
-    front = run.folder.figure("pareto_front")
-    if several and save(partial(plots.plot_pareto_front, study, target_names=list(plan.metrics)), front):
-        files.append(front)
-    return files
+            wanted[f"{name}_{metric.replace('/', '_')}" if several else name] = partial(draw, study, **of), title
+    if several:
+        wanted["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=list(plan.metrics)), "best compromises"
+    else:
+        unit = "fold" if plan.folds else "epoch"
+        title = f"{plan.metrics[0]} after each {unit}, pruned trials included"
+        wanted["course"] = partial(plots.plot_intermediate_values, study), title
+    files = {name: run.folder.figure(name) for name in wanted}
+    return [files[name] for name, (draw, title) in wanted.items() if save(draw, title, files[name])]
 
 
 def value_of(trial: "FrozenTrial", place: int) -> float:
@@ -75,8 +77,14 @@ def value_of(trial: "FrozenTrial", place: int) -> float:
     return float(trial.values[place])
 
 
-def save(draw: Callable[[], Any], file: Path) -> bool:
-    """Draw a figure and save it; False where there is too little to draw: Optuna says so by an error of no type of its own."""
+def save(draw: Callable[[], Any], title: str, file: Path) -> bool:
+    """Draw a figure and save it; False where there is too little to draw: Optuna says so by an error of no type of its own.
+
+    Args:
+        draw: draws it with matplotlib.
+        title: says what it shows.
+        file: where to.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -92,7 +100,10 @@ def save(draw: Callable[[], Any], file: Path) -> bool:
             plt.close("all")
             return False
     figure: Figure = plt.gcf()
-    figure.set_size_inches(11, 6)
+    figure.axes[0].set_title(title)
+    for axes in figure.axes[1:]:
+        axes.grid(visible=False)  # lines of one parameter's axis would cross those of the others
+    figure.set_size_inches(max(11, 1.6 * len(figure.axes)), 6)
     figure.savefig(file, dpi=110, bbox_inches="tight")
     plt.close("all")
     return True

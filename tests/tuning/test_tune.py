@@ -122,7 +122,7 @@ def test_pruned_and_failed_trials_are_told(tmp_path: Path, capsys: pytest.Captur
     assert "failed: exit code 1: x is too small" in output
     assert "pruned: pruned after epoch" in output
     (run,) = runs_in(tmp_path / "mlruns")
-    assert {f"figures/{name}.png" for name in ("history", "importance", "parallel_coordinates")} <= artifacts_of(run)
+    assert {f"figures/{name}.png" for name in ("course", "history", "importance", "parallel_coordinates")} <= artifacts_of(run)
 
 
 @pytest.mark.parametrize(
