@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bcc_lightning.cli import ExperimentCLI
 from bcc_lightning.command import EXIT_INTERRUPTED, run_command
+from bcc_lightning.console import ui_command
 from bcc_lightning.cross_validation import tracking_of
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.run import TrackedRun
@@ -61,6 +62,7 @@ def tune(argv: list[str]) -> int:
     search = OpenStudy.create(storage, plan)
     run = open_parent_run(tracking, search)
     print(f"study {plan.study} in {storage.url}; watch it with: {storage.dashboard()}")
+    print(f"compare its trials with: {ui_command(run, tracking)}")
     return conduct(options, flags, search, run, executor, seats.count)
 
 
