@@ -1,13 +1,11 @@
 """Train an experiment, test it once, explain it and file the run."""
 
-import os
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
 
-import yaml
 from lightning import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -17,22 +15,18 @@ from bcc_lightning.callbacks.explanation import Explanation
 from bcc_lightning.callbacks.figures import Figures
 from bcc_lightning.callbacks.throughput import Throughput
 from bcc_lightning.callbacks.trial_report import TrialReport
-from bcc_lightning.cli import ExperimentCLI, configuration_arguments, flatten
+from bcc_lightning.cli import ExperimentCLI, configuration_arguments
 from bcc_lightning.command import run_command, take_option
 from bcc_lightning.console import print_result, print_unfinished
 from bcc_lightning.cross_validation import cross_validate, cross_validation_plan, tracking_of
 from bcc_lightning.datamodules.base import VALIDATION
-from bcc_lightning.datamodules.split_file import write_split
 from bcc_lightning.ensembling.members import refuse_disagreement
 from bcc_lightning.ensembling.voting import vote
 from bcc_lightning.errors import UserError
-from bcc_lightning.evaluation.intervals import intervals
-from bcc_lightning.evaluation.metrics import external_metrics
 from bcc_lightning.modules.ensemble import Ensemble
-from bcc_lightning.modules.views import describe_views
-from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
-from bcc_lightning.tracking.logger import MetricHistory, RunLogger
-from bcc_lightning.tracking.provenance import provenance
+from bcc_lightning.run_facts import describe, fill
+from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.tracking.recording import ending, file_run
 from bcc_lightning.tracking.resume import find_resumable, is_complete
 from bcc_lightning.tracking.run import TrackedRun
@@ -41,7 +35,7 @@ from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Stopwatch, Summary, read_summary
 from bcc_lightning.tuning.channel import TrialChannel
 from bcc_lightning.tuning.trial_run import open_trial_run, report_end, tag_end
-from bcc_lightning.whole_file import whole_file, write_json
+from bcc_lightning.whole_file import write_json
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -285,34 +279,6 @@ def train(
         cli.model.tested_on = name
         trainer.test(cli.model, cli.datamodule.evaluation_loader(cells), verbose=False)
     seconds["test"] = watch.seconds
-
-
-def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
-    """Log what the run is made of: configuration, data, code, machine."""
-    config = cli.resolved_config()
-    with whole_file(run.folder.config) as draft:
-        draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    summary.data = cli.datamodule.facts()
-    write_split(cli.datamodule.splits, run.folder.split)
-    summary.test_time = describe_views(cli.model.hparams["test_time"])
-    summary.parameters = sum(p.numel() for p in cli.model.parameters())
-    run.log_params(flatten(config))
-    run.set_tags({**provenance(), **summary.data, **({"warning": warning} if (warning := cli.warning()) else {})})
-    if parent := os.environ.get(PARENT_VARIABLE):
-        run.folder.parent.write_text(parent)
-
-
-def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricHistory) -> None:
-    """Fill in the figures of a run: metrics of the kept epoch, those of the test, and their intervals."""
-    selection = cli.selection
-    kept = history.kept_epoch(selection.monitor, selection.mode, selection.keep)
-    summary.best_epoch = None if isinstance(cli.model, Ensemble) else kept
-    summary.metrics = history.at(kept)
-    if (run.folder.checkpoints / "best.ckpt").is_file():
-        summary.checkpoint = run.artifact_location(run.folder.checkpoints / "best.ckpt")
-    for name, predictions in cli.model.test_predictions.items():
-        found = intervals(predictions, cli.model.class_names)
-        summary.intervals |= found if name is None else external_metrics(name, found)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,7 @@ def signs_of_life(give: Callable[[int], None], pause: float) -> Iterator[None]:
     done = threading.Event()
 
     def keep_on() -> None:
+        """Give one sign after the other."""
         number = 1
         while not done.wait(pause):
             give(number)

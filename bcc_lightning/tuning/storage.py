@@ -153,6 +153,7 @@ def wait_for_server(engine: "Engine", seconds: float = WAIT_SECONDS) -> None:
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: "Dialect", record: object, arguments: list[Any], named: dict[str, Any]) -> "DBAPIConnection":
+        """Connect, again and again."""
         deadline = time.monotonic() + seconds
         while True:
             try:

@@ -1,0 +1,46 @@
+"""What a run is made of, and its figures."""
+
+import os
+
+import yaml
+
+from bcc_lightning.cli import ExperimentCLI, flatten
+from bcc_lightning.datamodules.split_file import write_split
+from bcc_lightning.evaluation.intervals import intervals
+from bcc_lightning.evaluation.metrics import external_metrics
+from bcc_lightning.modules.ensemble import Ensemble
+from bcc_lightning.modules.views import describe_views
+from bcc_lightning.tracking.folder import PARENT_VARIABLE
+from bcc_lightning.tracking.logger import MetricHistory
+from bcc_lightning.tracking.provenance import provenance
+from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.summary import Summary
+from bcc_lightning.whole_file import whole_file
+
+
+def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
+    """Log what the run is made of: configuration, data, code, machine."""
+    config = cli.resolved_config()
+    with whole_file(run.folder.config) as draft:
+        draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    summary.data = cli.datamodule.facts()
+    write_split(cli.datamodule.splits, run.folder.split)
+    summary.test_time = describe_views(cli.model.hparams["test_time"])
+    summary.parameters = sum(p.numel() for p in cli.model.parameters())
+    run.log_params(flatten(config))
+    run.set_tags({**provenance(), **summary.data, **({"warning": warning} if (warning := cli.warning()) else {})})
+    if parent := os.environ.get(PARENT_VARIABLE):
+        run.folder.parent.write_text(parent)
+
+
+def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricHistory) -> None:
+    """Fill in the figures of a run: metrics of the kept epoch, those of the test, and their intervals."""
+    selection = cli.selection
+    kept = history.kept_epoch(selection.monitor, selection.mode, selection.keep)
+    summary.best_epoch = None if isinstance(cli.model, Ensemble) else kept
+    summary.metrics = history.at(kept)
+    if (run.folder.checkpoints / "best.ckpt").is_file():
+        summary.checkpoint = run.artifact_location(run.folder.checkpoints / "best.ckpt")
+    for name, predictions in cli.model.test_predictions.items():
+        found = intervals(predictions, cli.model.class_names)
+        summary.intervals |= found if name is None else external_metrics(name, found)
