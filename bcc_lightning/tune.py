@@ -4,6 +4,7 @@ import math
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from bcc_lightning.cli import ExperimentCLI
 from bcc_lightning.command import EXIT_INTERRUPTED, run_command
@@ -19,8 +20,8 @@ from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.options import Options, read_metrics, read_options
 from bcc_lightning.tuning.parent_run import ChildTags, leave_parent_run, open_parent_run
 from bcc_lightning.tuning.plan import Plan
-from bcc_lightning.tuning.space import read_space
-from bcc_lightning.tuning.space_check import build_untrained, check_space, find_space, own_values
+from bcc_lightning.tuning.space import Space, read_space
+from bcc_lightning.tuning.space_check import build_untrained, check_space, find_space, own_values, value_of
 from bcc_lightning.tuning.standing import Standing, best_trials
 from bcc_lightning.tuning.storage import Storage, refuse_password, storage_of
 from bcc_lightning.tuning.study import OpenStudy
@@ -28,6 +29,8 @@ from bcc_lightning.tuning.tuned_experiment import write_tuned
 from bcc_lightning.tuning.watching import Watch
 from bcc_lightning.tuning.write_up import headline, write_up
 from bcc_lightning.yaml_file import read_mapping
+
+SCHEDULE = "model.schedule"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -116,7 +119,7 @@ def make_plan(options: Options, flags: list[str], cli: ExperimentCLI, tracking: 
         directions=directions,
         trials=options.trials,
         sampler=options.sampler,
-        pruner=options.pruner or ("median" if len(metrics) == 1 else "none"),
+        pruner=options.pruner or default_pruner(metrics, options.folds, schedules(space, config)),
         seed=options.seed,
         epochs=epochs if epochs > 0 else 100,
         folds=options.folds or 0,
@@ -125,6 +128,26 @@ def make_plan(options: Options, flags: list[str], cli: ExperimentCLI, tracking: 
         own=own,
         logs=str(tracking.home / "studies" / study.replace("/", "_")),
     )
+
+
+def schedules(space: Space, config: dict[str, Any]) -> set[object]:
+    """List the schedules of the learning rate that trials may have."""
+    searched = {
+        choice for group in space.groups for entry in (group.entries.get(SCHEDULE),) if entry for choice in entry.extremes()
+    }
+    return searched or {value_of(config, SCHEDULE)}
+
+
+def default_pruner(metrics: list[str], folds: int | None, schedules: set[object]) -> str:
+    """Choose who stops trials early where nobody has said it."""
+    if len(metrics) > 1:
+        return "none"
+    if folds is None and "one_cycle" in schedules:
+        print(
+            "note: no trial is stopped early, for one_cycle is at its worst in the middle; --pruner median does it all the same"
+        )
+        return "none"
+    return "median"
 
 
 def seats_of(options: Options) -> Seats:

@@ -28,7 +28,7 @@ class Options:
         trials: how many there are to be in all; the same command goes on with a study that has fewer.
         space: name in ``experiments/search``, or a YAML file; by default that of the experiment, else ``standard``.
         sampler: who proposes; by default ``tpe``.
-        pruner: who stops trials early; by default ``median``, or ``none`` with two metrics.
+        pruner: who stops trials early; by default ``median``, or ``none`` with two metrics or a schedule ``one_cycle``.
         timeout: seconds after which no further trial is begun.
         metric: a metric of the validation part; a second one, also ``seconds`` or ``parameters``, behind a comma.
         direction: ``maximize`` or ``minimize``, one for each metric; by default as the metrics' names say.

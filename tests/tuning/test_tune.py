@@ -10,7 +10,8 @@ import yaml
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
-from bcc_lightning.tune import main
+from bcc_lightning.tune import default_pruner, main, schedules
+from bcc_lightning.tuning.space import read_space
 from bcc_lightning.tuning.standing import Standing
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import INTERRUPTED, OpenStudy
@@ -158,3 +159,24 @@ def test_a_password_of_the_tracking_store_is_refused(capsys: pytest.CaptureFixtu
     assert "--tracking.uri holds a password" in error
     assert "MLFLOW_TRACKING_URI" in error
     assert "geheim" not in error
+
+
+@pytest.mark.parametrize(
+    ("metrics", "folds", "searched", "pruner"),
+    [
+        (["val/accuracy"], None, ["constant", "cosine"], "median"),
+        (["val/accuracy"], None, ["constant", "one_cycle"], "none"),
+        (["val/accuracy"], 5, ["constant", "one_cycle"], "median"),  # between folds, when the schedule has come to its end
+        (["val/accuracy", "seconds"], None, ["cosine"], "none"),
+    ],
+)
+def test_a_schedule_that_is_worst_in_the_middle_is_not_judged_there(
+    metrics: list[str], folds: int | None, searched: list[str], pruner: str
+) -> None:
+    space = read_space({"model.schedule": {"type": "categorical", "choices": searched}}, "space")
+    assert schedules(space, {}) == set(searched)
+    assert default_pruner(metrics, folds, schedules(space, {})) == pruner
+    of_the_experiment = {"model": {"init_args": {"schedule": searched[-1]}}}
+    assert schedules(read_space({"model.lr": {"type": "float", "low": 0.1, "high": 1.0}}, "space"), of_the_experiment) == {
+        searched[-1]
+    }
