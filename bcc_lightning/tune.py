@@ -3,6 +3,7 @@
 import math
 import signal
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +133,9 @@ def make_plan(options: Options, flags: list[str], cli: ExperimentCLI, tracking: 
 
 def schedules(space: Space, config: dict[str, Any]) -> set[object]:
     """List the schedules of the learning rate that trials may have."""
-    searched = {
-        choice for group in space.groups for entry in (group.entries.get(SCHEDULE),) if entry for choice in entry.extremes()
-    }
-    return searched or {value_of(config, SCHEDULE)}
+    entries = [group.entries[SCHEDULE] for group in space.groups if SCHEDULE in group.entries]
+    choices: set[object] = set(chain.from_iterable(entry.extremes() for entry in entries))
+    return choices or {value_of(config, SCHEDULE)}
 
 
 def default_pruner(metrics: list[str], folds: int | None, schedules: set[object]) -> str:
@@ -143,9 +143,7 @@ def default_pruner(metrics: list[str], folds: int | None, schedules: set[object]
     if len(metrics) > 1:
         return "none"
     if folds is None and "one_cycle" in schedules:
-        print(
-            "note: no trial is stopped early, for one_cycle is at its worst in the middle; --pruner median does it all the same"
-        )
+        print("note: no trial is stopped early, for one_cycle is at its worst in the middle; --pruner median does so anyway")
         return "none"
     return "median"
 
