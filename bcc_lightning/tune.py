@@ -89,7 +89,7 @@ def conduct(options: Options, flags: list[str], search: OpenStudy, run: TrackedR
         raise
     if waiting := run.close("FINISHED"):
         raise UserError(waiting)
-    print(f"figures and the table of trials: {run.artifact_location(run.folder.artifacts)}")
+    print(f"figures and the table of trials: {run.artifact_uri}")
     run.folder.remove()
     return 0
 

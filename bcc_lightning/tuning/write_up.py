@@ -53,13 +53,14 @@ def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
     plan, study = search.plan, search.study
     complete = Counts.of(search.trials(), plan.trials).complete
     several = len(plan.metrics) > 1
+    importance = partial(plots.plot_param_importances, params=common_parameters(search.trials()))
     wanted: dict[str, tuple[Callable[[], Any], str]] = {}
     for place, metric in enumerate(plan.metrics):
         of: dict[str, Any] = {"target": partial(value_of, place=place) if several else None, "target_name": metric}
         for name, draw, title in (
             ("history", plots.plot_optimization_history, f"{metric} of the {complete} complete trials"),
             ("parallel_coordinates", plots.plot_parallel_coordinate, f"parameters of the {complete} complete trials"),
-            ("importance", plots.plot_param_importances, f"what {metric} depends on, judged by {complete} complete trials"),
+            ("importance", importance, f"what {metric} depends on, judged by {complete} complete trials"),
         ):
             wanted[f"{name}_{metric.replace('/', '_')}" if several else name] = partial(draw, study, **of), title
     if several:
@@ -70,6 +71,14 @@ def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
         wanted["course"] = partial(plots.plot_intermediate_values, study), title
     files = {name: run.folder.figure(name) for name in wanted}
     return [files[name] for name, (draw, title) in wanted.items() if save(draw, title, files[name])]
+
+
+def common_parameters(trials: "list[FrozenTrial]") -> list[str]:
+    """List what all complete trials have: what only some have is judged by too few, and comes out far too important."""
+    from optuna.trial import TrialState
+
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return [name for name in complete[0].params if all(name in trial.params for trial in complete)]
 
 
 def value_of(trial: "FrozenTrial", place: int) -> float:
