@@ -48,12 +48,16 @@ def headline(search: OpenStudy) -> str:
 
 def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
     """Draw history, importance and parallel coordinates of each metric; the course of all trials, or the front of two metrics."""
+    from optuna.importance import FanovaImportanceEvaluator
     from optuna.visualization import matplotlib as plots
 
     plan, study = search.plan, search.study
     complete = Counts.of(search.trials(), plan.trials).complete
     several = len(plan.metrics) > 1
-    importance = partial(plots.plot_param_importances, params=common_parameters(search.trials()))
+    # Optuna's default evaluator goes by the best tenth of the trials: two of twenty.
+    evaluator = FanovaImportanceEvaluator(seed=plan.seed)
+    common = common_parameters(search.trials())
+    importance = partial(plots.plot_param_importances, evaluator=evaluator, params=common)
     wanted: dict[str, tuple[Callable[[], Any], str]] = {}
     for place, metric in enumerate(plan.metrics):
         of: dict[str, Any] = {"target": partial(value_of, place=place) if several else None, "target_name": metric}
@@ -62,7 +66,8 @@ def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
             ("parallel_coordinates", plots.plot_parallel_coordinate, f"parameters of the {complete} complete trials"),
             ("importance", importance, f"what {metric} depends on, judged by {complete} complete trials"),
         ):
-            wanted[f"{name}_{metric.replace('/', '_')}" if several else name] = partial(draw, study, **of), title
+            if common or name != "importance":
+                wanted[f"{name}_{metric.replace('/', '_')}" if several else name] = partial(draw, study, **of), title
     if several:
         wanted["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=list(plan.metrics)), "best compromises"
     else:
@@ -109,6 +114,7 @@ def save(draw: Callable[[], Any], title: str, file: Path) -> bool:
             plt.close("all")
             return False
     figure: Figure = plt.gcf()
+    figure.axes[0].set_title("", loc="left")  # where Optuna puts the title of one of them
     figure.axes[0].set_title(title)
     for axes in figure.axes[1:]:
         axes.grid(visible=False)  # lines of one parameter's axis would cross those of the others
