@@ -15,17 +15,13 @@ from tests.tuning.killing import kill_at_random, start_driver
 from tests.tuning.postgresql import PostgreSQL
 from tests.tuning.searches import check, ledger, stub_plan, trials_last, wait_until
 
-KILLS = 20
+AT_LENGTH = pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes minutes on a cluster of one machine: set {LONG}=1")
 
-KILLS_ON_CLUSTERS = 6
+KILLS = 20
 
 
 def test_on_each_storage(tmp_path: Path, storage: Storage) -> None:
-    search_with_kills(tmp_path, storage, "local", KILLS)
-
-
-def test_on_each_cluster(tmp_path: Path, cluster: ExecutorName, database: Storage) -> None:
-    search_with_kills(tmp_path, database, cluster, KILLS_ON_CLUSTERS)
+    search_with_kills(tmp_path, storage, "local")
 
 
 @SERVERS
@@ -45,17 +41,17 @@ def test_a_database_server_that_crashes_and_comes_back(tmp_path: Path, postgresq
     check(OpenStudy.load(database, "stub"), tmp_path)
 
 
-@pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes minutes on a cluster of one machine: set {LONG}=1")
+@AT_LENGTH
 def test_at_length(tmp_path: Path, executor: ExecutorName, storage: Storage) -> None:
-    search_with_kills(tmp_path, storage, executor, KILLS)
+    search_with_kills(tmp_path, storage, executor)
 
 
-def search_with_kills(folder: Path, storage: Storage, executor: ExecutorName, kills: int) -> None:
+def search_with_kills(folder: Path, storage: Storage, executor: ExecutorName) -> None:
     trials_last(0.6, folder)
-    search = OpenStudy.create(storage, stub_plan(folder, trials=30 if kills == KILLS else 9))
-    killed = kill_at_random(search, folder, executor, kills, seed=f"{storage.url.partition(':')[0]} {executor}")
+    search = OpenStudy.create(storage, stub_plan(folder, trials=30))
+    killed = kill_at_random(search, folder, executor, KILLS, seed=f"{storage.url.partition(':')[0]} {executor}")
     print(f"killed: {killed}")
-    assert len(killed) == kills, "the search was too short for so many kills"
+    assert len(killed) == KILLS, "the search was too short for so many kills"
     check(search, folder)
     assert set(killed) == {"driver", "worker", "trial"}
     assert [trial.user_attrs.get(ENDING) for trial in search.trials()].count(DIED) >= 1
