@@ -45,7 +45,7 @@ class CellDataModule(LightningDataModule):
         image_size: side in pixels that the network sees. Larger stored images are shrunk once when read; smaller ones are
             enlarged on the device.
         batch_size: cells per batch and process.
-        num_workers: loading processes; by default none where loading only slices an array, else up to 4.
+        num_workers: processes that load the training part; by default none where loading only slices an array, else up to 4.
         augment: augmentation of the training part: a name of `bcc_lightning.transforms.pipelines.PIPELINES`, a YAML file, or a
             mapping.
         balance: correction for rare classes in the training part.
@@ -219,7 +219,7 @@ class CellDataModule(LightningDataModule):
         # Batch normalisation over the 1x1 maps of small images cannot be trained on one image.
         drop_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1
         dataset = CellDataset(cells, weights, self.pipeline, self.seed, self.mixing, len(self.class_names))
-        return self._loader(dataset, sampler, drop_last, keep_workers=True)
+        return self._loader(dataset, sampler, drop_last, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[CellBatch]:
         """Load the validation part, in order."""
@@ -231,6 +231,7 @@ class CellDataModule(LightningDataModule):
 
     def evaluation_loader(self, cells: CellImages) -> DataLoader[CellBatch]:
         """Load cells in order, each once, with equal weights."""
+        # Without augmentation loading only slices an array: starting processes for that takes longer than the slicing.
         return self._loader(CellDataset(cells, np.ones(len(cells), np.float32)), self._sampler(len(cells)))
 
     def _sampler(self, size: int, draws: Draws | None = None) -> EpochSampler:
@@ -238,17 +239,17 @@ class CellDataModule(LightningDataModule):
         return EpochSampler(size, draws is not None, self.seed, rank, world_size, draws=draws)
 
     def _loader(
-        self, dataset: CellDataset, sampler: EpochSampler, drop_last: bool = False, keep_workers: bool = False
+        self, dataset: CellDataset, sampler: EpochSampler, drop_last: bool = False, workers: int = 0
     ) -> DataLoader[CellBatch]:
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,
             drop_last=drop_last,
-            num_workers=self.num_workers,
+            num_workers=workers,
             collate_fn=keep_batch,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0 and keep_workers,
+            persistent_workers=workers > 0,
         )
 
 
