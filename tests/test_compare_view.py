@@ -26,6 +26,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from bcc_lightning.fit import main
 from bcc_lightning.tracking.summary import Summary, read_summary
 
 # Where tests are spread over processes, one of them makes the runs for all (pytest -n 2 --dist loadgroup).
@@ -43,7 +44,6 @@ BROWSER_FLAGS = [
     "--disable-sync",
 ]
 
-RUN_SECONDS = 240
 START_SECONDS = 60
 PAGE_SECONDS = 60
 
@@ -83,11 +83,7 @@ def make_run(store: Path, seed: int) -> Summary:
     """Train, test, explain and file a run by the program, and read its summary."""
     target = store.parent / f"seed_{seed}.json"
     own = ["--tracking.folder", str(store), "--seed_everything", str(seed), "--summary", str(target)]
-    command = [sys.executable, "-m", "bcc_lightning.fit", *SMALL_RUN, *own]
-    ended = subprocess.run(
-        command, cwd=ROOT, env=surroundings(), capture_output=True, text=True, timeout=RUN_SECONDS, check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert main([*SMALL_RUN, *own]) == 0
     return read_summary(target)
 
 

@@ -35,28 +35,21 @@ def test_folds_with_oversampling_on_two_processes(tmp_path: Path) -> None:
     for run in children:
         table = pd.read_parquet(Path(str(run.info.artifact_uri).removeprefix("file://")) / "predictions" / "test.parquet")
         assert len(table) == 37
+        assert run.data.params["trainer.devices"] == "2"
 
 
-def test_both_processes_go_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+def test_a_run_that_two_processes_resume_tests_each_image_once(tmp_path: Path) -> None:
     """A second process that began at epoch 0 would still wait for the first when that has finished."""
     with pytest.MonkeyPatch.context() as patch:
         stop_in_epoch(patch, 1, KeyboardInterrupt())
         assert main([*SMALL, "--trainer.max_epochs", "3"]) == 130
-    fit_on_two("--resume", "last", "--trainer.max_epochs", "3")
-    (run,) = runs_in(tmp_path / "mlruns")
-    assert run.info.status == "FINISHED"
-    history = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").get_metric_history(run.info.run_id, "val/accuracy")
-    assert [metric.step for metric in history] == [0, 1, 2]
-
-
-def test_two_processes_test_each_image_once(tmp_path: Path) -> None:
-    fit_on_two("--trainer.max_epochs", "2", "--summary", "out.json")
+    fit_on_two("--resume", "last", "--trainer.max_epochs", "3", "--summary", "out.json")
     (run,) = runs_in(tmp_path / "mlruns")  # the second process files nothing of its own
+    assert run.info.status == "FINISHED"
     table = pd.read_parquet(Path(str(run.info.artifact_uri).removeprefix("file://")) / "predictions" / "test.parquet")
     assert table["id"].tolist() == [f"test/{row:05d}" for row in range(37)]  # 37 cells: one process has 19, the other 18
     predicted = table[list(EIGHT_CELL_CLASSES)].idxmax(axis=1)
     assert run.data.metrics["test/accuracy"] == pytest.approx(accuracy_score(table["label"], predicted))
-    assert run.data.params["trainer.devices"] == "2"
     history = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").get_metric_history(run.info.run_id, "val/accuracy")
-    assert [metric.step for metric in history] == [0, 1]
+    assert [metric.step for metric in history] == [0, 1, 2]
     assert json.loads((tmp_path / "out.json").read_text())["images_per_second"] > 0

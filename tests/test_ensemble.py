@@ -22,6 +22,8 @@ from bcc_lightning.tracking.sources import find_source
 from bcc_lightning.tracking.store import Tracking
 from tests.miniature import CELLS, PAINTED, QUICK, artifacts_of, miniature_arrays, runs_in, write_miniature_bloodmnist
 
+pytestmark = pytest.mark.xdist_group("ensemble")  # one process trains for all
+
 CLASSES = list(EIGHT_CELL_CLASSES)
 FEW = [*QUICK, "--data.verify_checksum", "false", "--trainer.max_epochs", "1", "--model.lr", "0.003"]
 

@@ -3,12 +3,10 @@
 import inspect
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
-from matplotlib.figure import Figure
 
 import bcc_lightning.modules
 from bcc_lightning.architectures.input_size import smallest_input
@@ -44,21 +42,9 @@ def smallest(name: str) -> int:
     return max([32, *map(smallest_input, backbones)])
 
 
-@pytest.fixture
-def coarse_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw figures with few pixels: elsewhere they are looked at, here they take a quarter of the time."""
-    save = Figure.savefig
-
-    def save_coarsely(self: Figure, *place: Any, **options: Any) -> None:
-        save(self, *place, **{**options, "dpi": 30})
-
-    monkeypatch.setattr(Figure, "savefig", save_coarsely)
-
-
-@pytest.mark.usefixtures("coarse_figures")
 @pytest.mark.parametrize("name", experiment_names())
 def test_experiment_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
-    few = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
+    few = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--data.val_cells", "8", "--data.test_cells", "8"]
     size = smallest(name)
     flags = [*PAINTED, *QUICK, "--data.image_size", str(size), *few, *FURTHER.get(name, []), *members(name, few)]
     assert main(["--exp", name, *flags, "--summary", "out.json"]) == 0

@@ -15,6 +15,8 @@ from bcc_lightning.fit import main
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import QUICK, SMALL, artifacts_of, runs_in
 
+pytestmark = pytest.mark.xdist_group("external")  # one process trains for all
+
 
 def test_names_are_mapped_whatever_way_they_are_spelled() -> None:
     found = label_map(["Lymphocytes", "NE", "thrombocyte", "WBC x"], EIGHT_CELL_CLASSES, {"WBC x": "ig"}, "a set")

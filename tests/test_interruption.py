@@ -24,9 +24,6 @@ HYBRID = ["--exp", "efficientswin", *PAINTED, *QUICK, "--data.augment", "standar
 COSINE = ["--model.schedule", "cosine", "--model.warmup_epochs", "1", "--model.lr", "0.0003"]
 
 
-pytestmark = pytest.mark.usefixtures("interrupt_handlers")
-
-
 def weights_and_metrics(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     summary = json.loads((folder / "out.json").read_text())
     return torch.load(summary["checkpoint"], weights_only=True)["state_dict"], summary["metrics"]

@@ -18,8 +18,6 @@ from bcc_lightning.tuning.study import INTERRUPTED, OpenStudy
 from tests.miniature import PAINTED, QUICK, artifacts_of, runs_in
 from tests.tuning.searches import stub_search, trials_last
 
-pytestmark = pytest.mark.usefixtures("interrupt_handlers")
-
 
 def family(folder: Path) -> tuple[Run, list[Run]]:
     runs = runs_in(folder)
