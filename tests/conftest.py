@@ -26,8 +26,11 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def interrupt_handlers() -> Iterator[None]:
-    """Give Ctrl-C and SIGTERM back to the tests: Lightning ignores Ctrl-C after the first one, commands take SIGTERM over."""
+    """Give Ctrl-C and SIGTERM back to the tests: commands take SIGTERM over, Lightning ignores Ctrl-C after the first one, and so
+    do programs that a shell starts in the background.
+    """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
