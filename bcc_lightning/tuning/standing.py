@@ -71,7 +71,7 @@ class Counts:
 
 
 def best_trials(trials: "list[FrozenTrial]", plan: Plan) -> "list[FrozenTrial]":
-    """Give the best complete trial; with two metrics, those that no other surpasses in both."""
+    """Give the best complete trial; with two metrics, those that no other surpasses in both, the best in the first one first."""
     from optuna.trial import TrialState
 
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -83,6 +83,7 @@ def best_trials(trials: "list[FrozenTrial]", plan: Plan) -> "list[FrozenTrial]":
         return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
     front = [trial for trial in complete if not any(surpasses(other, trial) for other in complete)]
+    front.sort(key=lambda trial: signs[0] * trial.values[0], reverse=True)
     return front[:1] if len(signs) == 1 else front
 
 
@@ -167,6 +168,8 @@ class Standing:
 
     def _time_left(self, progress: float, total: int) -> str:
         """Estimate the time left from what this command has seen being done."""
+        if progress >= total:
+            return "nothing left to do"
         if self._progress_before is None:
             self._progress_before = progress
         spent, done = time.monotonic() - self._start, progress - self._progress_before

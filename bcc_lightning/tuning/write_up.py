@@ -26,8 +26,9 @@ def write_up(search: OpenStudy, run: TrackedRun) -> list[Path]:
     """
     trials = search.trials()
     best = best_trials(trials, search.plan)
-    for place, metric in enumerate(search.plan.metrics if best else []):
-        run.log_metrics({f"best/{metric}": best[0].values[place]}, len(trials))
+    for place, (metric, direction) in enumerate(zip(search.plan.metrics, search.plan.directions, strict=True) if best else []):
+        choose = max if direction == "maximize" else min
+        run.log_metrics({f"best/{metric}": choose(trial.values[place] for trial in best)}, len(trials))
     counts = Counts.of(trials, search.plan.trials)
     run.log_metrics(
         {"trials/complete": counts.complete, "trials/pruned": counts.pruned, "trials/failed": counts.failed}, len(trials)
@@ -42,8 +43,8 @@ def headline(search: OpenStudy) -> str:
     """Sum a search up in one line."""
     trials = search.trials()
     best = best_trials(trials, search.plan)
-    found = "; ".join(f"best: {word_trial(trial, search.plan)}" for trial in best) or "no trial has a value"
-    return f"{Counts.of(trials, search.plan.trials)}; {found}"
+    found = "; ".join(word_trial(trial, search.plan) for trial in best)
+    return f"{Counts.of(trials, search.plan.trials)}; {f'best: {found}' if best else 'no trial has a value'}"
 
 
 def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
@@ -69,13 +70,23 @@ def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
             if common or name != "importance":
                 wanted[f"{name}_{metric.replace('/', '_')}" if several else name] = partial(draw, study, **of), title
     if several:
-        wanted["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=list(plan.metrics)), "best compromises"
+        title = "best compromises: no other trial surpasses them in both"
+        wanted["pareto_front"] = partial(draw_front, search), title
     else:
         unit = "fold" if plan.folds else "epoch"
         title = f"{plan.metrics[0]} after each {unit}, pruned trials included"
         wanted["course"] = partial(plots.plot_intermediate_values, study), title
     files = {name: run.folder.figure(name) for name in wanted}
     return [files[name] for name, (draw, title) in wanted.items() if save(draw, title, files[name])]
+
+
+def draw_front(search: OpenStudy) -> None:
+    """Draw all trials by two metrics, with the numbers of the best compromises."""
+    from optuna.visualization import matplotlib as plots
+
+    axes = plots.plot_pareto_front(search.study, target_names=list(search.plan.metrics))
+    for trial in best_trials(search.trials(), search.plan):
+        axes.annotate(f"trial {trial.number}", trial.values, xytext=(6, 6), textcoords="offset points")
 
 
 def common_parameters(trials: "list[FrozenTrial]") -> list[str]:
