@@ -13,14 +13,15 @@ PICTURES = (
     (
         "Where the network looked",
         "explain/gradcam.png",
-        "Several test cells of each class; a mistake comes first and is written in red. Warm colours mark what speaks most for "
-        "the predicted class: for each branch of the network and for both combined. Saliency shows which single pixels the "
-        "answer hangs on. Warm colours beside the cell are a reason to ask whether the network uses the background.",
+        "Several cells of each class, none of them trained on; a mistake comes first and is written in red. Warm colours mark "
+        "what speaks most for the predicted class: for each branch of the network and for both combined. Saliency shows which "
+        "single pixels the answer hangs on. Warm colours beside the cell are a reason to ask whether the network uses the "
+        "background.",
     ),
     (
         "Which cells are mistaken for which",
-        "figures/confusion_matrix.png",
-        "Each row holds the test cells of one true class, each column what they were taken for. The diagonal is right.",
+        "figures/confusion_matrix{part}.png",
+        "Each row holds the cells of one true class, each column what they were taken for. The diagonal is right.",
     ),
     (
         "The ensemble beside its members",
@@ -50,7 +51,9 @@ def write_report(folder: RunFolder, summary: Summary) -> None:
         summary: its figures.
     """
     environment = Environment(loader=PackageLoader("bcc_lightning.tracking", "."), autoescape=select_autoescape())
-    pictures = [(t, data_uri(folder.artifacts / name), text) for t, name, text in PICTURES if (folder.artifacts / name).is_file()]
+    part = "" if summary.tested_on == "test" else f"_{summary.tested_on}"
+    shown = [(title, folder.artifacts / name.format(part=part), text) for title, name, text in PICTURES]
+    pictures = [(title, data_uri(file), text) for title, file, text in shown if file.is_file()]
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
     page = environment.get_template("report.html.jinja").render(
         summary=summary, rows=metric_rows(summary), pictures=pictures, config=config
@@ -60,12 +63,13 @@ def write_report(folder: RunFolder, summary: Summary) -> None:
 
 
 def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
-    """Lay out the test metrics: name, value, 95 % interval; recall of single classes last."""
+    """Lay out the metrics of the chosen weights: name, value, 95 % interval; recall of single classes last."""
     names = [name for name in summary.metrics if name in summary.intervals]
     rows = []
     for name in sorted(names, key=lambda n: (n.startswith("test_on/"), "/recall/" in n, not n.endswith("/accuracy"), n)):
         low, high = summary.intervals[name]
-        rows.append((name.removeprefix("test/"), f"{summary.metrics[name]:.4f}", f"{low:.4f} to {high:.4f}"))
+        short = name.removeprefix("test/").removeprefix(f"test_on/{summary.tested_on}/")
+        rows.append((short, f"{summary.metrics[name]:.4f}", f"{low:.4f} to {high:.4f}"))
     return rows
 
 

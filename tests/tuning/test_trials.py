@@ -83,6 +83,10 @@ def test_nothing_that_a_trial_says_or_files_depends_on_the_test_part(tmp_path: P
     assert not any(name.startswith("test/") for name in (*run.data.metrics, *messages[-1]["figures"]))
     assert "predictions/test.parquet" not in artifacts_of(run)
     assert "explain/gradcam.png" in artifacts_of(run)
+    report = Path(str(run.info.artifact_uri).removeprefix("file://"), "report.html").read_text()
+    assert "Validation metrics" in report
+    assert "Test metrics" not in report
+    assert "Which cells are mistaken for which" in report
     assert messages[0] == {"run": run.info.run_id}
     assert messages[1] == {"training": True}
     assert [message["step"] for message in messages[2:-1]] == [0, 1]
