@@ -46,7 +46,7 @@ def print_folds(run: TrackedRun, summary: Summary) -> None:
         table.add_row(name, f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
     Console().print(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}", table)
     print(f"Report:       {run.artifact_location(run.folder.report)}")
-    accuracy = mean_and_deviation(summary, "test/accuracy" if summary.tested_on == "test" else "val/accuracy")
+    accuracy = mean_and_deviation(summary)
     print(f"run {run.run_id} finished: {accuracy}, {len(summary.folds)} folds")
 
 

@@ -229,7 +229,7 @@ def sum_up(summary: Summary, plan: CrossValidation) -> None:
     varying = {"data.cells", "split.sha256"}
     summary.data = {name: fact for name, fact in folds[0]["data"].items() if name not in varying}
     summary.parameters = folds[0]["parameters"]
-    accuracy = "test/accuracy" if summary.tested_on == "test" else "val/accuracy"
+    accuracy = summary.accuracy_of_folds
     summary.folds = [{"run_id": f["run_id"], accuracy: f["metrics"][accuracy], "cells": f["data"]["data.cells"]} for f in folds]
 
 

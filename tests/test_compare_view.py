@@ -32,7 +32,6 @@ from bcc_lightning.tracking.summary import Summary, read_summary
 # Where tests are spread over processes, one of them makes the runs for all (pytest -n 2 --dist loadgroup).
 pytestmark = pytest.mark.xdist_group("compare_view")
 
-ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = [
     "--no-sandbox",  # containers run as root

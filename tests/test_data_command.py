@@ -30,7 +30,7 @@ def test_describe_says_what_training_would_use(root: Path, capsys: pytest.Captur
     split = pd.read_csv("described/split.csv")
     assert split["split"].value_counts()["train"] == sum(described["counts"]["train"])
     for figure in ("class_counts", "samples"):
-        assert Image.open(f"described/{figure}.png").width > 200
+        assert Image.open(f"described/{figure}.png").width > 400
     assert described["split.sha256"] in capsys.readouterr().out
 
 
@@ -66,7 +66,7 @@ def test_an_unfinished_balanced_folder_is_not_trained_on(root: Path) -> None:
 
 def test_preview_draws_a_sheet(root: Path) -> None:
     assert main(["preview", "--root", str(root), "--augment", "[light, stain]", "--draws", "2", "--out", "sheet.png"]) == 0
-    assert Image.open("sheet.png").width > 200
+    assert Image.open("sheet.png").width > 400
 
 
 def test_audit_fails_where_a_test_cell_is_trained_on(root: Path, tmp_path: Path) -> None:

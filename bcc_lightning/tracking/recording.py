@@ -58,7 +58,7 @@ def headline(summary: Summary) -> str:
     if summary.status != "FINISHED":
         return f"{summary.status}: {summary.failure}"
     if summary.folds:
-        accuracy = mean_and_deviation(summary, "test/accuracy" if summary.tested_on == "test" else "val/accuracy")
+        accuracy = mean_and_deviation(summary)
         return f"{accuracy}, {len(summary.folds)} folds, on {summary.data['data.name']}"
     metric = accuracy_of(summary)
     low, high = summary.intervals[metric]
@@ -71,6 +71,7 @@ def accuracy_of(summary: Summary) -> str:
     return "test/accuracy" if summary.tested_on == "test" else f"test_on/{summary.tested_on}/accuracy"
 
 
-def mean_and_deviation(summary: Summary, metric: str) -> str:
-    """Word mean and standard deviation of a metric over the folds."""
+def mean_and_deviation(summary: Summary) -> str:
+    """Word mean and standard deviation of the accuracy over the folds."""
+    metric = summary.accuracy_of_folds
     return f"{metric.replace('/', ' ')} {summary.metrics[metric]:.4f} ± {summary.metrics[f'{metric}_sd']:.4f}"

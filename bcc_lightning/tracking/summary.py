@@ -49,6 +49,11 @@ class Summary:
     folds: list[dict[str, str | float]] = field(default_factory=list)
     members: list[dict[str, str | float]] = field(default_factory=list)
 
+    @property
+    def accuracy_of_folds(self) -> str:
+        """Name of the metric that folds are compared by: test accuracy, in a search's trial that of the validation part."""
+        return "test/accuracy" if self.tested_on == "test" else "val/accuracy"
+
     def as_dict(self) -> dict[str, object]:
         """Give a plain dict for JSON."""
         return asdict(self)
