@@ -20,7 +20,7 @@ from bcc_lightning.datamodules.listing import SPLITS, SplitName
 from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.sampling import EpochSampler
 from bcc_lightning.datamodules.split_file import read_split
-from bcc_lightning.datamodules.splitting import Codes, SplitPlan, divide, refuse_divided_groups
+from bcc_lightning.datamodules.splitting import Codes, SplitPlan, divide
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.mixing import MixingName, make_mixing
 from bcc_lightning.transforms.pipelines import make_pipeline
@@ -55,7 +55,8 @@ class CellDataModule(LightningDataModule):
         seed: seed of order and augmentation; follows ``--seed_everything``.
         split_file: CSV with the columns ``id`` and ``split``, as each run files one; replaces every other split.
         split_seed: seed of a split that is made here.
-        val_share: share of the cells that validate, where the data set has no validation part.
+        val_share: share of the cells that validate, where the data set has no validation set; with `folds` it is cut from the
+            training folds.
         test_share: share of the cells that test, where it has no test part.
         folds: number of folds of a cross-validation; 0 for none.
         fold: which fold is held out; ``--folds`` of `fit` goes through all.
@@ -130,13 +131,27 @@ class CellDataModule(LightningDataModule):
 
     @cached_property
     def codes(self) -> Codes:
-        """(N,) int8, split of each cell: from the split file, else as published, else made here."""
+        """(N,) int8, split of each cell."""
+        return self.codes_of(self.split_plan)
+
+    def codes_of(self, plan: SplitPlan) -> Codes:
+        """Divide the cells: by the split file, else as published, else here; folds leave a test set that is given alone.
+
+        Args:
+            plan: shares, seed and fold.
+
+        Returns:
+            (N,) int8, split of each cell.
+        """
         cells = self.cells
-        if self.split_file is None:
-            return divide(self.split_plan, cells.labels, cells.splits, cells.groups)
-        codes = read_split(self.split_file, cells, self.dropped)
-        refuse_divided_groups(codes, cells.groups)
-        return codes
+        given = cells.splits if self.split_file is None else read_split(self.split_file, cells, self.dropped)
+        return divide(plan, cells.labels, given, cells.groups)
+
+    def fold_sizes(self) -> list[dict[SplitName, int]]:
+        """Count the training, validation and test cells of each fold of one cross-validation."""
+        plans = [replace(self.split_plan, fold=fold) for fold in range(self.split_plan.folds)]
+        counts = [np.bincount(self.codes_of(plan), minlength=len(SPLITS)) for plan in plans]
+        return [{name: int(count[code]) for code, name in enumerate(SPLITS)} for count in counts]
 
     @cached_property
     def splits(self) -> dict[SplitName, CellImages]:

@@ -51,8 +51,8 @@ class SplitPlan:
 def divide(plan: SplitPlan, labels: Ints, published: Codes | None = None, groups: Ints | None = None) -> Codes:
     """Divide cells.
 
-    Without a published test part, each fold in turn tests and the next one validates, so that every cell is tested once; with
-    one, the test part stays as it is and each fold in turn validates.
+    Without a published test set, each fold in turn is the test set, so that every cell is tested once, and the validation set is
+    cut from the other folds: `val_share` of all cells. With one, the test set stays as it is and each fold in turn validates.
 
     Args:
         plan: how.
@@ -81,7 +81,8 @@ def divide(plan: SplitPlan, labels: Ints, published: Codes | None = None, groups
 def cut(pool: Ints, labels: Ints, groups: Ints | None, share: float, seed: int) -> Ints:
     """Cut a share of a pool, each class by the same share: positions of the cells that are cut."""
     if groups is not None:
-        first = folds_of(max(2, round(1 / share)), labels[pool], groups[pool], seed) == 0
+        folds = min(round(1 / share), len(np.unique(groups[pool])))  # few patients: one of them is a larger share
+        first = folds_of(max(2, folds), labels[pool], groups[pool], seed) == 0
         return np.asarray(pool[first])
     refuse_too_few(labels[pool], 2, "a validation and a test part can be cut")
     try:
@@ -93,18 +94,16 @@ def cut(pool: Ints, labels: Ints, groups: Ints | None, share: float, seed: int) 
 
 def hold_out_fold(plan: SplitPlan, labels: Ints, codes: Codes, groups: Ints | None) -> Codes:
     """Hold out one fold, as `divide` says."""
-    fixed_test = (codes == TEST).any()
-    least = 2 if fixed_test else 3
-    if plan.folds < least:
-        raise UserError(f"--folds {plan.folds} is too few: one fold tests, one validates, the others train; use {least} or more")
+    seed, held_out = plan.seed + plan.fold // plan.folds, plan.fold % plan.folds
+    has_test_set = (codes == TEST).any()
     pool = np.flatnonzero(codes != TEST)
-    number = folds_of(plan.folds, labels[pool], None if groups is None else groups[pool], plan.seed + plan.fold // plan.folds)
-    held, following = plan.fold % plan.folds, (plan.fold + 1) % plan.folds
+    number = folds_of(plan.folds, labels[pool], None if groups is None else groups[pool], seed)
     result = codes.copy()
     result[pool] = TRAIN
-    result[pool[number == held]] = VAL if fixed_test else TEST
-    if not fixed_test:
-        result[pool[number == following]] = VAL
+    result[pool[number == held_out]] = VAL if has_test_set else TEST
+    if not has_test_set:
+        others = pool[number != held_out]
+        result[cut(others, labels, groups, plan.val_share * len(labels) / len(others), seed)] = VAL
     return result
 
 
