@@ -16,7 +16,9 @@ from bcc_lightning.cli import ExperimentCLI, configuration_arguments, flatten
 from bcc_lightning.command import take_option
 from bcc_lightning.console import print_folds, print_unfinished
 from bcc_lightning.datamodules.base import VALIDATION
+from bcc_lightning.datamodules.listing import SplitName
 from bcc_lightning.errors import UserError
+from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
 from bcc_lightning.modules.views import describe_views
 from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
 from bcc_lightning.tracking.provenance import provenance
@@ -116,6 +118,7 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
     cli = ExperimentCLI(fold_arguments(plan, 0, parse=True))
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")  # what is wrong with the data shows before a run is opened
+    print(describe_folds(cli.datamodule.fold_sizes(), plan.repeats))
     run = open_parent(cli, plan)
     summary = Summary(run.run_id, cli.experiment_name, test_time=describe_views(cli.model.hparams["test_time"]))
     summary.tested_on = VALIDATION if trial else summary.tested_on
@@ -130,6 +133,7 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
                     report_fold(trial, plan, fold)
             sum_up(summary, plan)
             run.log_metrics(summary.metrics, 0)
+            draw_folds(summary, run.folder, cli.model.class_names)
     finally:
         waiting = close_parent(plan, run, summary, trial)
     if waiting:
@@ -137,6 +141,30 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
     if summary.status == "FINISHED":  # else pruned
         print_folds(run, summary)
     run.folder.remove()
+
+
+def describe_folds(sizes: list[dict[SplitName, int]], repeats: int = 1) -> str:
+    """Describe how many cells each fold trains on, validates and is tested on.
+
+    Args:
+        sizes: cells of each set, by fold.
+        repeats: how often the cells are divided anew.
+    """
+
+    def cells(name: SplitName) -> str:
+        """Format the number of cells of a set, as a range where the folds differ."""
+        low, high = min(size[name] for size in sizes), max(size[name] for size in sizes)
+        return f"{low}" if low == high else f"{low} to {high}"
+
+    total = sum(sizes[0].values())
+    once = sum(size["test"] for size in sizes) == total
+    role = "validation (a slice of the training folds)" if once else "validation (each fold in turn)"
+    tested = "every cell is tested once" if once else "all folds share this test set"
+    again = f", {repeats} times over" if repeats > 1 else ""
+    return (
+        f"{len(sizes)} folds of {total} cells{again}: each trains on {cells('train')}, uses {cells('val')} for {role} "
+        f"and is tested on {cells('test')}; {tested}"
+    )
 
 
 def close_parent(plan: CrossValidation, run: TrackedRun, summary: Summary, trial: TrialChannel | None) -> str | None:
@@ -229,8 +257,26 @@ def sum_up(summary: Summary, plan: CrossValidation) -> None:
     varying = {"data.cells", "split.sha256"}
     summary.data = {name: fact for name, fact in folds[0]["data"].items() if name not in varying}
     summary.parameters = folds[0]["parameters"]
+    summary.confusion = np.sum([fold["confusion"] for fold in folds], axis=0).tolist()
     accuracy = summary.accuracy_of_folds
-    summary.folds = [{"run_id": f["run_id"], accuracy: f["metrics"][accuracy], "cells": f["data"]["data.cells"]} for f in folds]
+    summary.folds = [
+        {"run_id": f["run_id"], accuracy: f["metrics"][accuracy], "cells": f["data"]["data.cells"], "confusion": f["confusion"]}
+        for f in folds
+    ]
+
+
+def draw_folds(summary: Summary, folder: RunFolder, class_names: list[str]) -> None:
+    """Draw the confusion matrix of all folds together, and each fold's accuracy with its interval.
+
+    Args:
+        summary: of the parent, summed up.
+        folder: folder of the parent's run.
+        class_names: names of the C classes.
+    """
+    matrices = [np.asarray(fold["confusion"]) for fold in summary.folds]
+    save_figure(confusion_figure(np.sum(matrices, axis=0), class_names, "All folds together"), folder.figure("confusion_matrix"))
+    counts = [(int(np.trace(matrix)), int(matrix.sum())) for matrix in matrices]
+    save_figure(folds_figure(counts, summary.tested_on), folder.figure("folds"))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import yaml
 from bcc_lightning.cli import ExperimentCLI, flatten
 from bcc_lightning.datamodules.split_file import write_split
 from bcc_lightning.evaluation.intervals import intervals
-from bcc_lightning.evaluation.metrics import external_metrics
+from bcc_lightning.evaluation.metrics import confusion_matrix, external_metrics
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.modules.views import describe_views
 from bcc_lightning.tracking.folder import PARENT_VARIABLE
@@ -41,6 +41,8 @@ def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricH
     summary.metrics = history.at(kept)
     if (run.folder.checkpoints / "best.ckpt").is_file():
         summary.checkpoint = run.artifact_location(run.folder.checkpoints / "best.ckpt")
+    if evaluated := cli.model.test_predictions.get(None if summary.tested_on == "test" else summary.tested_on):
+        summary.confusion = confusion_matrix(evaluated, len(cli.model.class_names)).tolist()
     for name, predictions in cli.model.test_predictions.items():
         found = intervals(predictions, cli.model.class_names)
         summary.intervals |= found if name is None else external_metrics(name, found)

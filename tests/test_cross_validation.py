@@ -11,6 +11,8 @@ import torch
 from mlflow.entities import Run
 
 import bcc_lightning.fit
+from bcc_lightning.cross_validation import describe_folds
+from bcc_lightning.datamodules.listing import SplitName
 from bcc_lightning.fit import main, run_experiment
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import QUICK, artifacts_of, runs_in
@@ -87,12 +89,48 @@ def test_every_fold_starts_from_the_same_weights_and_trains_its_own(finished: Pa
 
 
 def test_parent_holds_configuration_summary_and_report(finished: Path) -> None:
-    parent, _ = family(finished)
-    assert artifacts_of(parent) == {"config.yaml", "summary.json", "report.html"}
+    parent, children = family(finished)
+    figures = {"figures/confusion_matrix.png", "figures/folds.png"}
+    assert artifacts_of(parent) == {"config.yaml", "summary.json", "report.html", *figures}
     report = (Path(str(parent.info.artifact_uri).removeprefix("file://")) / "report.html").read_text()
     assert "mean and standard deviation of 3 folds" in report
+    for child in children:
+        assert f'href="../../{child.info.run_id}/artifacts/report.html"' in report
+        assert (Path(str(child.info.artifact_uri).removeprefix("file://")) / "report.html").is_file()
     assert "test accuracy" in parent.data.tags["mlflow.note.content"]
     assert not list((finished / "mlruns" / "active").iterdir())
+
+
+def test_pooled_confusion_matrix_counts_every_cell_once(finished: Path) -> None:
+    pooled = np.zeros((2, 2), int)
+    for run in family(finished)[1]:
+        table = pd.read_parquet(Path(str(run.info.artifact_uri).removeprefix("file://")) / "predictions" / "test.parquet")
+        predicted = table[list(CLASSES)].idxmax(axis=1)
+        pooled += pd.crosstab(
+            pd.Categorical(table["label"], CLASSES), pd.Categorical(predicted, CLASSES), dropna=False
+        ).to_numpy()
+    summary = json.loads((finished / "out.json").read_text())
+    assert summary["confusion"] == pooled.tolist()
+    assert pooled.sum(axis=1).tolist() == [12, 12]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        (
+            [{"train": 14, "val": 2, "test": 8}, {"train": 13, "val": 3, "test": 8}, {"train": 14, "val": 2, "test": 8}],
+            "3 folds of 24 cells: each trains on 13 to 14, uses 2 to 3 for validation (a slice of the training folds) "
+            "and is tested on 8; every cell is tested once",
+        ),
+        (
+            [{"train": 40, "val": 40, "test": 20}] * 2,
+            "2 folds of 100 cells: each trains on 40, uses 40 for validation (each fold in turn) and is tested on 20; "
+            "all folds share this test set",
+        ),
+    ],
+)
+def test_sizes_of_folds_in_words(sizes: list[dict[SplitName, int]], expected: str) -> None:
+    assert describe_folds(sizes) == expected
 
 
 def test_a_fold_alone_gives_what_it_gives_among_others(finished: Path, tmp_path: Path) -> None:
@@ -131,7 +169,6 @@ def test_an_interrupted_cross_validation_goes_on(tmp_path: Path, monkeypatch: py
     [
         (["--folds", "1"], "--folds is '1', it must be a whole number from 2"),
         (["--folds", "many"], "--folds is 'many'"),
-        (["--folds", "2"], "--folds 2 is too few: one fold tests, one validates"),
         (["--folds", "40"], "each class needs at least 40 images before 40 folds can be made"),
         (["--repeats", "2"], "--repeats needs --folds K"),
     ],

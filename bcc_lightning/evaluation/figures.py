@@ -119,6 +119,29 @@ def members_figure(correct: dict[str, int], cells: int) -> Figure:
     return figure
 
 
+def folds_figure(counts: list[tuple[int, int]], tested: str = "test") -> Figure:
+    """Draw the accuracy of each fold with Wilson's 95 % interval, and their mean.
+
+    Args:
+        counts: correctly classified cells and all cells, by fold.
+        tested: set that the folds were evaluated on, for the axis.
+    """
+    figure = Figure(figsize=(8, 1.4 + 0.4 * len(counts)), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    accuracy = [100 * right / cells for right, cells in counts]
+    for row, (right, cells) in enumerate(counts):
+        low, high = wilson(right, cells)
+        axes.plot([100 * low, 100 * high], [row, row], color=TEST)
+        axes.plot(accuracy[row], row, "o", color=TEST)
+        axes.annotate(f"{accuracy[row]:.2f}", (accuracy[row], row), (0, 5), textcoords="offset points", ha="center")
+    axes.axvline(float(np.mean(accuracy)), color="#888888", linestyle="--", linewidth=1, label=f"mean {np.mean(accuracy):.2f}")
+    axes.set_yticks(range(len(counts)), [f"fold {row + 1} ({cells:,} cells)" for row, (_, cells) in enumerate(counts)])
+    axes.set(xlabel=f"{tested} accuracy in %, 95 % interval", ylim=(len(counts) - 0.4, -0.7))
+    axes.grid(axis="x", alpha=0.25)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: list[str]) -> Figure:
     """Draw how many cells each class has in each split.
 

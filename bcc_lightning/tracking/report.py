@@ -30,6 +30,11 @@ PICTURES = (
         "there is no difference.",
     ),
     (
+        "Each fold",
+        "figures/folds.png",
+        "Accuracy of each fold with its 95 % interval; the dashed line is the mean.",
+    ),
+    (
         "How training went",
         "figures/curves.png",
         "Training and validation by epoch. The ring marks the epoch whose weights were kept; the test part had no say in it.",

@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bcc_lightning.evaluation.intervals import Interval
 
@@ -28,7 +29,9 @@ class Summary:
         best_epoch: the epoch whose weights were kept, from 0.
         tested_on: the part that the chosen weights were evaluated on: ``test``; ``validation`` in a search's trial, which never
             reads the test part.
-        folds: run id and test accuracy of each fold of a cross-validation; its `metrics` are means and standard deviations.
+        confusion: (C, C) confusion matrix of the set that was evaluated, rows true, columns predicted; summed over folds.
+        folds: run id, test accuracy, cells and confusion matrix of each fold of a cross-validation; its `metrics` are means and
+            standard deviations.
         members: name, title, weight and test accuracy of each member of an ensemble.
     """
 
@@ -46,7 +49,8 @@ class Summary:
     test_time: str | None = None
     best_epoch: int | None = None
     tested_on: str = "test"
-    folds: list[dict[str, str | float]] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
+    folds: list[dict[str, Any]] = field(default_factory=list)
     members: list[dict[str, str | float]] = field(default_factory=list)
 
     @property
