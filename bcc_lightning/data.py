@@ -126,7 +126,7 @@ def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargp
     out = required(options, "out")
     data.prepare_data()
     if isinstance(data, ImageFiles):
-        cells: FileCells | ArrayCells = FileCells(data.listing)
+        cells: FileCells | ArrayCells = FileCells(data.listing, data.bits)
     else:
         stored = data.read()
         splits = stored.splits if stored.splits is not None else data.codes

@@ -25,7 +25,7 @@ def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
     config = cli.resolved_config()
     with whole_file(run.folder.config) as draft:
         draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    summary.data = cli.datamodule.facts()
+    summary.data, summary.identity = cli.datamodule.facts(), cli.datamodule.identity()
     write_split(cli.datamodule.splits, run.folder.split)
     summary.test_time = describe_views(cli.model.hparams["test_time"])
     summary.parameters = sum(p.numel() for p in cli.model.parameters())

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bcc_lightning.datamodules.decoding import ImageFacts, UnreadableImageError, decode
+from bcc_lightning.datamodules.depth import EIGHT
 from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS, CellListing
 
 
@@ -54,9 +55,11 @@ class FileCells:
 
     Args:
         listing: the files.
+        bits: see `bcc_lightning.datamodules.decoding.decode`.
     """
 
-    def __init__(self, listing: CellListing) -> None:
+    def __init__(self, listing: CellListing, bits: int = EIGHT) -> None:
+        self.bits = bits
         self.root = listing.root
         self.ids: Sequence[str] = listing.paths
         self.class_names = listing.class_names
@@ -69,7 +72,7 @@ class FileCells:
             content = (self.root / self.ids[position]).read_bytes()
         except OSError as error:
             raise UnreadableImageError(f"cannot be opened ({error.strerror})") from error
-        image, facts = decode(content)
+        image, facts = decode(content, self.bits)
         return ReadCell(sha256(content).digest(), image, facts)
 
 

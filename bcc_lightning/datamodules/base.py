@@ -16,6 +16,7 @@ from bcc_lightning.balancing.balance import Balance, Balancing, balance_cells
 from bcc_lightning.balancing.draws import Draws
 from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
 from bcc_lightning.datamodules.cell_images import CellBatch, CellDataset, CellImages, keep_batch, split_sha256
+from bcc_lightning.datamodules.identity import identify, whole
 from bcc_lightning.datamodules.listing import SPLITS, SplitName
 from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.sampling import EpochSampler
@@ -113,8 +114,12 @@ class CellDataModule(LightningDataModule):
         raise NotImplementedError
 
     def fingerprint(self) -> str:
-        """Hash what the data set is made of, SHA-256 in hexadecimal."""
+        """Hash the files or arrays that hold the pixels, SHA-256 in hexadecimal."""
         raise NotImplementedError
+
+    def identity(self) -> dict[str, str]:
+        """Hash the components of the data set: pixels, ids, labels, groups, weights, classes; see `identify`."""
+        return identify(self.fingerprint(), self.cells, self.class_names)
 
     @cached_property
     def cells(self) -> CellImages:
@@ -207,7 +212,7 @@ class CellDataModule(LightningDataModule):
         """Say what a run needs to know of its data: name, hashes, resolution, cells per split."""
         return {
             "data.name": type(self).__name__,
-            "data.sha256": self.fingerprint(),
+            "data.sha256": whole(self.identity()),
             "data.resolution": self.resolution,
             "data.cells": ", ".join(f"{len(cells)} {name}" for name, cells in self.splits.items()),
             "split.sha256": split_sha256(self.splits),

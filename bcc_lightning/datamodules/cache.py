@@ -1,14 +1,16 @@
 """Image files decoded once into a memory-mapped array of bytes, shared by all workers and by several runs at once.
 
-A cache is keyed by the content of the files and by the size and crop of its images. Paths, sizes and times of change are only
-a shortcut to that key: where they are as before, no file is opened. A cache is built beside its place and moved there when it is
-whole, so that what a killed process leaves is never read.
+A cache is keyed by the content of the files and by the size, crop and bits of its images. Paths, sizes, times and inodes of the
+files are only a shortcut to that key: where they are as before, no file is opened. A file that is replaced by another of the same
+size and time is noticed by its inode or by the time of its last change of status, which programs cannot set. A cache is built beside
+its place and moved there when it is whole, so that what a killed process leaves is never read.
 """
 
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -26,6 +28,8 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from bcc_lightning.datamodules.decoding import UnreadableImageError, decode, image_facts
+from bcc_lightning.datamodules.depth import EIGHT
+from bcc_lightning.datamodules.identity import content_hash
 from bcc_lightning.datamodules.listing import CellListing
 from bcc_lightning.errors import UserError
 from bcc_lightning.whole_file import whole_file, write_json
@@ -33,8 +37,12 @@ from bcc_lightning.whole_file import whole_file, write_json
 CACHE_DIR_VARIABLE = "BCC_CACHE_DIR"
 """Environment variable that names the folder of all caches."""
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Part of every key; another layout or another way of decoding gets another number."""
+
+STILL_SECONDS = 2
+"""Seconds that the newest file must have been left alone before it was read. Clocks of files tick as slowly as that (FAT), so that a
+later change within the same tick would have the same time."""
 
 NAMED = 3
 """How many bad files an error names."""
@@ -54,17 +62,19 @@ class CachedImages:
     Attributes:
         images: (N, S, S, 3) uint8 RGB, memory-mapped.
         digests: (N, 32) uint8, SHA-256 of each file, memory-mapped.
-        sha256: of the content of all files with their paths, hexadecimal.
+        content: hash of the content of all files with their paths, whatever their order, hexadecimal.
         native_side: side in pixels of the largest square that is cut out of a file, before it is shrunk.
     """
 
     images: npt.NDArray[np.uint8]
     digests: npt.NDArray[np.uint8]
-    sha256: str
+    content: str
     native_side: int
 
 
-def cached_images(listing: CellListing, image_size: int, crop: int | None, cache_dir: str | None) -> CachedImages:
+def cached_images(
+    listing: CellListing, image_size: int, crop: int | None, cache_dir: str | None, bits: int = EIGHT, reread: bool = False
+) -> CachedImages:
     """Open the cache of a listing; build it where there is none.
 
     Images are cropped to their centred square, or to `crop` pixels, and brought to one side: `image_size`, or the largest side
@@ -75,46 +85,74 @@ def cached_images(listing: CellListing, image_size: int, crop: int | None, cache
         image_size: largest side S of a stored image in pixels.
         crop: side of the centred square that is cut out first; None takes the largest.
         cache_dir: folder of all caches; by default ``$BCC_CACHE_DIR``, else the user's cache folder.
+        bits: see `bcc_lightning.datamodules.decoding.decode`.
+        reread: read and decode all files again, whatever is known of them.
 
     Raises:
         UserError: a file cannot be read, or the cache cannot be written.
     """
     home = Path(cache_dir or os.environ.get(CACHE_DIR_VARIABLE) or platformdirs.user_cache_path("bcc_lightning"))
-    known = home / "known" / f"{stat_key(listing)}.json"
+    key, newest = stat_key(listing)
+    known, shape = home / "known" / f"{key}.json", StoredShape(image_size, crop, bits)
     with refuse_bad_disk(home):
         known.parent.mkdir(parents=True, exist_ok=True)
-        if known.is_file() and (cached := open_cache(home, json.loads(known.read_text()), image_size, crop)):
+        survey = None if reread else trusted_survey(known, newest)
+        if survey and (cached := open_cache(home, survey, shape, len(listing))):
             return cached
         with waiting_for(home / f"{known.stem}.lock"):
-            survey = json.loads(known.read_text()) if known.is_file() else survey_files(listing, known)
-            folder = cache_folder(home, survey, image_size, crop)
+            survey = (None if reread else trusted_survey(known, newest)) or survey_files(listing, known)
+            folder = cache_folder(home, survey, shape)
             with waiting_for(folder.with_suffix(".lock")):
-                if not folder.is_dir():
-                    build(listing, survey, folder, image_size, crop)
-            cached = open_cache(home, survey, image_size, crop)
+                if reread or open_cache(home, survey, shape, len(listing)) is None:
+                    build(listing, survey, folder, shape)
+            cached = open_cache(home, survey, shape, len(listing))
     if cached is None:
         raise UserError(f"the cache {folder} vanished while it was opened; start again")
     return cached
 
 
-def stat_key(listing: CellListing) -> str:
-    """Hash paths, sizes and times of change of all files, which costs no reading."""
-    digest = hashlib.sha256(f"{LAYOUT}\n{listing.root.resolve()}\n".encode())
+class StoredShape(NamedTuple):
+    """How images are stored: largest side in pixels, side of the square that is cut out first, bits of deep images."""
+
+    image_size: int
+    crop: int | None
+    bits: int
+
+
+def stat_key(listing: CellListing) -> tuple[str, int]:
+    """Hash paths, sizes, times and inodes of all files, which costs no reading.
+
+    Returns:
+        The hash, and the newest of all times, in nanoseconds since 1970.
+    """
+    digest, newest = hashlib.sha256(f"{LAYOUT}\n{listing.root.resolve()}\n".encode()), 0
     for path in listing.paths:
         try:
             stat = os.stat(listing.root / path)
         except OSError as error:
             raise UserError(f"{listing.root / path} cannot be read ({error.strerror}); restore it or leave it out") from error
-        digest.update(f"{path}\t{stat.st_size}\t{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:32]
+        newest = max(newest, stat.st_mtime_ns, stat.st_ctime_ns)
+        digest.update(f"{path}\t{stat.st_size}\t{stat.st_mtime_ns}\t{stat.st_ctime_ns}\t{stat.st_ino}\n".encode())
+    return digest.hexdigest()[:32], newest
 
 
-def survey_files(listing: CellListing, known: Path) -> dict[str, object]:
+def trusted_survey(known: Path, newest: int) -> dict[str, Any] | None:
+    """Read what is known of the files; None where nothing is, or where a file may have changed just after it was read."""
+    try:
+        survey: dict[str, Any] = json.loads(known.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return survey if newest + STILL_SECONDS * 10**9 <= survey["read_at"] else None
+
+
+def survey_files(listing: CellListing, known: Path) -> dict[str, Any]:
     """Read every file once: hash its content, look at its head.
 
     Returns:
-        ``sha256`` of everything, ``side``: the largest short side of an image.
+        ``sha256`` of all files in their order, ``content`` whatever their order, ``side``: the largest short side of an image,
+        ``read_at``: when reading began, in nanoseconds since 1970.
     """
+    read_at = time.time_ns()
     digests = np.empty((len(listing), 32), np.uint8)
     whole, side, row = hashlib.sha256(), 0, 0
     for path, (digest, short) in zip(
@@ -125,7 +163,8 @@ def survey_files(listing: CellListing, known: Path) -> dict[str, object]:
         side, row = max(side, short), row + 1
     with whole_file(known.with_suffix(".npy")) as draft, draft.open("wb") as stream:
         np.save(stream, digests)
-    survey: dict[str, object] = {"sha256": whole.hexdigest(), "side": side, "digests": known.stem}
+    content = content_hash(listing.paths, digests)
+    survey = {"sha256": whole.hexdigest(), "content": content, "side": side, "digests": known.stem, "read_at": read_at}
     write_json(known, survey)
     return survey
 
@@ -148,48 +187,52 @@ def read_content(file: Path) -> bytes:
         raise UserError(f"{file} cannot be read ({error.strerror}); restore it or leave it out") from error
 
 
-def cache_folder(home: Path, survey: dict[str, object], image_size: int, crop: int | None) -> Path:
-    """Name the folder of a cache by content, size and crop."""
-    side = stored_side(survey, image_size, crop)
-    key = hashlib.sha256(f"{LAYOUT} {survey['sha256']} {side} {crop}".encode()).hexdigest()[:32]
+def cache_folder(home: Path, survey: dict[str, Any], shape: StoredShape) -> Path:
+    """Name the folder of a cache by content, size, crop and bits."""
+    side = stored_side(survey, shape)
+    key = hashlib.sha256(f"{LAYOUT} {survey['sha256']} {side} {shape.crop} {shape.bits}".encode()).hexdigest()[:32]
     return home / f"{side}px-{key}"
 
 
-def stored_side(survey: dict[str, object], image_size: int, crop: int | None) -> int:
-    """Work out the side of the stored images: what the network sees, or less where the files have less."""
-    return max(1, min(image_size, native_side(survey, crop)))
+def stored_side(survey: dict[str, Any], shape: StoredShape) -> int:
+    """Compute the side of the stored images: what the network sees, or less where the files have less."""
+    return max(1, min(shape.image_size, native_side(survey, shape.crop)))
 
 
-def native_side(survey: dict[str, object], crop: int | None) -> int:
-    """Work out the side of the largest square that is cut out of a file, in pixels."""
-    side = int(str(survey["side"]))
+def native_side(survey: dict[str, Any], crop: int | None) -> int:
+    """Compute the side of the largest square that is cut out of a file, in pixels."""
+    side = int(survey["side"])
     return side if crop is None else min(crop, side)
 
 
-def open_cache(home: Path, survey: dict[str, object], image_size: int, crop: int | None) -> CachedImages | None:
-    """Open a cache if it is there."""
+def open_cache(home: Path, survey: dict[str, Any], shape: StoredShape, cells: int) -> CachedImages | None:
+    """Open a cache; None where there is none, or a damaged one."""
     try:
-        images = np.load(cache_folder(home, survey, image_size, crop) / "images.npy", mmap_mode="r")
+        images = np.load(cache_folder(home, survey, shape) / "images.npy", mmap_mode="r")
         digests = np.load(home / "known" / f"{survey['digests']}.npy", mmap_mode="r")
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, EOFError):
         return None
-    return CachedImages(images, digests, str(survey["sha256"]), native_side(survey, crop))
+    side = stored_side(survey, shape)
+    if images.shape != (cells, side, side, 3) or digests.shape != (cells, 32):
+        return None
+    return CachedImages(images, digests, survey["content"], native_side(survey, shape.crop))
 
 
-def build(listing: CellListing, survey: dict[str, object], folder: Path, image_size: int, crop: int | None) -> None:
-    """Decode all files into a new cache folder; what fails leaves nothing behind."""
+def build(listing: CellListing, survey: dict[str, Any], folder: Path, shape: StoredShape) -> None:
+    """Decode all files into a new cache folder, in place of a damaged one; what fails leaves nothing behind."""
     draft = folder.with_suffix(".partial")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:
-        decode_into(draft / "images.npy", listing, stored_side(survey, image_size, crop), crop)
+        decode_into(draft / "images.npy", listing, stored_side(survey, shape), shape)
     except BaseException:
         shutil.rmtree(draft)
         raise
+    shutil.rmtree(folder, ignore_errors=True)
     draft.replace(folder)
 
 
-def decode_into(file: Path, listing: CellListing, side: int, crop: int | None) -> None:
+def decode_into(file: Path, listing: CellListing, side: int, shape: StoredShape) -> None:
     """Decode all files of a listing into one array.
 
     Raises:
@@ -197,7 +240,7 @@ def decode_into(file: Path, listing: CellListing, side: int, crop: int | None) -
     """
     images = new_array(file, (len(listing), side, side, 3))
     bad: list[str] = []
-    decoded = in_threads(partial(decode_file, listing.root, side=side, crop=crop), listing.paths, "decoding", len(listing))
+    decoded = in_threads(partial(decode_file, listing.root, side=side, shape=shape), listing.paths, "decoding", len(listing))
     for row, image in enumerate(decoded):
         if isinstance(image, str):
             bad.append(image)
@@ -222,10 +265,10 @@ def new_array(file: Path, shape: tuple[int, int, int, int]) -> "np.memmap[tuple[
     return array
 
 
-def decode_file(root: Path, path: str, side: int, crop: int | None) -> npt.NDArray[np.uint8] | str:
+def decode_file(root: Path, path: str, side: int, shape: StoredShape) -> npt.NDArray[np.uint8] | str:
     """Decode a file, crop it and bring it to a side; a file that cannot be read gives a sentence instead."""
     try:
-        return fit_square(decode(read_content(root / path))[0], side, crop)
+        return fit_square(decode(read_content(root / path), shape.bits)[0], side, shape.crop)
     except UnreadableImageError as error:
         return f"{path} {error}"
 

@@ -1,10 +1,13 @@
 """From image files to RGB bytes: what is converted, what is refused.
 
-Grey, palette, CMYK and CIELAB images become RGB; transparency is laid over white; a stored orientation is applied. Refused are
-16-bit and floating-point images, since which of their values is white is not known, and files with several pictures.
+Grey, palette, CMYK and CIELAB images become RGB; transparency is laid over white; a stored orientation is applied. Of a JPEG with
+several images, as some cameras write it, the first is read. Refused are images of more than eight bits per channel unless `bits`
+says which of their values is white, floating-point images, and other files with several images.
 """
 
 import io
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +17,26 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""Files that are taken for images; others beside them, such as a README, are left alone."""
+from bcc_lightning.datamodules.depth import EIGHT, FLOAT, MOST_BITS, scaled_to_eight, stored_bits
+
+NOT_READ = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
+"""Formats that Pillow only recognises, or hands to another program."""
+
+
+def image_suffixes() -> frozenset[str]:
+    """List the file endings of all formats that Pillow reads, in lower case."""
+    Image.init()
+    return frozenset(end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in NOT_READ)
+
+
+SUFFIXES = image_suffixes()
+"""Endings of files that are taken for images, in lower case."""
 
 LARGEST = 64_000_000
 """Pixels of an image above which it is refused: no single cell, but a decompression bomb or a whole slide."""
+
+# Pillow warns from 89 million pixels on and raises from twice as many; `refuse` refuses all of these in its own words.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class UnreadableImageError(ValueError):
@@ -43,11 +61,13 @@ class ImageFacts(NamedTuple):
     size: int
 
 
-def decode(content: bytes) -> tuple[npt.NDArray[np.uint8], ImageFacts]:
+def decode(content: bytes, bits: int = EIGHT) -> tuple[npt.NDArray[np.uint8], ImageFacts]:
     """Decode an image file.
 
     Args:
         content: the whole file.
+        bits: how many bits the values of images with more than eight bits per channel have, 9 to 16; they are scaled to eight.
+            With 8, such images are refused.
 
     Returns:
         (H, W, 3) uint8 RGB, and what the file's head tells.
@@ -58,7 +78,11 @@ def decode(content: bytes) -> tuple[npt.NDArray[np.uint8], ImageFacts]:
     with opened(content) as image:
         facts = facts_of(image, len(content))
         refuse(image)
-        return np.asarray(as_rgb(image)), facts
+        depth = stored_bits(image, content)
+        if depth in range(1, EIGHT + 1):
+            return np.asarray(as_rgb(image)), facts
+        refuse_depth(depth, bits)
+        return np.asarray(as_rgb(with_orientation(scaled_to_eight(content, bits), image))), facts
 
 
 def image_facts(content: bytes) -> ImageFacts:
@@ -80,8 +104,11 @@ def opened(content: bytes) -> Iterator[Image.Image]:
             yield image
     except UnreadableImageError:
         raise
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
         raise UnreadableImageError("is no image, or of an unknown format") from error
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+", str(error))
+        raise UnreadableImageError(too_large(f"has {int(pixels.group()):,} pixels" if pixels else "is huge")) from error
     # Pillow's decoders raise nearly anything on a damaged file.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
         raise UnreadableImageError(f"is cut off or damaged ({error!s:.100})") from error
@@ -96,13 +123,35 @@ def read_image(file: Path) -> npt.NDArray[np.uint8]:
 
 
 def refuse(image: Image.Image) -> None:
-    """Refuse what cannot be converted without guessing."""
-    if image.mode.startswith(("I", "F")):
-        raise UnreadableImageError(f"has 16 or more bits per channel (mode {image.mode}); save it with 8 bits")
-    if getattr(image, "n_frames", 1) > 1:
-        raise UnreadableImageError(f"holds {getattr(image, 'n_frames', 1)} pictures; save each as a file of its own")
+    """Refuse images that are too large, and files of several images other than a camera's JPEG."""
     if image.width * image.height > LARGEST:
-        raise UnreadableImageError(f"is {image.width}x{image.height} pixels large; cut single cells out of it")
+        raise UnreadableImageError(too_large(f"has {image.width} x {image.height} pixels"))
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        raise UnreadableImageError(f"holds {getattr(image, 'n_frames', 1)} images; save each as a file of its own")
+
+
+def too_large(size: str) -> str:
+    """Format the refusal of an image that is no single cell."""
+    return f"{size}, more than {LARGEST:,}; cut single cells out of it"
+
+
+def refuse_depth(depth: int, bits: int) -> None:
+    """Refuse an image of more than eight bits per channel unless `bits` says which of its values is white."""
+    if depth == FLOAT:
+        raise UnreadableImageError("holds floating-point values, of which it is not known which is white; save it with 8 bits")
+    if depth > MOST_BITS:
+        raise UnreadableImageError(f"has {depth} bits per channel; save it with 8 bits, or with 16 and --data.bits 16")
+    if bits == EIGHT:
+        raise UnreadableImageError(
+            f"has {depth} bits per channel; save it with 8 bits, or say with --data.bits N how many the camera uses (often 12)"
+        )
+
+
+def with_orientation(pixels: npt.NDArray[np.uint8], image: Image.Image) -> Image.Image:
+    """Make an image of decoded pixels (H, W, 1, 3 or 4) that carries the stored orientation of another."""
+    made = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    made.getexif().update(image.getexif())
+    return made
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -51,7 +51,10 @@ def read_external(name: str, data: CellDataModule) -> CellImages:
             f"--data.test_on {name}: neither {Path(name)} nor {data_folder(name)} exists; name a folder or a table, "
             f"or the folder of all data sets with {DATA_DIR_VARIABLE}"
         )
-    shape: dict[str, Any] = {"image_size": data.image_size, "cache_dir": getattr(data, "cache_dir", None)}
+    shape: dict[str, Any] = {
+        "image_size": data.image_size,
+        **{name: getattr(data, name) for name in ("cache_dir", "bits", "reread") if hasattr(data, name)},
+    }
     source = CellTable(str(place), **shape) if place.suffix in TABLES else CellFolder(root=str(place), **shape)
     labels = label_map(source.class_names, data.class_names, data.class_map, str(place))
     refuse_trained_on(source, data)

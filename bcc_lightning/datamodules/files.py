@@ -10,6 +10,7 @@ from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule, re
 from bcc_lightning.datamodules.cache import CachedImages, cached_images
 from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.datamodules.copies import without_copies
+from bcc_lightning.datamodules.depth import EIGHT, MOST_BITS
 from bcc_lightning.datamodules.listing import CellListing
 from bcc_lightning.errors import UserError
 
@@ -21,6 +22,9 @@ class ImageFiles(CellDataModule):
         crop: side in pixels of the centred square that is cut out of each file first; by default its largest square.
         copies: ``drop`` leaves out byte-identical copies, so that none stands on two sides of a split; of a copy in the test
             part the others are left out. Copies under two labels are left out whole.
+        bits: 9 to 16 reads images of more than eight bits per channel: the bits that their camera uses, often 12. Values are
+            scaled linearly to eight bits; images of eight bits stay as they are. With 8, deeper images are refused.
+        reread: read and decode every file again, rather than trust sizes, times and inodes that are as before.
         cache_dir: folder of decoded images; by default ``$BCC_CACHE_DIR``, else the user's cache folder.
         **base: see `CellDataModule`.
     """
@@ -29,13 +33,19 @@ class ImageFiles(CellDataModule):
         self,
         crop: int | None = None,
         copies: Literal["drop", "keep"] = "drop",
+        bits: int = EIGHT,
+        reread: bool = False,
         cache_dir: str | None = None,
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
         super().__init__(**base)
         refuse_below(1, crop=1 if crop is None else crop)
+        if not EIGHT <= bits <= MOST_BITS:
+            raise UserError(f"--data.bits is {bits}, it must be {EIGHT}, which refuses deeper images, or up to {MOST_BITS}")
         self.crop = crop
         self.copies = copies
+        self.bits = bits
+        self.reread = reread
         self.cache_dir = cache_dir
 
     def list_files(self) -> CellListing:
@@ -55,7 +65,7 @@ class ImageFiles(CellDataModule):
     @cached_property
     def cached(self) -> CachedImages:
         """The decoded images."""
-        return cached_images(self.listing, self.image_size, self.crop, self.cache_dir)
+        return cached_images(self.listing, self.image_size, self.crop, self.cache_dir, self.bits, self.reread)
 
     @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:
@@ -88,9 +98,10 @@ class ImageFiles(CellDataModule):
         return self.cached.native_side
 
     def fingerprint(self) -> str:
-        """Hash paths and content of all files."""
-        return self.cached.sha256
+        """Hash paths and content of all files, whatever their order."""
+        return self.cached.content
 
     def facts(self) -> dict[str, str]:
-        """Add how many files were left out as copies."""
-        return {**super().facts(), "data.copies_left_out": str(int((~self.kept).sum()))}
+        """Add how many files were left out as copies, and the bits of deep images."""
+        deep = {"data.bits": str(self.bits)} if self.bits != EIGHT else {}
+        return {**super().facts(), "data.copies_left_out": str(int((~self.kept).sum())), **deep}

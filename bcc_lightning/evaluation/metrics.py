@@ -159,4 +159,5 @@ def calibration_error(
 
 def divide(numerator: Floats, denominator: npt.NDArray[np.number]) -> Floats:
     """Divide; 0 where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator, dtype=np.float64), where=denominator > 0)
+    result: Floats = np.divide(numerator, denominator, out=np.zeros_like(numerator, dtype=np.float64), where=denominator > 0)
+    return result

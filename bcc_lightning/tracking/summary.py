@@ -22,6 +22,7 @@ class Summary:
         metrics: last value of each metric.
         intervals: 95 % interval of each test metric that has one.
         data: facts of the data set.
+        identity: hash of each of its components, which tells what differs where ``data.sha256`` does.
         seconds: wall time by part: ``fit``, ``test``, ``total``.
         images_per_second: training images per second of training steps.
         parameters: number of parameters of the network.
@@ -45,6 +46,7 @@ class Summary:
     metrics: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
+    identity: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     images_per_second: float | None = None
     parameters: int | None = None

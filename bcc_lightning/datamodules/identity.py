@@ -1,0 +1,84 @@
+"""The identity of a data set: hashes of what it holds, whatever the order, place and age of its files.
+
+Corrected labels, other patients, other weights and other pixels each give another hash; another order of the rows, another folder
+or another time of change does not.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bcc_lightning.datamodules.cell_images import CellImages
+from bcc_lightning.datamodules.names import CHUNK, Names
+
+
+def identify(content: str, cells: CellImages, class_names: Sequence[str]) -> dict[str, str]:
+    """Hash each component of a data set.
+
+    Args:
+        content: hash of the files or arrays that hold the pixels, hexadecimal.
+        cells: all cells.
+        class_names: names of the C classes, in label order.
+
+    Returns:
+        ``pixels``, ``ids``, ``labels`` (each by its class's name), ``groups`` (which cells belong together, whatever the groups
+        are called), ``weights`` (1 where none are given) and ``classes`` (their names in order); SHA-256 in hexadecimal.
+    """
+    names, order = in_order(cells.ids)
+    by_name = np.frombuffer(b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in class_names), np.uint64)
+    weights = np.ones(len(cells), np.float32) if cells.weights is None else cells.weights
+    return {
+        "pixels": content,
+        "ids": hash_names(names),
+        "labels": hash_array(by_name[cells.labels[order]]),
+        "groups": "none" if cells.groups is None else hash_array(numbered_by_appearance(cells.groups[order])),
+        "weights": hash_array(weights[order]),
+        "classes": hash_names(Names.of(class_names)),
+    }
+
+
+def whole(components: dict[str, str]) -> str:
+    """Hash all components together."""
+    return hashlib.sha256("".join(f"{name} {components[name]}\n" for name in sorted(components)).encode()).hexdigest()
+
+
+def content_hash(paths: Names, digests: npt.NDArray[np.uint8]) -> str:
+    """Hash files whatever their order.
+
+    Args:
+        paths: N relative paths.
+        digests: (N, 32) uint8, hash of each file.
+    """
+    names, order = in_order(paths)
+    return hashlib.sha256(f"{hash_names(names)} {hash_array(digests[order])}".encode()).hexdigest()
+
+
+def in_order(ids: Sequence[str]) -> tuple[Names, npt.NDArray[np.int64]]:
+    """Sort names: the names, and (N,) int64, where each stood."""
+    array = ids.array if isinstance(ids, Names) else Names.of(ids).array
+    order = pc.sort_indices(array)
+    return Names(array.take(order)), np.asarray(order.to_numpy(zero_copy_only=False), np.int64)
+
+
+def hash_names(names: Names) -> str:
+    """Hash names in their order, a chunk at a time."""
+    digest = hashlib.sha256()
+    for start in range(0, len(names), CHUNK):
+        chunk: pa.StringArray = names.array[start : start + CHUNK]
+        digest.update("".join(f"{len(name)} {name}" for name in chunk.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def hash_array(values: npt.NDArray[np.generic]) -> str:
+    """Hash the values of an array."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def numbered_by_appearance(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Number groups by their first cell: (N,) to (N,) int64, equal for equal partitions."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
