@@ -28,10 +28,10 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     seconds = ", ".join(f"{part} {value:.0f} s" for part, value in summary.seconds.items())
     if summary.members:
         members = ", ".join(f"{member['weight']:.4f} x {member['title']}" for member in summary.members)
-        print(f"{seconds}; {members}: {summary.checkpoint}")
+        print(f"{seconds}; {members}: {run.copy_of(summary)['checkpoint']}")
     else:
         speed = f"{summary.images_per_second or 0:.0f} training images per second"
-        print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {summary.checkpoint}")
+        print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}")
     print(f"Compare runs: {ui_command(run, tracking)}")
     print(f"Report:       {run.artifact_location(run.folder.report)}")
     print(f"run {run.run_id} finished: {summary.tested_on} accuracy {summary.metrics[accuracy_of(summary)]:.4f}")
@@ -54,7 +54,7 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
     """Print what an interrupted or failed run leaves, and how to go on with it."""
     print(f"\nrun {run.run_id} {'was interrupted' if summary.status == 'KILLED' else 'failed'}")
     if summary.checkpoint:
-        print(f"Best checkpoint so far, of epoch {summary.best_epoch}: {summary.checkpoint}")
+        print(f"Best checkpoint so far, of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}")
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         print(f"Go on with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:
