@@ -231,12 +231,13 @@ class ExperimentCLI(LightningCLI):
         for name, source in self.starts.items():
             arguments[name] = str(source.checkpoint)
         if self.has_trained:
-            arguments.update({name: False if name == "pretrained" else None for name in self._starts()})
+            for name in self._starts():
+                arguments[name] = False if name == "pretrained" else None
         return config
 
     def _starts(self) -> list[str]:
         """List the module's arguments that say where its weights start from."""
-        return [name for name in self.config["model"]["init_args"] if name == "pretrained" or name.endswith("weights")]
+        return [name for name in vars(self.config["model"]["init_args"]) if name == "pretrained" or name.endswith("weights")]
 
     def _origin(self, args: list[str]) -> str:
         """Tell which file, or the command line, an error comes from: the first file with which parsing fails."""

@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import ExperimentTag, RunInfo
+from mlflow.entities import RunInfo
 from mlflow.exceptions import MlflowException
 
 from bcc_lightning.errors import UserError
@@ -134,7 +134,7 @@ def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
         )
     if urlparse(tracking.resolved_uri).scheme in {"http", "https"}:
         return str(client.create_experiment(tracking.experiment))
-    tags = [ExperimentTag(OWN, ARTIFACTS)] if tracking.database else None
+    tags = {OWN: ARTIFACTS} if tracking.database else None
     return str(client.create_experiment(tracking.experiment, artifact_location=tracking.artifacts.as_uri(), tags=tags))
 
 
