@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from weakref import WeakSet
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from bcc_lightning.errors import UserError
 from bcc_lightning.liveness import BEAT_SECONDS, boot_id, signs_of_life
 from bcc_lightning.tracking.folder import RunFolder
@@ -153,6 +151,8 @@ def claimed(folder: RunFolder) -> Iterator[Claim | None]:
     Raises:
         UserError: another process trains the run, or its folder cannot be written.
     """
+    from lightning.pytorch.utilities import rank_zero_only
+
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         yield None
         return
