@@ -11,9 +11,10 @@ from bcc_lightning.tracking import claim
 from bcc_lightning.tracking.folder import RunFolder
 claim.BEAT_SECONDS = 0.05
 held = claim.Claim(RunFolder(Path(sys.argv[1])), shared="shared" in sys.argv)
-if "fork" in sys.argv and os.fork() == 0:
-    print("child", os.getpid(), flush=True)
-    time.sleep(60)
+if "fork" in sys.argv:
+    if (child := os.fork()) == 0:
+        time.sleep(60)
+    print("child", child, flush=True)
 print("held", flush=True)
 time.sleep(60)
 """
