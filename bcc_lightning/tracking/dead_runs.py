@@ -1,6 +1,7 @@
 """Runs whose process died: they are marked, since after SIGKILL nothing else can do that, and what they left is tidied up."""
 
 import json
+import os
 from contextlib import suppress
 
 from mlflow import MlflowClient
@@ -11,6 +12,7 @@ from requests import RequestException
 from bcc_lightning.liveness import Process
 from bcc_lightning.tracking.claim import is_trained
 from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.place import sqlite_file
 from bcc_lightning.tracking.run_pages import all_pages
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.whole_file import clear_drafts
@@ -37,6 +39,9 @@ def tidy(client: MlflowClient, tracking: Tracking) -> None:
         client: connection to the store.
         tracking: the store; runs of other folders are judged by their process alone.
     """
+    file = sqlite_file(tracking.resolved_uri)
+    if file is not None and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):  # MLflow would try for long
+        return
     with suppress(MlflowException, RequestException, OSError):
         experiments = [str(experiment.experiment_id) for experiment in client.search_experiments()]
         for run in all_pages(client, experiments, "attributes.status = 'RUNNING'"):
