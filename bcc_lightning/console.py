@@ -1,6 +1,7 @@
 """What a run says when it ends."""
 
 import os
+import shlex
 
 from rich.console import Console
 from rich.table import Table
@@ -68,7 +69,7 @@ def ui_command(run: TrackedRun, tracking: Tracking) -> str:
         return f"{uri}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
     launcher = "uv run " if "UV" in os.environ else ""
     # Without job execution the server is two processes and 0.5 GB instead of fifteen and 2.4 GB.
-    server = f"mlflow server --workers 1 --backend-store-uri {uri}"
+    server = f"mlflow server --workers 1 --backend-store-uri {shlex.quote(uri)}"
     quiet = "MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"
     page = f"http://127.0.0.1:5000/#/experiments/{run.experiment_id}/runs?workflowType=machine_learning"
     return f"{quiet} {launcher}{server}\n              then open {page}"

@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.whole_file import whole_file
 
 PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
@@ -108,6 +109,42 @@ class BestCheckpoint(MovableCheckpoint):
             link_whole(self.before, best)
 
 
+class LastCheckpoint(MovableCheckpoint):
+    """Keeps the state after the last finished epoch, with the metrics of that epoch.
+
+    Lightning logs those of training after the state is written. A process that is killed in between would leave an epoch without
+    them, since it is not trained again.
+
+    Args:
+        **options: see `ModelCheckpoint`.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - Lightning's own arguments
+        super().__init__(**options)
+        self.epoch: int | None = None
+        self.metrics: dict[str, float] = {}
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        self.epoch = trainer.current_epoch
+        self.metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if not name.endswith("_step")}
+        super()._save_checkpoint(trainer, filepath)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return Lightning's state, and the metrics."""
+        return {**super().state_dict(), "epoch": self.epoch, "metrics": self.metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after the epoch."""
+        super().load_state_dict(state_dict)
+        self.epoch, self.metrics = state_dict["epoch"], state_dict["metrics"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the metrics of the last epoch that were not logged any more."""
+        super().on_train_start(trainer, pl_module)
+        if self.epoch is not None and isinstance(trainer.logger, RunLogger):
+            trainer.logger.complete(self.epoch, self.metrics)
+
+
 def is_of(checkpoint: Path, last: int) -> bool:
     """Tell whether a checkpoint exists and holds weights of an epoch up to the last that was finished."""
     epoch = epoch_of(checkpoint)
@@ -166,7 +203,7 @@ def selection_callbacks(folder: RunFolder | None, monitor: str, mode: str, patie
         enable_version_counter=False,
         auto_insert_metric_name=False,
     )
-    last = MovableCheckpoint(
+    last = LastCheckpoint(
         dirpath=folder.state if folder else None,
         filename="last",
         save_on_train_epoch_end=True,
