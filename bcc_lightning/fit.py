@@ -297,6 +297,8 @@ def train(
     reports = [TrialReport(trial)] if trial and trial.greeting.by_epoch else []
     trainer = cli.build_trainer([*always, *callbacks, *reports], logger or False)
     last = resumed.last_checkpoint if resumed else None
+    if last:  # its epoch has ended; with a limit of steps Lightning would repeat it, without a single batch
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     watch = Stopwatch()
     trainer.fit(cli.model, cli.datamodule, ckpt_path=last if last and last.is_file() else None, weights_only=True)
     seconds["fit"] = watch.seconds

@@ -86,14 +86,24 @@ def refuse_changes(run_id: str, best: Path, stored: Flat, given: Flat, progress:
     if not refused:
         return
     listed = "; ".join(
-        f"--{name.removesuffix('.class_path')} {given.get(name)} (the run has {stored.get(name)}{reason and f': {reason}'})"
-        for name, reason in refused.items()
+        f"{flag(name, given)} (the run has {value(name, stored)}{reason and f': {reason}'})" for name, reason in refused.items()
     )
     start = f" from its weights with --exp NAME --model.weights {best}" if best.is_file() else " with --exp NAME"
     raise UserError(
         f"run {run_id} cannot be resumed with {listed}. A run has one recipe from its first epoch to its test. "
         f"Next step: resume it without {'this flag' if len(refused) == 1 else 'these flags'}, or start a new run{start}"
     )
+
+
+def flag(name: str, given: Flat) -> str:
+    """Format a flag as a person gives it."""
+    return f"--{name.removesuffix('.class_path')} {value(name, given)}"
+
+
+def value(name: str, config: Flat) -> str:
+    """Return a value of a configuration, a class by its name alone."""
+    stored = config.get(name, "None")
+    return stored.rpartition(".")[2] if name.endswith(".class_path") else stored
 
 
 def why_not(name: str, stored: Flat, given: Flat, progress: Progress) -> str | None:
@@ -147,7 +157,7 @@ def counted_in_steps(stored: Flat) -> str | None:
 def below(name: str, given: Flat, progress: Progress) -> str | None:
     """Refuse an end that the training has passed."""
     unit, done = ("epochs", progress.epochs) if name == "trainer.max_epochs" else ("steps", progress.steps)
-    value = given.get(name, "None")
-    if value in {"None", "-1"} or int(value) >= done:
+    limit = value(name, given)
+    if limit in {"None", "-1"} or int(limit) >= done:
         return None
     return f"it has trained {done} {unit} already"
