@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.dead_runs import tidy
@@ -77,7 +78,7 @@ def open_for_reading(tracking: Tracking) -> MlflowClient:
     try:
         client = MlflowClient(uri)
         client.get_experiment_by_name(tracking.experiment)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(f"tracking store {without_password(uri)} cannot be read: {error!s:.300}") from error
     tidy(client, tracking)
     return client

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import RunInfo
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.place import (
@@ -24,6 +25,7 @@ from bcc_lightning.tracking.place import (
     sqlite_file,
     sqlite_uri,
 )
+from bcc_lightning.whole_file import DRAFT, whole_file
 
 # MLflow would try a dead server seven times with growing pauses; training must not stand still for that.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -108,12 +110,23 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
     tracking.home.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(tracking.home / LOCK):
-            if tracking.database and tracking.database.is_file():
+            file = sqlite_file(uri)
+            if file is not None and not file.exists():
+                make_database(file)
+            elif tracking.database:
                 follow_folder(tracking.database, tracking.home, tracking.experiment)
             client = MlflowClient(uri)
             return client, experiment_id(client, tracking)
-    except (MlflowException, OSError, sqlite3.Error) as error:
+    except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error) as error:
         raise UserError(f"tracking store {without_password(uri)} cannot be opened: {error!s:.300}\n{WAYS_OUT}") from error
+
+
+def make_database(file: Path) -> None:
+    """Create a database with its tables, whole or not at all: MLflow can never open one again that has half of them."""
+    for draft in file.parent.glob(f"{DRAFT}*"):
+        draft.unlink(missing_ok=True)
+    with whole_file(file) as draft:
+        MlflowClient(sqlite_uri(draft)).search_experiments(max_results=1)
 
 
 def without_password(uri: str | None) -> str | None:

@@ -12,8 +12,11 @@ from bcc_lightning.tracking.folder import RunFolder
 claim.BEAT_SECONDS = 0.05
 held = claim.Claim(RunFolder(Path(sys.argv[1])), shared="shared" in sys.argv)
 if "fork" in sys.argv:
+    ready, told = os.pipe()
     if (child := os.fork()) == 0:
+        os.write(told, b"!")
         time.sleep(60)
+    os.read(ready, 1)
     print("child", child, flush=True)
 print("held", flush=True)
 time.sleep(60)
