@@ -1,6 +1,5 @@
 """Runs that go on: from wherever their folder is, with the same cells, by one process, and with flags that take effect."""
 
-import json
 import os
 import shutil
 import signal
@@ -173,10 +172,3 @@ def test_of_two_processes_one_trains(stopped: Path) -> None:
             process.kill()
     assert [run.info.status for run in runs_in(stopped / "mlruns")] == ["KILLED"]
 
-
-def test_summaries_name_the_checkpoint_by_its_artifact_and_their_copy_by_its_path(whole: Path) -> None:
-    (run,) = runs_in(whole / "mlruns")
-    artifacts = whole / "mlruns" / "artifacts" / run.info.run_id / "artifacts"
-    filed = (artifacts / "summary.json").read_text()
-    assert json.loads(filed)["checkpoint"] == "checkpoints/best.ckpt"
-    assert str(whole) not in filed
