@@ -129,9 +129,7 @@ class ExperimentCLI(LightningCLI):
         them again: they may be gone.
         """
         if self.resumed:
-            best = self.resumed.checkpoints / "best.ckpt"
-            given = flatten(self.resolved_config())
-            refuse_changes(self.resumed.path.name, best, flatten(self._stored_config(self.resumed)), given, self.progress)
+            self._refuse_changes(self.resumed)
         if self.has_trained:
             return
         arguments, tracking = self.config["model"]["init_args"], Tracking(**self.config["tracking"].as_dict())
@@ -213,9 +211,11 @@ class ExperimentCLI(LightningCLI):
         """Return the whole configuration, defaults included, as a plain dict that can be given back as a file."""
         return self._resolved(self.config)
 
-    def _stored_config(self, resumed: RunFolder) -> dict[str, Any]:
-        """Return the configuration of a run, with defaults for what was added to the program since."""
-        return self._resolved(self.parser.parse_args(["--config", str(resumed.config)]))
+    def _refuse_changes(self, resumed: RunFolder) -> None:
+        """Compare the flags with the configuration of a run, which has defaults for what was added to the program since."""
+        stored = flatten(self._resolved(self.parser.parse_args(["--config", str(resumed.config)])))
+        best, given = resumed.checkpoints / "best.ckpt", flatten(self.resolved_config())
+        refuse_changes(resumed.path.name, best, stored, given, self.progress, resumed.split)
 
     def _resolved(self, parsed: Namespace) -> dict[str, Any]:
         config = yaml.safe_load(self.parser.dump(parsed, skip_none=False))

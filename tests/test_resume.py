@@ -171,4 +171,3 @@ def test_of_two_processes_one_trains(stopped: Path) -> None:
         for process in processes:
             process.kill()
     assert [run.info.status for run in runs_in(stopped / "mlruns")] == ["KILLED"]
-

@@ -1,5 +1,6 @@
 """What may change when a run is resumed: a run has one recipe, and each flag takes effect or is refused by name."""
 
+import csv
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ class Progress:
         return cls(epochs, max((state["global_step"] for state in states), default=0), finished_folds, is_complete)
 
 
-def refuse_changes(run_id: str, best: Path, stored: Flat, given: Flat, progress: Progress) -> None:
+def refuse_changes(run_id: str, best: Path, stored: Flat, given: Flat, progress: Progress, split: Path | None = None) -> None:
     """Refuse flags of a resumed run that cannot take effect, or would give it a second recipe.
 
     Args:
@@ -75,6 +76,7 @@ def refuse_changes(run_id: str, best: Path, stored: Flat, given: Flat, progress:
         stored: the configuration that it has trained with.
         given: the same with the flags.
         progress: how far it has come.
+        split: which cell was in which set.
 
     Raises:
         UserError: with the name of each flag, its value and the one that the run has.
@@ -82,6 +84,8 @@ def refuse_changes(run_id: str, best: Path, stored: Flat, given: Flat, progress:
     changed = [name for name in {**stored, **given} if stored.get(name) != given.get(name)]
     others = tuple(name.removesuffix("class_path") for name in changed if name in {"data.class_path", "model.class_path"})
     changed = [name for name in changed if name.endswith("class_path") or not name.startswith(others or "?")]
+    if split and "data.split_file" in changed and has_split(Path(value("data.split_file", given)), split):
+        changed.remove("data.split_file")
     refused = {name: reason for name in changed if (reason := why_not(name, stored, given, progress)) is not None}
     if not refused:
         return
@@ -93,6 +97,21 @@ def refuse_changes(run_id: str, best: Path, stored: Flat, given: Flat, progress:
         f"run {run_id} cannot be resumed with {listed}. A run has one recipe from its first epoch to its test. "
         f"Next step: resume it without {'this flag' if len(refused) == 1 else 'these flags'}, or start a new run{start}"
     )
+
+
+def has_split(file: Path, split: Path) -> bool:
+    """Tell whether a split file puts each cell into the set that it was in; then only the file's place is another."""
+    try:
+        given, filed = read_sets(file), read_sets(split)
+    except (OSError, KeyError, ValueError):
+        return False
+    return bool(filed) and all(given.get(cell) == name for cell, name in filed.items())
+
+
+def read_sets(file: Path) -> dict[str, str]:
+    """Read which cell is in which set: CSV with the columns ``id`` and ``split``."""
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        return {row["id"]: row["split"] for row in csv.DictReader(stream)}
 
 
 def flag(name: str, given: Flat) -> str:
@@ -123,7 +142,7 @@ def why_not(name: str, stored: Flat, given: Flat, progress: Progress) -> str | N
     if group is None:
         return ""
     if progress.finished_folds and group != SURROUNDINGS:
-        return f"{progress.finished_folds} of its folds have finished with that"
+        return "the folds that have finished were trained with it"
     return reasons[group]()
 
 

@@ -1,12 +1,12 @@
 """The data of a run that is resumed: it goes on only with the same cells in the same sets."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
+from bcc_lightning.tracking.recipe import read_sets
 from bcc_lightning.whole_file import read_json, write_json
 
 HASHES = {"data.sha256": "the data set", "split.sha256": "which cell is in which set"}
@@ -63,8 +63,7 @@ def moved_cells(split: Path, data: CellDataModule) -> list[str]:
     """List which cells are new, missing or in another set than a filed split says: how many, and the first of each."""
     if not split.is_file():
         return []
-    with split.open(encoding="utf-8", newline="") as stream:
-        before = {row["id"]: row["split"] for row in csv.DictReader(stream)}
+    before = read_sets(split)
     now = {str(cell): str(name) for name, cells in data.splits.items() for cell in cells.ids}
     new = [cell for cell in now if cell not in before]
     missing = [cell for cell in before if cell not in now]

@@ -108,6 +108,27 @@ def test_flags_that_depend_on_the_rest(flags: dict[str, str], stored: dict[str, 
         resume(stored=stored, **flags)
 
 
+@pytest.mark.parametrize(
+    ("given", "is_the_same"),
+    [
+        ("id,split\nb,test\na,train\nc,val\n", True),
+        ("id,split\na,test\nb,test\n", False),
+        ("id,split\na,train\n", False),
+        ("", False),
+    ],
+)
+def test_a_split_file_may_have_moved_but_not_changed(tmp_path: Path, given: str, is_the_same: bool) -> None:
+    (tmp_path / "filed.csv").write_text("id,split\na,train\nb,test\n")
+    (tmp_path / "given.csv").write_text(given)
+    flags = {"data.split_file": str(tmp_path / "given.csv")}
+    arguments = ("4711", Path("best.ckpt"), STORED, {**STORED, **flags}, AFTER_TEN, tmp_path / "filed.csv")
+    if is_the_same:
+        return refuse_changes(*arguments)
+    with pytest.raises(UserError, match=r"--data\.split_file"):
+        refuse_changes(*arguments)
+    return None
+
+
 def test_all_refused_flags_are_named_and_another_class_alone() -> None:
     with pytest.raises(UserError, match=r"--model.lr 1 .*; --data.batch_size 8 .*without these flags"):
         resume(**{"model.lr": "1", "data.batch_size": "8"})
@@ -127,7 +148,7 @@ def test_a_run_that_waits_to_be_sent_takes_only_where_it_is_kept() -> None:
 def test_folds_that_are_left_are_not_trained_otherwise_than_those_that_have_finished() -> None:
     resume(Progress(), **{"trainer.max_epochs": "40"})
     resume(Progress(finished_folds=2), **{"data.root": "elsewhere"})
-    with pytest.raises(UserError, match=r"--trainer.max_epochs 40 .*2 of its folds have finished with that"):
+    with pytest.raises(UserError, match=r"--trainer.max_epochs 40 .*the folds that have finished were trained with it"):
         resume(Progress(finished_folds=2), **{"trainer.max_epochs": "40"})
 
 
