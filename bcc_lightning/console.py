@@ -2,11 +2,12 @@
 
 import os
 import shlex
+import sys
 
 from rich.console import Console
 from rich.table import Table
 
-from bcc_lightning.tracking.recording import accuracy_of, mean_and_deviation
+from bcc_lightning.tracking.recording import accuracy_of, mean_and_deviation, most_frequent
 from bcc_lightning.tracking.report import metric_rows
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking, without_password
@@ -16,8 +17,8 @@ from bcc_lightning.tracking.summary import Summary
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     """Print the closing table, how to open UI and report, and as the last line run id and test accuracy."""
     console = Console()
-    part = f"{summary.tested_on} part of {summary.data['data.name']}"
-    console.print(f"\n{summary.experiment}: {part}, {summary.data['data.resolution']} pixels")
+    tested = f"{summary.tested_on} set of {summary.data['data.name']}"
+    console.print(f"\n{summary.experiment}: {tested}, {summary.data['data.resolution']} pixels")
     if summary.test_time:
         console.print(f"test-time augmentation: {summary.test_time}")
     table = Table()
@@ -35,7 +36,9 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
         print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}")
     print(f"Compare runs: {ui_command(run, tracking)}")
     print(f"Report:       {run.artifact_location(run.folder.report)}")
-    print(f"run {run.run_id} finished: {summary.tested_on} accuracy {summary.metrics[accuracy_of(summary)]:.4f}")
+    print_cautions(summary)
+    accuracy = f"{summary.tested_on} accuracy {summary.metrics[accuracy_of(summary)]:.4f}"
+    print(f"run {run.run_id} finished: {accuracy} ({most_frequent(summary)})")
 
 
 def print_folds(run: TrackedRun, summary: Summary) -> None:
@@ -47,8 +50,16 @@ def print_folds(run: TrackedRun, summary: Summary) -> None:
         table.add_row(name, f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
     Console().print(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}", table)
     print(f"Report:       {run.artifact_location(run.folder.report)}")
-    accuracy = mean_and_deviation(summary)
-    print(f"run {run.run_id} finished: {accuracy}, {len(summary.folds)} folds")
+    print_cautions(summary)
+    print(f"run {run.run_id} finished: {mean_and_deviation(summary)}, {len(summary.folds)} folds")
+
+
+def print_cautions(summary: Summary) -> None:
+    """Print what the figures are over and, as warnings, signs that the network has learnt little."""
+    for note in summary.notes:
+        print(note)
+    for warning in summary.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> None:

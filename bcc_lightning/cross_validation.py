@@ -18,6 +18,7 @@ from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.datamodules.listing import SplitName
 from bcc_lightning.datamodules.split_file import write_split
 from bcc_lightning.errors import UserError
+from bcc_lightning.evaluation.cautions import equal_folds
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
 from bcc_lightning.modules.views import describe_views
 from bcc_lightning.tracking.claim import Claim, claimed
@@ -360,10 +361,19 @@ def sum_up(summary: Summary, plan: CrossValidation) -> None:
     varying = {"data.cells", "split.sha256"}
     summary.data = {name: fact for name, fact in folds[0]["data"].items() if name not in varying}
     summary.parameters = folds[0]["parameters"]
+    summary.warnings = equal_folds([f["metrics"][summary.accuracy_of_folds] for f in folds])
+    summary.warnings += [f"Fold {n}: {text}" for n, fold in enumerate(folds, start=1) for text in fold["warnings"]]
+    summary.notes = list(dict.fromkeys(note for fold in folds for note in fold["notes"]))
     summary.confusion = np.sum([fold["confusion"] for fold in folds], axis=0).tolist()
     accuracy = summary.accuracy_of_folds
     summary.folds = [
-        {"run_id": f["run_id"], accuracy: f["metrics"][accuracy], "cells": f["data"]["data.cells"], "confusion": f["confusion"]}
+        {
+            "run_id": f["run_id"],
+            accuracy: f["metrics"][accuracy],
+            "most_frequent": f["metrics"][accuracy.replace("accuracy", "most_frequent")],
+            "cells": f["data"]["data.cells"],
+            "confusion": f["confusion"],
+        }
         for f in folds
     ]
 
@@ -379,7 +389,8 @@ def draw_folds(summary: Summary, folder: RunFolder, class_names: list[str]) -> N
     matrices = [np.asarray(fold["confusion"]) for fold in summary.folds]
     save_figure(confusion_figure(np.sum(matrices, axis=0), class_names, "All folds together"), folder.figure("confusion_matrix"))
     counts = [(int(np.trace(matrix)), int(matrix.sum())) for matrix in matrices]
-    save_figure(folds_figure(counts, summary.tested_on), folder.figure("folds"))
+    most_frequent = float(np.mean([fold["most_frequent"] for fold in summary.folds]))
+    save_figure(folds_figure(counts, most_frequent, summary.tested_on), folder.figure("folds"))
 
 
 @contextmanager

@@ -4,7 +4,9 @@ import yaml
 
 from bcc_lightning.callbacks.checkpoints import epoch_of
 from bcc_lightning.cli import ExperimentCLI, flatten
+from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.datamodules.split_file import write_split
+from bcc_lightning.evaluation.cautions import collapse, support
 from bcc_lightning.evaluation.intervals import intervals
 from bcc_lightning.evaluation.metrics import confusion_matrix, external_metrics
 from bcc_lightning.modules.ensemble import Ensemble
@@ -42,8 +44,13 @@ def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricH
     summary.metrics = history.at(kept)
     if best.is_file():
         summary.checkpoint = best.relative_to(run.folder.artifacts).as_posix()
-    if evaluated := cli.model.test_predictions.get(None if summary.tested_on == "test" else summary.tested_on):
-        summary.confusion = confusion_matrix(evaluated, len(cli.model.class_names)).tolist()
+    classes = cli.model.class_names
     for name, predictions in cli.model.test_predictions.items():
-        found = intervals(predictions, cli.model.class_names)
+        matrix = confusion_matrix(predictions, len(classes))
+        if name in {None, VALIDATION}:
+            summary.confusion = matrix.tolist()
+        tested = {None: "the test set", VALIDATION: "the validation set"}.get(name, f"test set {name}")
+        summary.warnings += collapse(matrix, classes, tested)
+        summary.notes += support(matrix, classes, tested)
+        found = intervals(predictions, classes)
         summary.intervals |= found if name is None else external_metrics(name, found)

@@ -98,7 +98,7 @@ def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], 
     assert artifacts_of(fitted) == figures | files | {"report.html", "split.csv"}
     members = [run for run in runs_in(folder / "mlruns") if run.info.run_id in ids]
     tests = {name for name in members[0].data.metrics if name.startswith("test/")}
-    assert fitted.data.metrics.keys() == tests | {"val/loss", "val/accuracy", "val/f1_macro"}
+    assert fitted.data.metrics.keys() == tests | {f"val/{name}" for name in ("loss", "accuracy", "f1_macro", "most_frequent")}
     tags = fitted.data.tags
     assert tags["ensemble.members"] == ", ".join(ids)
     assert tags["ensemble.weighting"] == "fitted"
@@ -109,7 +109,7 @@ def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], 
     summary = json.loads((folder / "out.json").read_text())
     assert summary["status"] == fitted.info.status == "FINISHED"
     assert summary["best_epoch"] is None
-    assert summary["intervals"].keys() == tests - {"test/loss"}
+    assert summary["intervals"].keys() == tests - {"test/loss", "test/most_frequent"}
     assert "Its own test accuracy" in (folder / "out" / "report.html").read_text()
     own = {member["name"]: member["test/accuracy"] for member in summary["members"]}
     assert own == {run.info.run_id: pytest.approx(run.data.metrics["test/accuracy"]) for run in members}

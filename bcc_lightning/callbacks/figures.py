@@ -67,7 +67,7 @@ def file_predictions(
         name: name of a further test set, or `VALIDATION`; None for the test part.
     """
     matrix = confusion_matrix(predictions, len(class_names))
-    title = {None: "Test part", VALIDATION: "Validation part"}.get(name, f"Test set {name}")
+    title = {None: "Test set", VALIDATION: "Validation set"}.get(name, f"Test set {name}")
     figure = "confusion_matrix" if name is None else f"confusion_matrix_{name}"
     save_figure(confusion_figure(matrix, class_names, title), folder.figure(figure))
     with whole_file(folder.predictions(name or "test")) as draft:

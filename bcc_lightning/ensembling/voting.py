@@ -14,7 +14,7 @@ from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.ensembling.fitting import fit_shares
 from bcc_lightning.ensembling.votes import align, cells_to_test, member_votes
 from bcc_lightning.evaluation.figures import members_figure, save_figure
-from bcc_lightning.evaluation.metrics import external_metrics, recall_by_class
+from bcc_lightning.evaluation.metrics import external_metrics, final_metrics, validation_metrics
 from bcc_lightning.evaluation.predictions import Predictions
 from bcc_lightning.modules.checkpoint import save_classifier
 from bcc_lightning.modules.ensemble import Ensemble
@@ -72,17 +72,16 @@ def pooled(votes: Tensor, cells: Predictions, shares: Tensor) -> Predictions:
 
 def measure(module: Ensemble, val: Predictions) -> dict[str, float]:
     """Compute the metrics of the contract, but for those of training."""
-    values = {"val/loss": loss(val), **module.val_metrics(val.probability, val.label)}
+    values = {"val/loss": loss(val), **validation_metrics(val)}
     for name, test in module.test_predictions.items():
-        found = {"test/loss": loss(test), **module.test_metrics(test.probability, test.label)}
-        found |= recall_by_class(test, module.class_names)
-        values |= found if name is None else external_metrics(name, found)
-    return {name: float(value) for name, value in values.items()}
+        found = final_metrics(test, module.class_names)
+        values |= {"test/loss": loss(test), **found} if name is None else external_metrics(name, found)
+    return values
 
 
-def loss(predictions: Predictions) -> Tensor:
+def loss(predictions: Predictions) -> float:
     """Compute the mean negative log-likelihood of the true classes."""
-    return nll_loss(predictions.probability.clamp_min(TINY).log(), predictions.label)
+    return float(nll_loss(predictions.probability.clamp_min(TINY).log(), predictions.label))
 
 
 def member_rows(sources: list[Source], shares: Tensor, votes: Tensor, cells: Predictions) -> list[dict[str, str | float]]:
@@ -111,6 +110,7 @@ def file_ensemble(module: Ensemble, data: CellDataModule, folder: RunFolder, mem
         file_predictions(folder, cells, module.test_predictions[name], module.class_names, name)
     test = module.test_predictions[None]
     bars = {str(member["title"]): round(float(member["test/accuracy"]) * len(test.label)) for member in members}
-    figure = members_figure({**bars, "ensemble": test.correct}, len(test.label))
+    most_frequent = int(test.label.bincount().max()) / len(test.label)
+    figure = members_figure({**bars, "ensemble": test.correct}, len(test.label), most_frequent)
     save_figure(figure, folder.figure("members"))
     explain_cells(folder, module, data.splits["test"], test)

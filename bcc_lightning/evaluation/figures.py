@@ -70,7 +70,7 @@ def mark_best(axes: Axes, epochs: list[int], values: list[float]) -> None:
         axes.plot(epochs[best], values[best], "o", markersize=11, mfc="none", mec="black", label=label)
 
 
-def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], tested: str = "Test part") -> Figure:
+def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], tested: str = "Test set") -> Figure:
     """Draw a confusion matrix: rows true, columns predicted, counts as text, share of the row as colour.
 
     Args:
@@ -93,17 +93,21 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], test
     axes.set_yticks(range(len(class_names)), recall)
     axes.set(xlabel="predicted class", ylabel="true class  (recall)")
     right, total = int(np.trace(matrix)), int(matrix.sum())
-    axes.set_title(f"{tested}: {right:,} of {total:,} cells right ({100 * right / max(total, 1):.2f} %)")
+    axes.set_title(
+        f"{tested}: {right:,} of {total:,} cells right ({100 * right / max(total, 1):.2f} %;\n"
+        f"always answering the most frequent class: {100 * cells.max() / max(total, 1):.2f} %)"
+    )
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure
 
 
-def members_figure(correct: dict[str, int], cells: int) -> Figure:
+def members_figure(correct: dict[str, int], cells: int, most_frequent: float) -> Figure:
     """Draw the test accuracy of an ensemble beside its members', with Wilson's 95 % intervals.
 
     Args:
         correct: what was tested to the number of cells it classified rightly; the ensemble comes last.
         cells: number of test cells.
+        most_frequent: share of the most frequent class among them.
     """
     figure = Figure(figsize=(8, 1.2 + 0.45 * len(correct)), dpi=120, layout="constrained")
     axes = figure.subplots()
@@ -114,16 +118,18 @@ def members_figure(correct: dict[str, int], cells: int) -> Figure:
         axes.plot(100 * right / cells, row, "o", color=colour)
         axes.annotate(f"{100 * right / cells:.2f}", (100 * right / cells, row), (0, 5), textcoords="offset points", ha="center")
     axes.set_yticks(range(len(correct)), list(correct))
-    axes.set(xlabel=f"test accuracy in %, {cells:,} cells, 95 % interval", ylim=(len(correct) - 0.4, -0.7))
+    label = f"test accuracy in %, {cells:,} cells, 95 % interval; most frequent class: {100 * most_frequent:.2f}"
+    axes.set(xlabel=label, ylim=(len(correct) - 0.4, -0.7))
     axes.grid(axis="x", alpha=0.25)
     return figure
 
 
-def folds_figure(counts: list[tuple[int, int]], tested: str = "test") -> Figure:
+def folds_figure(counts: list[tuple[int, int]], most_frequent: float, tested: str = "test") -> Figure:
     """Draw the accuracy of each fold with Wilson's 95 % interval, and their mean.
 
     Args:
         counts: correctly classified cells and all cells, by fold.
+        most_frequent: mean share of the most frequent class.
         tested: set that the folds were evaluated on, for the axis.
     """
     figure = Figure(figsize=(8, 1.4 + 0.4 * len(counts)), dpi=120, layout="constrained")
@@ -136,7 +142,8 @@ def folds_figure(counts: list[tuple[int, int]], tested: str = "test") -> Figure:
         axes.annotate(f"{accuracy[row]:.2f}", (accuracy[row], row), (0, 5), textcoords="offset points", ha="center")
     axes.axvline(float(np.mean(accuracy)), color="#888888", linestyle="--", linewidth=1, label=f"mean {np.mean(accuracy):.2f}")
     axes.set_yticks(range(len(counts)), [f"fold {row + 1} ({cells:,} cells)" for row, (_, cells) in enumerate(counts)])
-    axes.set(xlabel=f"{tested} accuracy in %, 95 % interval", ylim=(len(counts) - 0.4, -0.7))
+    label = f"{tested} accuracy in %, 95 % interval; most frequent class: {100 * most_frequent:.2f}"
+    axes.set(xlabel=label, ylim=(len(counts) - 0.4, -0.7))
     axes.grid(axis="x", alpha=0.25)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -1,69 +1,162 @@
-"""The metrics of every experiment, from torchmetrics, and their confidence intervals."""
+"""The metrics of every experiment.
+
+One convention throughout: macro averages are means over the classes that occur in the set, those with at least one true cell in
+it. On these classes they equal scikit-learn's (``labels=np.unique(y_true), zero_division=0``); the AUROC is the mean of one class
+against the rest. The same holds in each draw of a bootstrap, see `bcc_lightning.evaluation.intervals`. What is undefined, such as
+the AUROC of a set with a single class, is left out.
+"""
 
 from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassCalibrationError,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
+from torchmetrics.functional.classification import multiclass_calibration_error
 
+from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.predictions import Predictions
+
+Floats = npt.NDArray[np.float64]
+Value = TypeVar("Value")
 
 CALIBRATION_BINS = 15
 
 
-def validation_metrics(num_classes: int) -> MetricCollection:
-    """Collect what an epoch is judged by: ``val/accuracy`` (share of cells) and ``val/f1_macro``."""
-    return MetricCollection(
-        {"accuracy": MulticlassAccuracy(num_classes, average="micro"), "f1_macro": MulticlassF1Score(num_classes)},
-        prefix="val/",
-    )
+def validation_metrics(predictions: Predictions) -> dict[str, float]:
+    """Compute what an epoch is judged by: ``val/accuracy`` (share of cells), ``val/f1_macro``, ``val/most_frequent``."""
+    found = shares(predictions) | averages(confusion_matrix(predictions, predictions.probability.shape[1]))
+    return {f"val/{name}": found[name] for name in ("accuracy", "f1_macro", "most_frequent")}
 
 
-def test_metrics(num_classes: int) -> MetricCollection:
-    """Collect what a finished run is judged by; ``test/recall/<class>`` comes from `recall_by_class`."""
-    metrics: dict[str, Metric | MetricCollection] = {"accuracy": MulticlassAccuracy(num_classes, average="micro")}
-    for average in ("macro", "weighted"):
-        metrics[f"precision_{average}"] = MulticlassPrecision(num_classes, average=average)
-        metrics[f"recall_{average}"] = MulticlassRecall(num_classes, average=average)
-        metrics[f"f1_{average}"] = MulticlassF1Score(num_classes, average=average)
-    metrics["auroc_macro"] = MulticlassAUROC(num_classes)
-    metrics["ece"] = MulticlassCalibrationError(num_classes, n_bins=CALIBRATION_BINS)
-    return MetricCollection(metrics, prefix="test/")
+def final_metrics(predictions: Predictions, class_names: list[str]) -> dict[str, float]:
+    """Compute what a finished run is judged by.
 
+    Args:
+        predictions: of the whole set, at least one cell.
+        class_names: names of the C classes.
 
-test_metrics.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
+    Returns:
+        ``test/accuracy``, ``test/most_frequent`` (the accuracy of always answering the set's most frequent class),
+        ``test/{precision,recall,f1}_{macro,weighted}``, ``test/auroc_macro``, ``test/ece``, and ``test/recall/<class>`` for each
+        class that occurs; each in [0, 1].
 
-
-def recall_by_class(predictions: Predictions, class_names: list[str]) -> dict[str, Tensor]:
-    """Compute the recall of each class that has cells, as ``test/recall/<class>``."""
-    recall = MulticlassRecall(len(class_names), average="none")(predictions.probability, predictions.label)
-    present = torch.bincount(predictions.label, minlength=len(class_names)) > 0
-    return {f"test/recall/{name}": value for name, value, there in zip(class_names, recall, present, strict=True) if there}
-
-
-EXTERNAL = ("test/accuracy", "test/f1_weighted", "test/ece", "test/recall/")
-"""Metrics that mean the same where some classes have no cells, as in test sets of other laboratories."""
-
-Value = TypeVar("Value")
+    Raises:
+        UserError: the network's probabilities are not numbers.
+    """
+    broken = int((~predictions.probability.isfinite().all(dim=1)).sum())
+    if broken:
+        raise UserError(
+            f"the network's probabilities are not numbers for {broken} of {len(predictions.label)} cells. "
+            "Next step: lower --model.lr, or choose another --model.precision"
+        )
+    matrix = confusion_matrix(predictions, len(class_names))
+    found = shares(predictions) | averages(matrix)
+    auroc = auroc_macro(predictions.probability.numpy(), predictions.label.numpy())
+    if np.isfinite(auroc).all():
+        found["auroc_macro"] = float(auroc[0])
+    ece = multiclass_calibration_error(predictions.probability, predictions.label, len(class_names), CALIBRATION_BINS)
+    found["ece"] = float(ece)
+    for name, row, right in zip(class_names, matrix, matrix.diagonal(), strict=True):
+        if row.sum():
+            found[f"recall/{name}"] = float(right / row.sum())
+    return {f"test/{name}": value for name, value in found.items()}
 
 
 def external_metrics(name: str, metrics: Mapping[str, Value]) -> dict[str, Value]:
-    """Choose and rename what a further test set is judged by, as ``test_on/<name>/accuracy``."""
-    return {f"test_on/{name}/{key.removeprefix('test/')}": value for key, value in metrics.items() if key.startswith(EXTERNAL)}
+    """Rename the metrics of a further test set: ``test/accuracy`` becomes ``test_on/<name>/accuracy``."""
+    return {f"test_on/{name}/{key.removeprefix('test/')}": value for key, value in metrics.items()}
 
 
 def confusion_matrix(predictions: Predictions, num_classes: int) -> npt.NDArray[np.int64]:
     """Count cells by true class (rows) and predicted class (columns): (C, C) int64."""
     cells = predictions.label * num_classes + predictions.predicted
     return np.bincount(cells.numpy(), minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def shares(predictions: Predictions) -> dict[str, float]:
+    """Compute the accuracy, and that of always answering the most frequent class."""
+    cells = len(predictions.label)
+    return {"accuracy": predictions.correct / cells, "most_frequent": int(predictions.label.bincount().max()) / cells}
+
+
+def averages(matrix: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Compute precision, recall and F1 of one confusion matrix, macro and weighted."""
+    return {name: float(values[0]) for name, values in matrix_metrics(matrix[None].astype(np.float64)).items()}
+
+
+def matrix_metrics(matrices: Floats) -> dict[str, Floats]:
+    """Compute precision, recall and F1 of many confusion matrices at once.
+
+    Args:
+        matrices: (R, C, C), rows true, columns predicted.
+
+    Returns:
+        Metric name, such as ``f1_macro``, to (R,) values; macro over the classes that occur in each matrix.
+    """
+    hits = np.diagonal(matrices, axis1=1, axis2=2)
+    true, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
+    scores = {"precision": divide(hits, predicted), "recall": divide(hits, true), "f1": divide(2 * hits, true + predicted)}
+    occurs = true > 0
+    result = {}
+    for name, score in scores.items():
+        result[f"{name}_macro"] = divide((score * occurs).sum(axis=1), occurs.sum(axis=1))
+        result[f"{name}_weighted"] = divide((score * true).sum(axis=1), true.sum(axis=1))
+    return result
+
+
+def auroc_macro(
+    probability: npt.NDArray[np.floating], label: npt.NDArray[np.int64], counts: npt.NDArray[np.integer] | None = None
+) -> Floats:
+    """Compute the mean AUROC of each class that occurs against the rest, exactly, ties counting half.
+
+    Args:
+        probability: (N, C).
+        label: (N,) true classes.
+        counts: (R, N), how often each cell counts in each of R draws; by default each once.
+
+    Returns:
+        (R,) values; NaN where a draw holds fewer than two classes.
+    """
+    counts = np.ones((1, len(label)), np.int64) if counts is None else counts
+    total = counts.sum(axis=1)
+    sums, occurring = np.zeros(len(counts)), np.zeros(len(counts))
+    for number in np.unique(label).tolist():
+        score = probability[:, number]
+        order = np.argsort(score, kind="stable")
+        starts = np.flatnonzero(np.r_[True, score[order][1:] != score[order][:-1]])  # of cells with equal scores
+        positive = label[order] == number
+        ones = np.add.reduceat(counts[:, order] * positive, starts, axis=1)
+        others = np.add.reduceat(counts[:, order] * ~positive, starts, axis=1)
+        below = np.cumsum(others, axis=1) - others
+        of_class = ones.sum(axis=1)
+        pairs = of_class * (total - of_class)
+        defined = pairs > 0
+        sums[defined] += (ones * (below + others / 2)).sum(axis=1)[defined] / pairs[defined]
+        occurring += defined
+    return np.asarray(np.divide(sums, occurring, out=np.full(len(counts), np.nan), where=occurring > 0), np.float64)
+
+
+def calibration_error(
+    probability: npt.NDArray[np.floating], label: npt.NDArray[np.int64], counts: npt.NDArray[np.integer]
+) -> Floats:
+    """Compute the expected calibration error of many draws at once, as torchmetrics does for one.
+
+    Args:
+        probability: (N, C).
+        label: (N,) true classes.
+        counts: (R, N), how often each cell counts in each draw.
+
+    Returns:
+        (R,) values in [0, 1].
+    """
+    confidence = probability.max(axis=1)
+    gap = confidence - (probability.argmax(axis=1) == label)
+    bins = np.digitize(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1, dtype=confidence.dtype)) - 1
+    of_bins = np.zeros((len(label), CALIBRATION_BINS + 1))
+    of_bins[np.arange(len(label)), bins] = gap
+    return np.asarray(np.abs(counts @ of_bins).sum(axis=1) / counts.sum(axis=1), np.float64)
+
+
+def divide(numerator: Floats, denominator: npt.NDArray[np.number]) -> Floats:
+    """Divide; 0 where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator, dtype=np.float64), where=denominator > 0)

@@ -20,7 +20,7 @@ from bcc_lightning.architectures.pretrained import load_strictly, read_state_dic
 from bcc_lightning.architectures.resizing import resize
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import NonFiniteLossError
-from bcc_lightning.evaluation.metrics import external_metrics, recall_by_class, test_metrics, validation_metrics
+from bcc_lightning.evaluation.metrics import external_metrics, final_metrics, validation_metrics
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
 from bcc_lightning.modules.arguments import Averaging, check_arguments
 from bcc_lightning.modules.losses import LossName, weighted_loss
@@ -109,8 +109,6 @@ class CellClassifier(LightningModule):
         self.train_loss, self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(3))
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.gatherer = PredictionGatherer()
-        self.val_metrics = validation_metrics(num_classes)
-        self.test_metrics = test_metrics(num_classes)
         self.tested_on: str | None = None  # name of a further test set
         self.test_predictions: dict[str | None, Predictions] = {}
 
@@ -202,17 +200,17 @@ class CellClassifier(LightningModule):
         self._predict(batch, self.forward_views(batch.image), self.test_loss)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the validation part."""
-        predictions = self._gather()
-        values = self.val_metrics(predictions.probability, predictions.label)
+        """Log the metrics of the validation set."""
+        values = validation_metrics(self._gather())
+        self.log("val/most_frequent", values.pop("val/most_frequent"))
         self.log_dict({"val/loss": self.val_loss.compute(), **values}, prog_bar=True)
         self.val_loss.reset()
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test part, or of a further test set, and keep the predictions for figures."""
-        predictions = self.test_predictions[self.tested_on] = self._gather()
-        values = self.test_metrics(predictions.probability, predictions.label) | recall_by_class(predictions, self.class_names)
-        self.test_metrics.reset()
+        """Log the metrics of the test set, or of a further test set, and keep the predictions for figures."""
+        predictions = self._gather()
+        values = final_metrics(predictions, self.class_names)
+        self.test_predictions[self.tested_on] = predictions
         if self.tested_on is None:
             self.log_dict({"test/loss": self.test_loss.compute(), **values})
         else:

@@ -35,6 +35,7 @@ class Result:
         detail: what the figure is, where it is not that of a single run.
         data: data, resolution, and where the weights began.
         runs: run ids, the newest first.
+        most_frequent: accuracy of always answering the most frequent class; None where a run does not tell.
     """
 
     accuracy: float
@@ -42,11 +43,17 @@ class Result:
     detail: str
     data: str
     runs: tuple[str, ...]
+    most_frequent: float | None = None
 
     def __str__(self) -> str:
-        """Word the figure in percent."""
+        """Format the figure in percent."""
         interval = f" ({100 * self.interval[0]:.2f} to {100 * self.interval[1]:.2f})" if self.interval else ""
-        return f"{100 * self.accuracy:.2f}{interval}{f', {self.detail}' if self.detail else ''}"
+        return ", ".join(part for part in (f"{100 * self.accuracy:.2f}{interval}", self.detail, self.beside) if part)
+
+    @property
+    def beside(self) -> str:
+        """The most frequent class's share in percent, beside which every accuracy stands; empty where it is not known."""
+        return "" if self.most_frequent is None else f"most frequent class {100 * self.most_frequent:.2f}"
 
 
 def result_of(runs: Sequence[FinishedRun]) -> Result | None:
@@ -78,7 +85,12 @@ def result_of(runs: Sequence[FinishedRun]) -> Result | None:
 def single(run: FinishedRun) -> Result:
     """Take the figure of one run."""
     summary = run.summary
-    return Result(summary.metrics[ACCURACY], summary.intervals.get(ACCURACY), "", data_of(run), (run.run_id,))
+    return Result(summary.metrics[ACCURACY], summary.intervals.get(ACCURACY), "", data_of(run), (run.run_id,), majority(run))
+
+
+def majority(run: FinishedRun) -> float | None:
+    """Read the share of the most frequent class in a run's test set."""
+    return run.summary.metrics.get("test/most_frequent")
 
 
 def mean_of(runs: list[FinishedRun]) -> Result:
@@ -91,14 +103,14 @@ def mean_of(runs: list[FinishedRun]) -> Result:
     mean, cells = float(np.mean(values)), cells_tested(runs[0].summary.data.get("data.cells", ""))
     interval = wilson(round(mean * cells), cells) if cells else None
     detail = f"mean of {len(runs)} seeds, standard deviation {100 * np.std(values, ddof=1):.2f}"
-    return Result(mean, interval, detail, data_of(runs[0]), tuple(run.run_id for run in runs))
+    return Result(mean, interval, detail, data_of(runs[0]), tuple(run.run_id for run in runs), majority(runs[0]))
 
 
 def cross_validated(run: FinishedRun) -> Result:
     """Take mean and standard deviation of a cross-validation."""
     metrics = run.summary.metrics
     detail = f"± {100 * metrics[f'{ACCURACY}_sd']:.2f} over {len(run.summary.folds)} folds"
-    return Result(metrics[ACCURACY], None, detail, data_of(run), (run.run_id,))
+    return Result(metrics[ACCURACY], None, detail, data_of(run), (run.run_id,), majority(run))
 
 
 def recipe(run: FinishedRun) -> tuple[object, ...]:

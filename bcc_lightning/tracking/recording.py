@@ -47,7 +47,8 @@ def file_run(run: TrackedRun, summary: Summary) -> str | None:
         None when all has arrived, else a sentence that says what waits where.
     """
     with interruption_held(drop=True):
-        run.set_tags({"mlflow.note.content": headline(summary), **({"failure": summary.failure} if summary.failure else {})})
+        tags = {"failure": summary.failure or "", "warning.collapse": " ".join(summary.warnings)}
+        run.set_tags({"mlflow.note.content": headline(summary), **{name: text for name, text in tags.items() if text}})
         write_json(run.folder.summary, summary.as_dict())
         write_report(run.folder, summary)
         return run.close(summary.status)
@@ -58,12 +59,15 @@ def headline(summary: Summary) -> str:
     if summary.status != "FINISHED":
         return f"{summary.status}: {summary.failure}"
     if summary.folds:
-        accuracy = mean_and_deviation(summary)
-        return f"{accuracy}, {len(summary.folds)} folds, on {summary.data['data.name']}"
-    metric = accuracy_of(summary)
-    low, high = summary.intervals[metric]
-    accuracy = f"{summary.tested_on} accuracy {summary.metrics[metric]:.4f} (95 % interval {low:.4f} to {high:.4f})"
-    return f"{accuracy} on {summary.data['data.name']}, {summary.data['data.resolution']}"
+        found = f"{mean_and_deviation(summary)}, {len(summary.folds)} folds, on {summary.data['data.name']}"
+    else:
+        metric = accuracy_of(summary)
+        low, high = summary.intervals[metric]
+        found = (
+            f"{summary.tested_on} accuracy {summary.metrics[metric]:.4f} (95 % interval {low:.4f} to {high:.4f}; "
+            f"{most_frequent(summary)}) on {summary.data['data.name']}, {summary.data['data.resolution']}"
+        )
+    return " ".join([found, *(f"Warning: {warning}" for warning in summary.warnings)])
 
 
 def accuracy_of(summary: Summary) -> str:
@@ -71,7 +75,14 @@ def accuracy_of(summary: Summary) -> str:
     return "test/accuracy" if summary.tested_on == "test" else f"test_on/{summary.tested_on}/accuracy"
 
 
+def most_frequent(summary: Summary) -> str:
+    """Format the accuracy of always answering the most frequent class, which every accuracy is compared with."""
+    metric = summary.accuracy_of_folds if summary.folds else accuracy_of(summary)
+    return f"most frequent class: {summary.metrics[metric.replace('accuracy', 'most_frequent')]:.4f}"
+
+
 def mean_and_deviation(summary: Summary) -> str:
-    """Word mean and standard deviation of the accuracy over the folds."""
+    """Format mean and standard deviation of the accuracy over the folds."""
     metric = summary.accuracy_of_folds
-    return f"{metric.replace('/', ' ')} {summary.metrics[metric]:.4f} ± {summary.metrics[f'{metric}_sd']:.4f}"
+    figure = f"{summary.metrics[metric]:.4f} ± {summary.metrics[f'{metric}_sd']:.4f}"
+    return f"{metric.replace('/', ' ')} {figure} ({most_frequent(summary)})"

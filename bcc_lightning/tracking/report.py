@@ -9,6 +9,8 @@ from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.summary import Summary
 from bcc_lightning.whole_file import whole_file
 
+MOST_FREQUENT = "/most_frequent"
+
 PICTURES = (
     (
         "Where the network looked",
@@ -37,7 +39,7 @@ PICTURES = (
     (
         "How training went",
         "figures/curves.png",
-        "Training and validation by epoch. The ring marks the epoch whose weights were kept; the test part had no say in it.",
+        "Training and validation by epoch. The ring marks the epoch whose weights were kept; the test set was not used.",
     ),
     (
         "How many cells each class has",
@@ -69,13 +71,20 @@ def write_report(folder: RunFolder, summary: Summary) -> None:
 
 def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
     """Lay out the metrics of the chosen weights: name, value, 95 % interval; recall of single classes last."""
-    names = [name for name in summary.metrics if name in summary.intervals]
+    names = [name for name in summary.metrics if name in summary.intervals or name.endswith(MOST_FREQUENT)]
     rows = []
-    for name in sorted(names, key=lambda n: (n.startswith("test_on/"), "/recall/" in n, not n.endswith("/accuracy"), n)):
-        low, high = summary.intervals[name]
+    for name in sorted(names, key=place_of):
+        interval = "{:.4f} to {:.4f}".format(*summary.intervals[name]) if name in summary.intervals else ""
         short = name.removeprefix("test/").removeprefix(f"test_on/{summary.tested_on}/")
-        rows.append((short, f"{summary.metrics[name]:.4f}", f"{low:.4f} to {high:.4f}"))
+        rows.append((short, f"{summary.metrics[name]:.4f}", interval))
     return rows
+
+
+def place_of(metric: str) -> tuple[bool, bool, bool, bool, str]:
+    """Order metrics: the test set before further sets, accuracy first and the most frequent class beside it, recalls last."""
+    last = metric.rpartition("/")[2]
+    further = metric.split("/")[1] if metric.startswith("test_on/") else ""
+    return bool(further), "/recall/" in metric, last != "accuracy", not metric.endswith(MOST_FREQUENT), metric
 
 
 def data_uri(picture: Path) -> str:

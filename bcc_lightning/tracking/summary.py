@@ -30,8 +30,10 @@ class Summary:
         tested_on: the part that the chosen weights were evaluated on: ``test``; ``validation`` in a search's trial, which never
             reads the test part.
         confusion: (C, C) confusion matrix of the set that was evaluated, rows true, columns predicted; summed over folds.
-        folds: run id, test accuracy, cells and confusion matrix of each fold of a cross-validation; its `metrics` are means and
-            standard deviations.
+        folds: run id, test accuracy, share of the most frequent class, cells and confusion matrix of each fold of a
+            cross-validation; its `metrics` are means and standard deviations.
+        warnings: sentences on a network that has learnt little, such as one that answers a single class.
+        notes: sentences on sets that lack classes or have few cells of one.
         members: name, title, weight and test accuracy of each member of an ensemble.
     """
 
@@ -52,6 +54,8 @@ class Summary:
     confusion: list[list[int]] = field(default_factory=list)
     folds: list[dict[str, Any]] = field(default_factory=list)
     members: list[dict[str, str | float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def accuracy_of_folds(self) -> str:

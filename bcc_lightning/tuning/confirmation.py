@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 METRIC = "test/accuracy"
 
 CONFIRMED = "confirmed_{}"
-"""Attribute of a study: by seed, test accuracy and number of test cells of a trial's parameters."""
+"""Attribute of a study: by seed, a trial's test accuracy, number of test cells and share of their most frequent class."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,12 @@ class Confirmation:
     Attributes:
         values: test accuracy of each seed.
         cells: number of test cells.
+        most_frequent: accuracy of always answering the most frequent class.
     """
 
     values: list[float]
     cells: int
+    most_frequent: float
 
     @property
     def mean(self) -> float:
@@ -49,7 +51,8 @@ class Confirmation:
         low, high = wilson(round(self.mean * self.cells), self.cells)
         spread = f", standard deviation {np.std(self.values, ddof=1):.4f}" if len(self.values) > 1 else ""
         seeds = "one seed" if len(self.values) == 1 else f"mean of {len(self.values)} seeds"
-        return f"test accuracy {self.mean:.4f} (95 % interval {low:.4f} to {high:.4f}), {seeds}{spread}"
+        beside = f"95 % interval {low:.4f} to {high:.4f}; most frequent class: {self.most_frequent:.4f}"
+        return f"test accuracy {self.mean:.4f} ({beside}), {seeds}{spread}"
 
 
 def confirm(search: OpenStudy, trial: "FrozenTrial", tuned: Path, flags: list[str], seeds: int, run: TrackedRun) -> Confirmation:
@@ -73,14 +76,14 @@ def confirm(search: OpenStudy, trial: "FrozenTrial", tuned: Path, flags: list[st
             done[str(seed)] = list(train_and_test(tuned, tracking_flags(flags), seed, run.run_id))
             search.study.set_user_attr(name, done)
     chosen = [done[str(seed)] for seed in range(1, seeds + 1)]
-    result = Confirmation([accuracy for accuracy, _ in chosen], int(chosen[0][1]))
+    result = Confirmation([accuracy for accuracy, *_ in chosen], int(chosen[0][1]), chosen[0][2])
     run.log_metrics({f"confirmed/{METRIC}": result.mean}, trial.number)
     run.set_tags({f"confirmed.trial_{trial.number}": str(result)})
     return result
 
 
-def train_and_test(tuned: Path, flags: list[str], seed: int, parent: str) -> tuple[float, int]:
-    """Train with a seed; gives test accuracy and number of test cells.
+def train_and_test(tuned: Path, flags: list[str], seed: int, parent: str) -> tuple[float, int, float]:
+    """Train with a seed: test accuracy, number of test cells and share of their most frequent class.
 
     Raises:
         UserError: the training failed.
@@ -93,7 +96,7 @@ def train_and_test(tuned: Path, flags: list[str], seed: int, parent: str) -> tup
             raise UserError(f"the confirmation with seed {seed} failed, see above; the same command goes on with it")
         content = json.loads(summary.read_text(encoding="utf-8"))
     cells = content["data"]["data.cells"].rpartition(", ")[2].split()[0]
-    return content["metrics"][METRIC], int(cells)
+    return content["metrics"][METRIC], int(cells), content["metrics"]["test/most_frequent"]
 
 
 def run_in_order(command: list[str], environment: dict[str, str]) -> int:
