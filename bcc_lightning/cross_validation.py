@@ -22,8 +22,8 @@ from bcc_lightning.evaluation.cautions import equal_folds
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
 from bcc_lightning.modules.views import describe_views
 from bcc_lightning.tracking.claim import Claim, claimed
-from bcc_lightning.tracking.finished import FinishedRun
-from bcc_lightning.tracking.folder import PARENT, PARENT_VARIABLE, RunFolder
+from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
+from bcc_lightning.tracking.folds import filed_fold, interrupted_fold
 from bcc_lightning.tracking.provenance import provenance
 from bcc_lightning.tracking.recipe import Progress
 from bcc_lightning.tracking.recording import ending, file_run
@@ -298,34 +298,13 @@ def run_unfinished(plan: CrossValidation, run: TrackedRun, fold: int, run_fold: 
     print(f"\nfold {fold + 1} of {len(plan.numbers)}")
     if begun := interrupted_fold(run.folder):
         summary = run_fold(resume_fold(plan, begun))
-    elif done := filed_fold(plan, run, fold):
+    elif plan.resumed and (done := filed_fold(run, fold)):
         summary = done.summary
     else:
         summary = run_fold([*fold_arguments(plan, fold), "--tracking.run_name", f"fold {fold}"])
     if summary is not None:
         plan.finished[str(fold)] = summary.as_dict()
         plan.keep(run.folder)
-
-
-def interrupted_fold(parent: RunFolder) -> RunFolder | None:
-    """Find the fold of a parent run that was interrupted; one that had not begun is deleted instead."""
-    for file in sorted(parent.path.parent.glob("*/state/parent")):
-        folder = RunFolder(file.parents[1])
-        if file.read_text(encoding="utf-8") != parent.path.name:
-            continue
-        if folder.config.is_file():
-            return folder
-        folder.remove()
-    return None
-
-
-def filed_fold(plan: CrossValidation, run: TrackedRun, fold: int) -> FinishedRun | None:
-    """Find a fold that was filed just before its process died, so that the parent does not know of it."""
-    if plan.resumed is None:
-        return None
-    condition = f"tags.`{PARENT}` = '{run.run_id}' AND params.`data.fold` = '{fold}' AND attributes.status = 'FINISHED'"
-    found = run.client.search_runs([run.experiment_id], condition, max_results=1)
-    return FinishedRun(run.client, found[0], run.tracking) if found else None
 
 
 def report_fold(trial: TrialChannel, plan: CrossValidation, fold: int) -> None:
