@@ -296,11 +296,11 @@ def train(
     always = [seeding, *cli.training_callbacks(), *selection_callbacks(folder, **asdict(cli.selection))]
     reports = [TrialReport(trial)] if trial and trial.greeting.by_epoch else []
     trainer = cli.build_trainer([*always, *callbacks, *reports], logger or False)
-    last = resumed.last_checkpoint if resumed else None
+    last = resumed.last_checkpoint if resumed and resumed.last_checkpoint.is_file() else None
     if last:  # its epoch has ended; with a limit of steps Lightning would repeat it, without a single batch
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     watch = Stopwatch()
-    trainer.fit(cli.model, cli.datamodule, ckpt_path=last if last and last.is_file() else None, weights_only=True)
+    trainer.fit(cli.model, cli.datamodule, ckpt_path=last, weights_only=True)
     seconds["fit"] = watch.seconds
     if trial:
         trial.raise_if_pruned()

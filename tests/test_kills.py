@@ -26,7 +26,7 @@ def test_two_kills_with_a_move_in_between(tmp_path: Path, monkeypatch: pytest.Mo
             time.sleep(0.01)
         time.sleep(generator.uniform(0, 0.3))
 
-    kill_and_compare(tmp_path, monkeypatch, 2, 30, after_an_epoch)
+    kill_and_compare(tmp_path, monkeypatch, 2, 16, after_an_epoch)
 
 
 @pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes many minutes: set {LONG}=1")

@@ -98,9 +98,10 @@ class Claim:
     def release(self) -> None:
         """Give the right back."""
         self._stack.close()
-        holder = read_holder(self.folder)
-        if self._lock is not None and holder is not None and holder.token == self._holder.token:
-            self.folder.alive.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder = read_holder(self.folder)
+            if self._lock is not None and holder is not None and holder.token == self._holder.token:
+                self.folder.alive.unlink(missing_ok=True)
         self.forget()
 
     def forget(self) -> None:
@@ -221,7 +222,7 @@ def may_live(folder: RunFolder, is_exclusive: bool) -> bool:
 
 
 def silence(folder: RunFolder, lock: int) -> float:
-    """Measure for how long nobody has shown that he trains, in seconds, by the clock of the file system alone."""
+    """Measure the time since the last sign of life, in seconds, by the clock of the file system alone."""
     try:
         os.utime(lock)
         return os.fstat(lock).st_mtime - folder.alive.stat().st_mtime

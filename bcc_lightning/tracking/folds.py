@@ -1,5 +1,6 @@
 """Finding the folds of a cross-validation again."""
 
+from bcc_lightning.tracking.claim import is_trained
 from bcc_lightning.tracking.finished import FinishedRun
 from bcc_lightning.tracking.folder import PARENT, RunFolder
 from bcc_lightning.tracking.run import TrackedRun
@@ -13,7 +14,8 @@ def interrupted_fold(parent: RunFolder) -> RunFolder | None:
             continue
         if folder.config.is_file():
             return folder
-        folder.remove()
+        if not is_trained(folder):
+            folder.remove()
     return None
 
 

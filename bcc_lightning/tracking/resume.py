@@ -73,8 +73,8 @@ def resume_arguments(folder: RunFolder, flags: list[str]) -> list[str]:
     A database that the run named and that is gone has moved with the folder, if there is one beside the run.
     """
     home = folder.path.parent.parent
-    stored = yaml.safe_load(folder.config.read_text(encoding="utf-8"))["tracking"]
-    database = sqlite_file(stored["uri"]) if stored["uri"] else None
+    uri = (yaml.safe_load(folder.config.read_text(encoding="utf-8")).get("tracking") or {}).get("uri")
+    database = sqlite_file(uri) if uri else None
     moved = database is not None and not database.is_file() and (home / "mlflow.db").is_file()
     found = take_option(flags, "--tracking.folder")[0] or [Tracking.folder]
     return ["--config", str(folder.config), *(["--tracking.uri=null"] if moved else []), *flags, f"--tracking.folder={found[-1]}"]
