@@ -23,6 +23,8 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.experiment_files import experiment_names, find_experiment
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
+from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.recipe import Progress, refuse_changes
 from bcc_lightning.tracking.sources import Source
 from bcc_lightning.tracking.starts import find_starts
 from bcc_lightning.tracking.store import Tracking, without_password
@@ -64,12 +66,19 @@ class ExperimentCLI(LightningCLI):
 
     Args:
         argv: arguments of the configuration, see `configuration_arguments`.
+        resumed: folder of the run to go on with; `argv` begins with its configuration.
+        progress: how far that has come.
+
+    Raises:
+        UserError: an argument is wrong, or cannot change in a run that is resumed.
     """
 
     datamodule: CellDataModule
     model: CellClassifier
 
-    def __init__(self, argv: list[str]) -> None:
+    def __init__(self, argv: list[str], resumed: RunFolder | None = None, progress: Progress | None = None) -> None:
+        self.resumed = resumed
+        self.progress = progress or Progress()
         self.members: list[Source] = []  # of an ensemble
         self.starts: dict[str, Source] = {}  # trained networks whose weights the module starts from, by its arguments
         super().__init__(
@@ -114,7 +123,15 @@ class ExperimentCLI(LightningCLI):
             self.config["trainer"]["max_epochs"] = sum(stage["epochs"] for stage in self.config["stages"]) or MAX_EPOCHS
 
     def before_instantiate_classes(self) -> None:
-        """Find trained networks; the configuration names them by run id, for the newest run may be another tomorrow."""
+        """Check the flags of a resumed run, then find trained networks.
+
+        The configuration names them by run id, for the newest run may be another tomorrow. A run that has trained does not need
+        them again: they may be gone.
+        """
+        if self.resumed:
+            self._refuse_changes(self.resumed)
+        if self.has_trained:
+            return
         arguments, tracking = self.config["model"]["init_args"], Tracking(**self.config["tracking"].as_dict())
         if (named := arguments.get("members")) is not None:
             self.members = find_members(tracking, named)
@@ -138,10 +155,17 @@ class ExperimentCLI(LightningCLI):
             self.config = named
         self.datamodule = self.config_init["data"]
         self.model = self.config_init["model"]
+        if self.has_trained:  # checkpoints say the same as those of a run that was not interrupted
+            self.model.hparams.update({name: self.config["model"]["init_args"][name] for name in self._starts()})
         self.stages: list[Stage] = self.config_init["stages"]
         self.model.monitor, self.model.monitor_mode = self.selection.monitor, self.selection.mode
         if self.stages and self.model.hparams["average"] == "swa":
             raise UserError("stages and --model.average swa exclude one another; use --model.average ema, or none")
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether a resumed run has a state to go on from."""
+        return self.resumed is not None and self.resumed.last_checkpoint.is_file()
 
     @property
     def selection(self) -> Selection:
@@ -184,8 +208,17 @@ class ExperimentCLI(LightningCLI):
         return [*([averaging] if averaging else []), *staged]
 
     def resolved_config(self) -> dict[str, Any]:
-        """Give the whole configuration, defaults included, as a plain dict that can be given back as a file."""
-        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        """Return the whole configuration, defaults included, as a plain dict that can be given back as a file."""
+        return self._resolved(self.config)
+
+    def _refuse_changes(self, resumed: RunFolder) -> None:
+        """Compare the flags with the configuration of a run, which has defaults for what was added to the program since."""
+        stored = flatten(self._resolved(self.parser.parse_args(["--config", str(resumed.config)])))
+        best, given = resumed.checkpoints / "best.ckpt", flatten(self.resolved_config())
+        refuse_changes(resumed.path.name, best, stored, given, self.progress, resumed.split)
+
+    def _resolved(self, parsed: Namespace) -> dict[str, Any]:
+        config = yaml.safe_load(self.parser.dump(parsed, skip_none=False))
         config["tracking"]["uri"] = without_password(config["tracking"]["uri"])
         return {key: value for key, value in config.items() if key not in NOT_RESOLVED}
 
@@ -197,7 +230,14 @@ class ExperimentCLI(LightningCLI):
             arguments["members"] = [str(source.checkpoint) for source in self.members]
         for name, source in self.starts.items():
             arguments[name] = str(source.checkpoint)
+        if self.has_trained:
+            for name in self._starts():
+                arguments[name] = False if name == "pretrained" else None
         return config
+
+    def _starts(self) -> list[str]:
+        """List the module's arguments that say where its weights start from."""
+        return [name for name in vars(self.config["model"]["init_args"]) if name == "pretrained" or name.endswith("weights")]
 
     def _origin(self, args: list[str]) -> str:
         """Tell which file, or the command line, an error comes from: the first file with which parsing fails."""

@@ -1,6 +1,7 @@
 """What a run says when it ends."""
 
 import os
+import shlex
 import sys
 
 from rich.console import Console
@@ -29,10 +30,10 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     seconds = ", ".join(f"{part} {value:.0f} s" for part, value in summary.seconds.items())
     if summary.members:
         members = ", ".join(f"{member['weight']:.4f} x {member['title']}" for member in summary.members)
-        print(f"{seconds}; {members}: {summary.checkpoint}")
+        print(f"{seconds}; {members}: {run.copy_of(summary)['checkpoint']}")
     else:
         speed = f"{summary.images_per_second or 0:.0f} training images per second"
-        print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {summary.checkpoint}")
+        print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}")
     print(f"Compare runs: {ui_command(run, tracking)}")
     print(f"Report:       {run.artifact_location(run.folder.report)}")
     print_cautions(summary)
@@ -65,7 +66,7 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
     """Print what an interrupted or failed run leaves, and how to go on with it."""
     print(f"\nrun {run.run_id} {'was interrupted' if summary.status == 'KILLED' else 'failed'}")
     if summary.checkpoint:
-        print(f"Best checkpoint so far, of epoch {summary.best_epoch}: {summary.checkpoint}")
+        print(f"Best checkpoint so far, of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}")
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         print(f"Go on with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:
@@ -79,7 +80,7 @@ def ui_command(run: TrackedRun, tracking: Tracking) -> str:
         return f"{uri}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
     launcher = "uv run " if "UV" in os.environ else ""
     # Without job execution the server is two processes and 0.5 GB instead of fifteen and 2.4 GB.
-    server = f"mlflow server --workers 1 --backend-store-uri {uri}"
+    server = f"mlflow server --workers 1 --backend-store-uri {shlex.quote(uri)}"
     quiet = "MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"
     page = f"http://127.0.0.1:5000/#/experiments/{run.experiment_id}/runs?workflowType=machine_learning"
     return f"{quiet} {launcher}{server}\n              then open {page}"

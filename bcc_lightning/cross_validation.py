@@ -1,9 +1,8 @@
 """``fit --folds K``: each fold is a run of its own with everything new, below one parent run with mean and deviation."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,43 +16,66 @@ from bcc_lightning.command import take_option
 from bcc_lightning.console import print_folds, print_unfinished
 from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.datamodules.listing import SplitName
+from bcc_lightning.datamodules.split_file import write_split
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.cautions import equal_folds
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
 from bcc_lightning.modules.views import describe_views
+from bcc_lightning.tracking.claim import Claim, claimed
 from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
+from bcc_lightning.tracking.folds import filed_fold, interrupted_fold
 from bcc_lightning.tracking.provenance import provenance
+from bcc_lightning.tracking.recipe import Progress
 from bcc_lightning.tracking.recording import ending, file_run
-from bcc_lightning.tracking.resume import find_resumable
+from bcc_lightning.tracking.resume import find_resumable, is_complete, refuse_with_resume, resume_arguments
+from bcc_lightning.tracking.resumed_data import refuse_other_data, write_record
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Summary
 from bcc_lightning.tuning.channel import TrialChannel
 from bcc_lightning.tuning.trial_run import open_trial_run, report_end, tag_end
-from bcc_lightning.whole_file import whole_file, write_json
+from bcc_lightning.whole_file import read_json, whole_file, write_json
 
 RunFold = Callable[[list[str], TrialChannel | None], Summary | None]
 
 
 @dataclass
 class CrossValidation:
-    """What a cross-validation is to do and has done; lies in the parent run's folder for resuming.
+    """What a cross-validation is to do and has done.
 
     Attributes:
         argv: arguments of each fold, without those that tell folds apart.
         folds: number of folds K.
         repeats: how often the cells are divided anew.
         finished: summary of each finished fold.
-        parent: run id of the parent; empty before it is started.
         summary: file that gets the summary; None for none.
+        resumed: folder of the parent run to go on with; None for a new one.
     """
 
     argv: list[str]
     folds: int
     repeats: int = 1
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)
-    parent: str = ""
     summary: str | None = None
+    resumed: RunFolder | None = None
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of all folds."""
+        return range(self.folds * self.repeats)
+
+    @property
+    def unfinished(self) -> list[int]:
+        """Numbers of the folds that are left."""
+        return [fold for fold in self.numbers if str(fold) not in self.finished]
+
+    def keep(self, folder: RunFolder) -> None:
+        """Keep what is to be done and has been done in the parent run's folder."""
+        write_json(folder.folds, {"folds": self.folds, "repeats": self.repeats, "finished": self.finished})
+
+    def read_finished(self, folder: RunFolder) -> None:
+        """Read which folds have been finished."""
+        self.finished = (read_json(folder.folds) or {}).get("finished", {})
 
 
 def cross_validation_plan(argv: list[str]) -> CrossValidation | None:
@@ -67,11 +89,7 @@ def cross_validation_plan(argv: list[str]) -> CrossValidation | None:
     repeats, rest = take_option(rest, "--repeats")
     summary, rest = take_option(rest, "--summary")
     if resumed:
-        tracking = tracking_of(rest)
-        folder = find_resumable(tracking.work, resumed[-1])
-        if folder.parent.is_file():
-            folder = RunFolder(tracking.work / folder.parent.read_text())
-        return CrossValidation(**json.loads(folder.folds.read_text())) if folder.folds.is_file() else None
+        return resumed_plan(resumed[-1], argv)
     if not folds:
         if repeats:
             raise UserError("--repeats needs --folds K")
@@ -82,6 +100,29 @@ def cross_validation_plan(argv: list[str]) -> CrossValidation | None:
         whole("--repeats", repeats[-1] if repeats else "1", 1),
         summary=summary[-1] if summary else None,
     )
+
+
+def resumed_plan(wanted: str, argv: list[str]) -> CrossValidation | None:
+    """Read the plan of a cross-validation that is gone on with; None where the run to go on with is none, and no part of one.
+
+    Each fold that is left gets the configuration that the parent was started with, and the flags that are given now.
+
+    Raises:
+        UserError: there is no such run, or an option was given that starts something new.
+    """
+    _, flags = take_option(argv, "--resume")
+    summary, flags = take_option(flags, "--summary")
+    work = tracking_of(flags).work
+    folder = find_resumable(work, wanted)
+    if folder.parent.is_file():
+        folder = RunFolder(work / folder.parent.read_text(encoding="utf-8"))
+    kept = read_json(folder.folds)
+    if kept is None:
+        return None
+    refuse_with_resume(flags)
+    plan = CrossValidation(flags, kept["folds"], kept["repeats"], kept["finished"], resumed=folder)
+    plan.summary = summary[-1] if summary else None
+    return plan
 
 
 def whole(option: str, value: str, least: int) -> int:
@@ -113,14 +154,47 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
         UserError: something in the arguments or the data has to be mended; the parent run says so.
     """
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # files nothing, but trains along
-        for fold in range(plan.folds * plan.repeats):
-            run_fold(fold_arguments(plan, fold), None)
+        for number, fold in enumerate(plan.unfinished):
+            begun = interrupted_fold(plan.resumed) if plan.resumed and number == 0 else None
+            run_fold(resume_fold(plan, begun) if begun else fold_arguments(plan, fold), None)
         return
-    cli = ExperimentCLI(fold_arguments(plan, 0, parse=True))
-    cli.datamodule.prepare_data()
-    cli.datamodule.setup("fit")  # what is wrong with the data shows before a run is opened
-    print(describe_folds(cli.datamodule.fold_sizes(), plan.repeats))
-    run = open_parent(cli, plan)
+    with claimed(plan.resumed) if plan.resumed else nullcontext() as claim:
+        if plan.resumed:
+            plan.read_finished(plan.resumed)
+        cli = configured_parent(plan)
+        cli.datamodule.prepare_data()
+        cli.datamodule.setup("fit")  # what is wrong with the data shows before a run is opened
+        if folder := plan.resumed:
+            refuse_other_data(folder.path.name, folder.data_record, folder.first_split, cli.datamodule)
+        print(describe_folds(cli.datamodule.fold_sizes(), plan.repeats))
+        with open_parent(cli, plan, claim) as run:
+            run_folds(cli, plan, run, run_fold, trial)
+
+
+def configured_parent(plan: CrossValidation) -> ExperimentCLI:
+    """Configure the first fold, which stands for all, and check the flags of a cross-validation that is gone on with."""
+    if plan.resumed is None:
+        return ExperimentCLI(configuration_arguments(*take_option(fold_arguments(plan, 0), "--exp")))
+    begun = interrupted_fold(plan.resumed)
+    progress = Progress.of([begun.last_checkpoint] if begun else [], len(plan.finished), is_complete(plan.resumed))
+    return ExperimentCLI(resume_arguments(plan.resumed, plan.argv), plan.resumed, progress)
+
+
+def run_folds(
+    cli: ExperimentCLI, plan: CrossValidation, run: TrackedRun, run_fold: RunFold, trial: TrialChannel | None = None
+) -> None:
+    """Train the folds that are left, and file the parent run however that ends.
+
+    Args:
+        cli: the configured parent.
+        plan: what is to be done.
+        run: the parent run.
+        run_fold: runs an experiment from its arguments.
+        trial: channel to the search whose trial this is.
+
+    Raises:
+        UserError: something in the arguments or the data has to be mended; the parent run says so.
+    """
     summary = Summary(run.run_id, cli.experiment_name, test_time=describe_views(cli.model.hparams["test_time"]))
     summary.tested_on = VALIDATION if trial else summary.tested_on
     if trial:
@@ -128,7 +202,7 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
     waiting = None
     try:
         with ending(summary), child_runs(run.run_id):
-            for fold in range(plan.folds * plan.repeats):
+            for fold in plan.numbers:
                 run_unfinished(plan, run, fold, lambda argv: run_fold(argv, trial))
                 if trial:
                     report_fold(trial, plan, fold)
@@ -176,32 +250,44 @@ def close_parent(plan: CrossValidation, run: TrackedRun, summary: Summary, trial
     if trial:
         report_end(trial, summary)
     if plan.summary:
-        write_json(Path(plan.summary), summary.as_dict())
+        write_json(Path(plan.summary), run.copy_of(summary))
     if summary.status != "FINISHED":
         print_unfinished(run, summary, waiting)
     return waiting
 
 
-def fold_arguments(plan: CrossValidation, fold: int, parse: bool = False) -> list[str]:
-    """Put together the arguments of a fold."""
-    argv = [*plan.argv, "--data.folds", str(plan.folds), "--data.fold", str(fold)]
-    return configuration_arguments(*take_option(argv, "--exp")) if parse else argv
+def fold_arguments(plan: CrossValidation, fold: int) -> list[str]:
+    """Put together the arguments of a new fold; those of a cross-validation that is gone on with begin with its configuration."""
+    begin = resume_arguments(plan.resumed, flags_of_folds(plan)) if plan.resumed else plan.argv
+    return [*begin, "--data.folds", str(plan.folds), "--data.fold", str(fold)]
 
 
-def open_parent(cli: ExperimentCLI, plan: CrossValidation) -> TrackedRun:
+def resume_fold(plan: CrossValidation, folder: RunFolder) -> list[str]:
+    """Put together the arguments of a fold that was interrupted."""
+    return ["--resume", folder.path.name, *(flags_of_folds(plan) if plan.resumed else tracking_flags(plan.argv))]
+
+
+def flags_of_folds(plan: CrossValidation) -> list[str]:
+    """Choose the flags that are given to each fold: all but the parent's name."""
+    return take_option(plan.argv, "--tracking.run_name")[1]
+
+
+def open_parent(cli: ExperimentCLI, plan: CrossValidation, claim: Claim | None) -> TrackedRun:
     """Start the parent run, or go on with it."""
     tracking: Tracking = cli.config_init["tracking"]
-    if plan.parent:
-        return TrackedRun.reopen(tracking, plan.parent)
-    name = tracking.run_name or f"{cli.experiment_name}-{plan.folds}folds-seed{cli.config['seed_everything']}"
-    run = TrackedRun.create(tracking, name, {"experiment": cli.experiment_name, "folds": str(plan.folds * plan.repeats)})
-    plan.parent = run.run_id
+    if claim:
+        run = TrackedRun.reopen(tracking, claim.folder.path.name, claim)
+    else:
+        name = tracking.run_name or f"{cli.experiment_name}-{plan.folds}folds-seed{cli.config['seed_everything']}"
+        run = TrackedRun.create(tracking, name, {"experiment": cli.experiment_name, "folds": str(len(plan.numbers))})
     config = cli.resolved_config()
+    write_split(cli.datamodule.splits, run.folder.first_split)
+    write_record(cli.datamodule, run.folder.data_record)
+    plan.keep(run.folder)
     with whole_file(run.folder.config) as draft:
         draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     run.log_params(flatten(config))
     run.set_tags(provenance())
-    keep(plan, run)
     return run
 
 
@@ -209,15 +295,16 @@ def run_unfinished(plan: CrossValidation, run: TrackedRun, fold: int, run_fold: 
     """Run a fold if it has not been finished; one that was interrupted goes on."""
     if str(fold) in plan.finished:
         return
-    interrupted = [path.parents[1] for path in run.folder.path.parent.glob("*/state/parent") if path.read_text() == run.run_id]
-    print(f"\nfold {fold + 1} of {plan.folds * plan.repeats}")
-    if interrupted:
-        summary = run_fold(["--resume", interrupted[0].name, *tracking_flags(plan.argv)])
+    print(f"\nfold {fold + 1} of {len(plan.numbers)}")
+    if begun := interrupted_fold(run.folder):
+        summary = run_fold(resume_fold(plan, begun))
+    elif plan.resumed and (done := filed_fold(run, fold)):
+        summary = done.summary
     else:
         summary = run_fold([*fold_arguments(plan, fold), "--tracking.run_name", f"fold {fold}"])
     if summary is not None:
         plan.finished[str(fold)] = summary.as_dict()
-        keep(plan, run)
+        plan.keep(run.folder)
 
 
 def report_fold(trial: TrialChannel, plan: CrossValidation, fold: int) -> None:
@@ -241,11 +328,6 @@ def tracking_flags(argv: list[str]) -> list[str]:
     """Choose the flags that say where runs are kept."""
     folders, _ = take_option(argv, "--tracking.folder")
     return ["--tracking.folder", folders[-1]] if folders else []
-
-
-def keep(plan: CrossValidation, run: TrackedRun) -> None:
-    """Keep what has been done."""
-    write_json(run.folder.folds, vars(plan))
 
 
 def sum_up(summary: Summary, plan: CrossValidation) -> None:

@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 from lightning import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from bcc_lightning.callbacks.checkpoints import selection_callbacks
+from bcc_lightning.callbacks.checkpoints import keep_test_time, selection_callbacks
 from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
 from bcc_lightning.callbacks.explanation import Explanation
 from bcc_lightning.callbacks.figures import Figures
@@ -25,10 +25,13 @@ from bcc_lightning.ensembling.voting import vote
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.run_facts import describe, fill
+from bcc_lightning.tracking.claim import Claim, claimed
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import RunLogger
+from bcc_lightning.tracking.recipe import Progress
 from bcc_lightning.tracking.recording import ending, file_run
-from bcc_lightning.tracking.resume import find_resumable, is_complete
+from bcc_lightning.tracking.resume import find_resumable, is_complete, refuse_with_resume, resume_arguments
+from bcc_lightning.tracking.resumed_data import refuse_other_data
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.starts import refuse_another_split
 from bcc_lightning.tracking.store import Tracking
@@ -78,35 +81,56 @@ def run_experiment(argv: list[str], trial: TrialChannel | None = None) -> Summar
     Returns:
         Its summary, on the process that writes.
     """
-    resumed, cli = configure(argv)
+    wanted, rest = take_option(argv, "--resume")
+    if not wanted:
+        return run_configured(ExperimentCLI(configuration_arguments(*take_option(rest, "--exp"))), trial)
+    folder = find_resumable(tracking_of(rest).work, wanted[-1])
+    with claimed(folder) as claim:
+        return run_configured(resume_configuration(folder, rest), trial, claim)
+
+
+def run_configured(cli: ExperimentCLI, trial: TrialChannel | None = None, claim: Claim | None = None) -> Summary | None:
+    """Run a configured experiment; arguments as `run_experiment`.
+
+    Args:
+        cli: the experiment, which knows whether it is a run to go on with.
+        trial: channel to the search whose trial this is.
+        claim: the right to train the run that is gone on with.
+    """
+    resumed = cli.resumed
     if trial:
         cli.datamodule.test_on = []
     if target := cli.config["summary"]:
         refuse_unwritable(Path(target))
+    if cli.progress.is_complete:
+        return send_complete(cli, claim) if claim else None
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
+    if resumed:
+        refuse_other_data(resumed.path.name, resumed.data_record, resumed.split, cli.datamodule)
     refuse_disagreement(cli.members, cli.datamodule)
     refuse_another_split(cli.starts.values(), cli.datamodule.facts())
     if warning := cli.warning():
         print(f"warning: {warning}", file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        return fit_recorded(cli, resumed, trial)
+        return fit_recorded(cli, claim, trial)
     train_or_vote(cli, None, resumed, None, [], Summary("", cli.experiment_name))
     return None
 
 
-def configure(argv: list[str]) -> tuple[RunFolder | None, ExperimentCLI]:
-    """Read the configuration.
+def resume_configuration(folder: RunFolder, flags: list[str]) -> ExperimentCLI:
+    """Read the configuration of a run to go on with, and check the flags before anything is loaded.
 
-    Returns:
-        The folder of the run to go on with, None for a new one; and the configured experiment.
+    Args:
+        folder: the run's folder. What its configuration says of its place is not asked: it may have moved.
+        flags: the other arguments.
+
+    Raises:
+        UserError: a flag cannot take effect, or would give the run a second recipe.
     """
-    wanted, rest = take_option(argv, "--resume")
-    experiments, flags = take_option(rest, "--exp")
-    if not wanted:
-        return None, ExperimentCLI(configuration_arguments(experiments, flags))
-    resumed = find_resumable(tracking_of(flags).work, wanted[-1])
-    return resumed, ExperimentCLI(["--config", str(resumed.config), *flags])
+    refuse_with_resume(flags)
+    progress = Progress.of([folder.last_checkpoint], is_complete=is_complete(folder))
+    return ExperimentCLI(resume_arguments(folder, flags), folder, progress)
 
 
 def refuse_unwritable(target: Path) -> None:
@@ -123,12 +147,23 @@ def refuse_unwritable(target: Path) -> None:
         raise UserError(f"--summary {target} cannot be written ({error}); name another file") from error
 
 
-def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None, trial: TrialChannel | None = None) -> Summary:
+def send_complete(cli: ExperimentCLI, claim: Claim) -> Summary:
+    """Send a run that did all its work and only waits for the tracking server.
+
+    Raises:
+        UserError: the server could not be reached again.
+    """
+    with TrackedRun.reopen(cli.config_init["tracking"], claim.folder.path.name, claim) as run:
+        summary = read_summary(run.folder.summary)
+        return finish(cli, run, summary, close(cli, run, summary))
+
+
+def fit_recorded(cli: ExperimentCLI, claim: Claim | None, trial: TrialChannel | None = None) -> Summary:
     """Train on the process that writes, and file the run however it ends.
 
     Args:
         cli: the configured experiment.
-        resumed: folder of the run to go on with; None starts a new one.
+        claim: the right to train the run to go on with; None starts a new one.
         trial: channel to the search whose trial this is.
 
     Returns:
@@ -137,27 +172,30 @@ def fit_recorded(cli: ExperimentCLI, resumed: RunFolder | None, trial: TrialChan
     Raises:
         UserError: the run is complete, but not all of it could be filed.
     """
-    run = open_run(cli, resumed)
-    if resumed and is_complete(resumed):
-        summary = read_summary(resumed.summary)
-        waiting = close(cli, run, summary)
-    else:
+    with open_run(cli, claim) as run:
         summary = Summary(run.run_id, cli.experiment_name, tested_on=VALIDATION if trial else "test")
-        waiting = train_recorded(cli, run, resumed, summary, trial)
+        return finish(cli, run, summary, train_recorded(cli, run, cli.resumed, summary, trial))
+
+
+def finish(cli: ExperimentCLI, run: TrackedRun, summary: Summary, waiting: str | None) -> Summary:
+    """Print the figures of a finished run and delete its folder.
+
+    Raises:
+        UserError: not all of it could be filed.
+    """
     if waiting:
         raise UserError(waiting)
-    if summary.status != "FINISHED":  # pruned
-        return summary
-    print_result(run, summary, cli.config_init["tracking"])
-    run.folder.remove()
+    if summary.status == "FINISHED":  # else pruned
+        print_result(run, summary, cli.config_init["tracking"])
+        run.folder.remove()
     return summary
 
 
-def open_run(cli: ExperimentCLI, resumed: RunFolder | None) -> TrackedRun:
+def open_run(cli: ExperimentCLI, claim: Claim | None) -> TrackedRun:
     """Start a run, or go on with one."""
     tracking: Tracking = cli.config_init["tracking"]
-    if resumed:
-        return TrackedRun.reopen(tracking, resumed.path.name)
+    if claim:
+        return TrackedRun.reopen(tracking, claim.folder.path.name, claim)
     name = tracking.run_name or f"{cli.experiment_name}-seed{cli.config['seed_everything']}"
     return TrackedRun.create(tracking, name, {"experiment": cli.experiment_name})
 
@@ -211,7 +249,7 @@ def close(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str | None:
     """File a run and copy its summary out; returns what waits, or None."""
     waiting = file_run(run, summary)
     if target := cli.config["summary"]:
-        write_json(Path(target), summary.as_dict())
+        write_json(Path(target), run.copy_of(summary))
     return waiting
 
 
@@ -258,9 +296,11 @@ def train(
     always = [seeding, *cli.training_callbacks(), *selection_callbacks(folder, **asdict(cli.selection))]
     reports = [TrialReport(trial)] if trial and trial.greeting.by_epoch else []
     trainer = cli.build_trainer([*always, *callbacks, *reports], logger or False)
-    last = resumed.last_checkpoint if resumed else None
+    last = resumed.last_checkpoint if resumed and resumed.last_checkpoint.is_file() else None
+    if last:  # its epoch has ended; with a limit of steps Lightning would repeat it, without a single batch
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     watch = Stopwatch()
-    trainer.fit(cli.model, cli.datamodule, ckpt_path=last if last and last.is_file() else None, weights_only=True)
+    trainer.fit(cli.model, cli.datamodule, ckpt_path=last, weights_only=True)
     seconds["fit"] = watch.seconds
     if trial:
         trial.raise_if_pruned()
@@ -269,6 +309,8 @@ def train(
         raise UserError(
             "no epoch was finished, so there are no weights to test; raise --trainer.max_epochs or --trainer.max_time"
         )
+    if folder and resumed:
+        keep_test_time(Path(chosen), cli.model)
     watch = Stopwatch()
     if trial:
         cli.model.tested_on = VALIDATION

@@ -1,9 +1,8 @@
 """What a run is made of, and its figures."""
 
-import os
-
 import yaml
 
+from bcc_lightning.callbacks.checkpoints import epoch_of
 from bcc_lightning.cli import ExperimentCLI, flatten
 from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.datamodules.split_file import write_split
@@ -12,9 +11,9 @@ from bcc_lightning.evaluation.intervals import intervals
 from bcc_lightning.evaluation.metrics import confusion_matrix, external_metrics
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.modules.views import describe_views
-from bcc_lightning.tracking.folder import PARENT_VARIABLE
 from bcc_lightning.tracking.logger import MetricHistory
 from bcc_lightning.tracking.provenance import provenance
+from bcc_lightning.tracking.resumed_data import write_record
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.summary import Summary
 from bcc_lightning.whole_file import whole_file
@@ -27,22 +26,24 @@ def describe(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> None:
         draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     summary.data, summary.identity = cli.datamodule.facts(), cli.datamodule.identity()
     write_split(cli.datamodule.splits, run.folder.split)
+    write_record(cli.datamodule, run.folder.data_record)
     summary.test_time = describe_views(cli.model.hparams["test_time"])
     summary.parameters = sum(p.numel() for p in cli.model.parameters())
     run.log_params(flatten(config))
     run.set_tags({**provenance(), **summary.data, **({"warning": warning} if (warning := cli.warning()) else {})})
-    if parent := os.environ.get(PARENT_VARIABLE):
-        run.folder.parent.write_text(parent)
 
 
 def fill(summary: Summary, cli: ExperimentCLI, run: TrackedRun, history: MetricHistory) -> None:
     """Fill in the figures of a run: metrics of the kept epoch, those of the test, and their intervals."""
     selection = cli.selection
-    kept = history.kept_epoch(selection.monitor, selection.mode, selection.keep)
+    best = run.folder.checkpoints / "best.ckpt"
+    kept = epoch_of(best)
+    if kept is None:
+        kept = history.kept_epoch(selection.monitor, selection.mode, selection.keep)
     summary.best_epoch = None if isinstance(cli.model, Ensemble) else kept
     summary.metrics = history.at(kept)
-    if (run.folder.checkpoints / "best.ckpt").is_file():
-        summary.checkpoint = run.artifact_location(run.folder.checkpoints / "best.ckpt")
+    if best.is_file():
+        summary.checkpoint = best.relative_to(run.folder.artifacts).as_posix()
     classes = cli.model.class_names
     for name, predictions in cli.model.test_predictions.items():
         matrix = confusion_matrix(predictions, len(classes))

@@ -64,10 +64,10 @@ def tune(argv: list[str]) -> int:
     if options.detach and not executor.outlives_this_process:
         raise UserError("--detach needs workers that outlive this process: --executor local, slurm or ray")
     search = OpenStudy.create(storage, plan)
-    run = open_parent_run(tracking, search)
-    print(f"study {plan.study} in {storage.url}; watch it with: {storage.dashboard()}")
-    print(f"compare its trials with: {ui_command(run, tracking)}")
-    return conduct(options, flags, search, run, executor, seats.count)
+    with open_parent_run(tracking, search) as run:
+        print(f"study {plan.study} in {storage.url}; watch it with: {storage.dashboard()}")
+        print(f"compare its trials with: {ui_command(run, tracking)}")
+        return conduct(options, flags, search, run, executor, seats.count)
 
 
 def conduct(options: Options, flags: list[str], search: OpenStudy, run: TrackedRun, executor: Executor, seats: int) -> int:

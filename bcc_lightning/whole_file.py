@@ -2,17 +2,23 @@
 
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+DRAFT = ".draft-"
+"""Beginning of the name of a file that is not finished. A process that is killed leaves it behind; see `clear_drafts`."""
 
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """Write a file whole or not at all: yields a path beside it and moves that into place at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    # Random, since processes in two containers may have the same number; with the suffix, by which libraries choose a format.
+    draft = target.with_name(f"{DRAFT}{secrets.token_hex(8)}{target.suffix}")
     try:
         yield draft
         os.replace(draft, target)
@@ -24,3 +30,24 @@ def write_json(target: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
     with whole_file(target) as draft:
         draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all."""
+    with whole_file(target) as draft:
+        shutil.copyfile(source, draft)
+
+
+def clear_drafts(folder: Path) -> None:
+    """Delete the drafts that killed processes left in a folder and below it; nobody may be writing there."""
+    for draft in folder.rglob(f"{DRAFT}*"):
+        draft.unlink(missing_ok=True)
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """Read a JSON file that another process may remove meanwhile; None where there is none."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return content

@@ -142,7 +142,10 @@ def test_a_fold_alone_gives_what_it_gives_among_others(finished: Path, tmp_path:
 
 
 @pytest.mark.parametrize("wanted", ["parent", "last"])
-def test_an_interrupted_cross_validation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+def test_an_interrupted_cross_validation_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "moved").mkdir()
     root = write_folder(tmp_path / "cells", CLASSES, per_class=12)
     train, calls = bcc_lightning.fit.train, []
 
@@ -156,8 +159,14 @@ def test_an_interrupted_cross_validation_goes_on(tmp_path: Path, monkeypatch: py
     assert main(arguments(root, "--folds", "3")) == 130
     parent, children = family(tmp_path)
     assert [run.info.status for run in (parent, *children)] == ["KILLED", "FINISHED", "KILLED"]
-    assert main(["--resume", parent.info.run_id if wanted == "parent" else "last"]) == 0
-    parent, resumed = family(tmp_path)
+    resume = ["--resume", parent.info.run_id if wanted == "parent" else "last"]
+    if wanted == "parent":  # after the folder of runs and the data have moved
+        (tmp_path / "mlruns").rename(tmp_path / "moved" / "mlruns")
+        resume += ["--tracking.folder", "moved/mlruns", "--data.root", str(root.rename(tmp_path / "moved" / "cells"))]
+    assert main([*resume, "--trainer.max_epochs", "2"]) == 2  # the first fold has been trained with 1
+    assert "--trainer.max_epochs 2 (the run has 1: the folds that have finished were trained with it)" in capsys.readouterr().err
+    assert main(resume) == 0
+    parent, resumed = family(tmp_path / "moved" if wanted == "parent" else tmp_path)
     assert [run.info.status for run in (parent, *resumed)] == ["FINISHED"] * 4
     assert [run.info.run_id for run in resumed[:2]] == [run.info.run_id for run in children]
     assert parent.data.metrics["test/accuracy"] == pytest.approx(np.mean([c.data.metrics["test/accuracy"] for c in resumed]))

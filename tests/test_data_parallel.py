@@ -20,14 +20,14 @@ from tests.miniature import SMALL, runs_in
 def fit_on_two(*flags: str) -> None:
     """Train with two processes on this machine's processor."""
     parallel = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    command = [sys.executable, "-m", "bcc_lightning.fit", *SMALL, *parallel, *flags]
+    command = [sys.executable, "-m", "bcc_lightning.fit", *parallel, *flags]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_folds_with_oversampling_on_two_processes(tmp_path: Path) -> None:
-    fit_on_two("--trainer.max_epochs", "1", "--folds", "2", "--data.balance", "oversample", "--data.augment", "light")
+    fit_on_two(*SMALL, "--trainer.max_epochs", "1", "--folds", "2", "--data.balance", "oversample", "--data.augment", "light")
     runs = runs_in(tmp_path / "mlruns")
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     assert (len(runs), len(children)) == (3, 2)

@@ -116,7 +116,7 @@ def test_checkpoint_files(tracking: Tracking, tmp_path: Path) -> None:
     assert (among_its_run.summary.run_id, among_its_run.title) == (run_id, f"house ({run_id[:8]})")
     (tmp_path / "alone.ckpt").write_text("weights")
     alone = find_source(tracking, "alone.ckpt")
-    assert (alone.name, alone.config, alone.summary) == (str(tmp_path / "alone.ckpt"), None, None)
+    assert (alone.name, alone.config, alone.summary) == ("alone.ckpt", None, None)
     with pytest.raises(UserError, match=r"checkpoint gone.ckpt does not exist"):
         find_source(tracking, "gone.ckpt")
 

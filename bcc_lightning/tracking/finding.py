@@ -1,16 +1,19 @@
 """Finding finished runs again: by run id, by the beginning of one, or by the name of their experiment."""
 
 from difflib import get_close_matches
-from pathlib import Path
-from urllib.parse import urlparse
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tracking.finished import PARENT, FinishedRun
-from bcc_lightning.tracking.store import Tracking, refuse_dead_server, without_password
+from bcc_lightning.tracking.dead_runs import tidy
+from bcc_lightning.tracking.finished import FinishedRun
+from bcc_lightning.tracking.folder import PARENT
+from bcc_lightning.tracking.place import sqlite_file
+from bcc_lightning.tracking.run_pages import all_pages
+from bcc_lightning.tracking.store import Tracking, mend_places, refuse_dead_server, without_password
 
 LISTED = 5
 """Runs that an error message lists."""
@@ -42,7 +45,7 @@ def find_run(tracking: Tracking, wanted: str) -> FinishedRun:
             f"run {run.info.run_id} has the status {run.info.status}, so its figures are not final. Next step: "
             f"python -m bcc_lightning.fit --resume {run.info.run_id}, or name a finished run: {newest(client, tracking)}"
         )
-    return FinishedRun(client, run, tracking.fetched)
+    return FinishedRun(client, run, tracking)
 
 
 def finished_runs(tracking: Tracking, experiment: str | None = None) -> list[FinishedRun]:
@@ -53,7 +56,7 @@ def finished_runs(tracking: Tracking, experiment: str | None = None) -> list[Fin
         experiment: name of the experiment file whose runs are wanted; None for all.
     """
     client = open_for_reading(tracking)
-    runs = [FinishedRun(client, run, tracking.fetched) for run in search(client, tracking, FINISHED)]
+    runs = [FinishedRun(client, run, tracking) for run in search(client, tracking, FINISHED)]
     return [run for run in runs if not run.is_part and experiment in {None, run.experiment}]
 
 
@@ -65,17 +68,19 @@ def open_for_reading(tracking: Tracking) -> MlflowClient:
     """
     uri = tracking.resolved_uri
     refuse_dead_server(uri)
-    url = urlparse(uri)
-    if url.scheme == "sqlite" and not Path(url.path.removeprefix("/")).is_file():
+    file = sqlite_file(uri)
+    if file is not None and not file.is_file():
         raise UserError(
-            f"there are no runs: {url.path.removeprefix('/')} does not exist. Next step: name the store with "
+            f"there are no runs: {file} does not exist. Next step: name the store with "
             "--tracking.folder DIR or --tracking.uri URI, or train an experiment with python -m bcc_lightning.fit --exp NAME"
         )
+    mend_places(tracking)
     try:
         client = MlflowClient(uri)
         client.get_experiment_by_name(tracking.experiment)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(f"tracking store {without_password(uri)} cannot be read: {error!s:.300}") from error
+    tidy(client, tracking)
     return client
 
 
@@ -83,19 +88,6 @@ def search(client: MlflowClient, tracking: Tracking, condition: str) -> list[Run
     """List the runs of the store's experiment that fulfil a condition, the newest first."""
     found = client.get_experiment_by_name(tracking.experiment)
     return all_pages(client, [str(found.experiment_id)], condition) if found else []
-
-
-def all_pages(client: MlflowClient, experiments: list[str], condition: str) -> list[Run]:
-    """List all runs that fulfil a condition, the newest first, page by page."""
-    runs: list[Run] = []
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs(
-            experiments, condition, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token or None
-        )
-        runs.extend(page)
-        token = page.token or None
-    return runs
 
 
 def find_named(client: MlflowClient, tracking: Tracking, experiment: str) -> Run | None:

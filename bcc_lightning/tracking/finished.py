@@ -6,8 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import yaml
 from mlflow import MlflowClient
@@ -16,11 +14,9 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.folder import PARENT, RunFolder
+from bcc_lightning.tracking.store import Tracking, artifact_place
 from bcc_lightning.tracking.summary import Summary, read_summary
-
-PARENT = "mlflow.parentRunId"
-"""Tag of folds and trials that names the run they belong to."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +26,12 @@ class FinishedRun:
     Attributes:
         client: connection to the store.
         run: what MLflow knows of the run.
-        fetched: folder for files that lie on a server.
+        tracking: the store.
     """
 
     client: MlflowClient
     run: Run
-    fetched: Path
+    tracking: Tracking
 
     @property
     def run_id(self) -> str:
@@ -81,8 +77,8 @@ class FinishedRun:
         Raises:
             UserError: the run has no such artifact, or the server does not give it.
         """
-        local = local_path(str(self.run.info.artifact_uri))
-        place = (local or RunFolder(self.fetched / self.run_id).artifacts) / name
+        local = artifact_place(self.client, self.tracking, self.run.info)
+        place = (local or RunFolder(self.tracking.fetched / self.run_id).artifacts) / name
         if local is None and not place.is_file():
             self._download(name, place)
         if not place.is_file():
@@ -92,7 +88,7 @@ class FinishedRun:
     def _download(self, name: str, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with TemporaryDirectory(dir=self.fetched) as draft:
+            with TemporaryDirectory(dir=self.tracking.fetched) as draft:
                 os.replace(self.client.download_artifacts(self.run_id, name, draft), place)
         except (MlflowException, RequestException, OSError) as error:
             raise UserError(
@@ -104,14 +100,6 @@ class FinishedRun:
         if "folds" in self.run.data.tags and name != "summary.json":
             return "; it is the parent of a cross-validation. Next step: name one of its folds, which its summary.json lists"
         return "; name another run, or train it again"
-
-
-def local_path(uri: str) -> Path | None:
-    """Read a path from the URI of a run's artifacts; None where they lie on a server."""
-    url = urlparse(uri)
-    if url.scheme == "file":
-        return Path(url2pathname(url.path))
-    return Path(uri) if not url.scheme else None
 
 
 def folder_of(checkpoint: Path) -> RunFolder | None:

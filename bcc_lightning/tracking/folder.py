@@ -7,6 +7,9 @@ from pathlib import Path
 PARENT_VARIABLE = "MLFLOW_PARENT_RUN_ID"
 """Environment variable that names the run whose children new runs are."""
 
+PARENT = "mlflow.parentRunId"
+"""Tag of folds and trials that names the run they belong to."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -84,6 +87,26 @@ class RunFolder:
         return self.state / "parent"
 
     @property
+    def data_record(self) -> Path:
+        """What the run's data were when it began, which a resumed run compares."""
+        return self.state / "data.json"
+
+    @property
+    def first_split(self) -> Path:
+        """Which cell is in which set in the first fold of a cross-validation, in the folder of its parent run."""
+        return self.state / "split.csv"
+
+    @property
+    def lock(self) -> Path:
+        """File that the process which trains keeps locked, see `bcc_lightning.tracking.claim`."""
+        return self.path / "lock"
+
+    @property
+    def alive(self) -> Path:
+        """Who trains the run; touched every few seconds while it does, and removed at the end."""
+        return self.path / "alive.json"
+
+    @property
     def unsent(self) -> Path:
         """Metrics and tags that the tracking server has not got yet, one JSON object a line."""
         return self.path / "unsent.jsonl"
@@ -94,5 +117,6 @@ class RunFolder:
         self.state.mkdir(parents=True, exist_ok=True)
 
     def remove(self) -> None:
-        """Delete the folder; everything worth keeping has been filed."""
+        """Delete the folder; everything worth keeping has been filed. What is left of it cannot be taken for a run."""
+        self.config.unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)

@@ -89,3 +89,8 @@ class RunLogger(Logger):
         if by_epoch:
             self.run.log_metrics(by_epoch, epoch)
             self.history.add(epoch, by_epoch)
+
+    def complete(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log those metrics of an epoch that have not been logged."""
+        known = self.history.epochs.get(epoch, {})
+        self.log_metrics({**{name: value for name, value in metrics.items() if name not in known}, "epoch": epoch})

@@ -1,7 +1,6 @@
 """Where a run came from: code, versions, device."""
 
 import getpass
-import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -10,7 +9,6 @@ from pathlib import Path
 import torch
 
 from bcc_lightning.architectures.acceleration import cpu_capabilities
-from bcc_lightning.tracking.folder import PARENT_VARIABLE
 
 PACKAGES = ("torch", "lightning", "timm", "torchmetrics", "albumentations", "mlflow", "grad-cam")
 
@@ -24,8 +22,6 @@ def provenance() -> dict[str, str]:
     tags |= {"device": device_name(), "mlflow.user": getpass.getuser(), "mlflow.source.name": "python -m bcc_lightning.fit"}
     if commit := git_commit():
         tags["mlflow.source.git.commit"] = commit
-    if parent := os.environ.get(PARENT_VARIABLE):
-        tags["mlflow.parentRunId"] = parent
     return tags
 
 

@@ -1,10 +1,16 @@
 """Finding the run that ``--resume`` means."""
 
-import json
+from contextlib import suppress
 from pathlib import Path
 
+import yaml
+
+from bcc_lightning.command import take_option
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.place import sqlite_file
+from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.whole_file import read_json
 
 LISTED = 5
 
@@ -33,10 +39,42 @@ def find_resumable(work: Path, wanted: str) -> RunFolder:
 
 
 def last_active(folder: RunFolder) -> float:
-    """Time of the last change of a run's state, seconds since 1970."""
-    return max(path.stat().st_mtime for path in (folder.config, folder.state, *folder.state.iterdir()))
+    """Return when a run's state last changed, in seconds since 1970; drafts in it may vanish meanwhile."""
+    times = [0.0]
+    for path in (folder.config, folder.state, *folder.state.glob("*")):
+        with suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
 def is_complete(folder: RunFolder) -> bool:
     """Tell whether a run did all its work and only waits to be sent."""
-    return folder.summary.is_file() and json.loads(folder.summary.read_text(encoding="utf-8"))["status"] == "FINISHED"
+    summary = read_json(folder.summary)
+    return summary is not None and summary["status"] == "FINISHED"
+
+
+def refuse_with_resume(flags: list[str]) -> None:
+    """Refuse options that start something new.
+
+    Raises:
+        UserError: one was given together with ``--resume``.
+    """
+    for option in ("--exp", "--folds", "--repeats"):
+        if values := take_option(flags, option)[0]:
+            raise UserError(
+                f"{option} {values[-1]} cannot be combined with --resume: a run goes on with the configuration that it began "
+                f"with. Next step: leave {option} out to go on, or leave --resume out to start a new run"
+            )
+
+
+def resume_arguments(folder: RunFolder, flags: list[str]) -> list[str]:
+    """Put together the arguments of a run to go on with: its configuration, then the flags, then the folder that it was found in.
+
+    A database that the run named and that is gone has moved with the folder, if there is one beside the run.
+    """
+    home = folder.path.parent.parent
+    uri = (yaml.safe_load(folder.config.read_text(encoding="utf-8")).get("tracking") or {}).get("uri")
+    database = sqlite_file(uri) if uri else None
+    moved = database is not None and not database.is_file() and (home / "mlflow.db").is_file()
+    found = take_option(flags, "--tracking.folder")[0] or [Tracking.folder]
+    return ["--config", str(folder.config), *(["--tracking.uri=null"] if moved else []), *flags, f"--tracking.folder={found[-1]}"]

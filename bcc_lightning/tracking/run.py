@@ -3,10 +3,11 @@
 import json
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from mlflow import MlflowClient
@@ -16,9 +17,12 @@ from requests import RequestException
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.interruption import interruption_held
-from bcc_lightning.tracking.folder import RunFolder
-from bcc_lightning.tracking.store import Tracking, open_store
-from bcc_lightning.whole_file import whole_file
+from bcc_lightning.tracking.claim import Claim
+from bcc_lightning.tracking.dead_runs import process_tags, tidy
+from bcc_lightning.tracking.folder import PARENT, PARENT_VARIABLE, RunFolder
+from bcc_lightning.tracking.store import Tracking, artifact_place, open_store, without_password
+from bcc_lightning.tracking.summary import Summary
+from bcc_lightning.whole_file import clear_drafts, copy_whole, whole_file
 
 RETRY_SECONDS = 15.0
 """Pause after a failed sending, so that a dead server does not slow down training."""
@@ -26,74 +30,104 @@ RETRY_SECONDS = 15.0
 BATCH = 100
 """Entries that MLflow takes at once."""
 
-PROCESS = "process"
-"""Tag that names the process that trains."""
+CHANGED = "resumed.changed"
+"""Tag of a resumed run with what is not as its parameters say, which MLflow does not change."""
 
 LONGEST_VALUE = 5000
 """Characters of a parameter or tag that every MLflow store keeps."""
 
 
-class TrackedRun:
+class TrackedRun(AbstractContextManager["TrackedRun"]):
     """A run in MLflow that outlives its server: what cannot be sent is kept in the run's folder and sent later.
+
+    While the context lasts, at most until the end of the process, no other process can train the run.
 
     Args:
         client: connection to the store.
         info: what MLflow knows of the run.
-        work: folder of runs at work.
+        tracking: the store.
+        claim: the right to train it.
     """
 
-    def __init__(self, client: MlflowClient, info: RunInfo, work: Path) -> None:
+    def __init__(self, client: MlflowClient, info: RunInfo, tracking: Tracking, claim: Claim) -> None:
         self.client = client
         self.run_id: str = info.run_id
         self.experiment_id: str = info.experiment_id
-        self.artifact_uri = str(info.artifact_uri).removeprefix("file://")
-        self.folder = RunFolder(work / self.run_id)
+        self.tracking = tracking
+        self.claim = claim
+        self.place = artifact_place(client, tracking, info)
+        self.artifact_uri = str(self.place or info.artifact_uri)
+        self.folder = RunFolder(tracking.work / self.run_id)
         self.folder.create()
         self._waiting: list[dict[str, Any]] = list(read_unsent(self.folder.unsent))
         self._retry_at = 0.0
 
     @classmethod
-    def create(cls, tracking: Tracking, name: str, tags: dict[str, str]) -> "TrackedRun":
+    def create(cls, tracking: Tracking, name: str, tags: dict[str, str], *, shared: bool = False) -> "TrackedRun":
         """Open the store and start a new run.
 
         Args:
             tracking: where.
             name: name of the run.
             tags: first tags.
+            shared: several processes may work at it together.
 
         Raises:
-            UserError: the store cannot be reached.
+            UserError: the store cannot be reached, or the folder of runs at work cannot be written.
         """
         with interruption_held():
             client, experiment = open_store(tracking)
-            end_dead_runs(client, experiment)
-            run = client.create_run(experiment, run_name=name, tags={**tags, PROCESS: this_process()})
-        return cls(client, run.info, tracking.work)
+            tidy(client, tracking)
+            parent = os.environ.get(PARENT_VARIABLE)
+            own = {**process_tags(), **({PARENT: parent} if parent else {})}
+            run = client.create_run(experiment, run_name=name, tags={**tags, **own})
+            try:
+                folder = RunFolder(tracking.work / run.info.run_id)
+                folder.create()
+                created = cls(client, run.info, tracking, Claim(folder, shared=shared))
+                if parent:
+                    write_parent(folder, parent)
+            except BaseException:
+                client.set_terminated(run.info.run_id, "FAILED")
+                raise
+        return created
 
     @classmethod
-    def reopen(cls, tracking: Tracking, run_id: str) -> "TrackedRun":
+    def reopen(cls, tracking: Tracking, run_id: str, claim: Claim) -> "TrackedRun":
         """Open the store and go on with a run.
+
+        Args:
+            tracking: where.
+            run_id: which run.
+            claim: the right to train it.
 
         Raises:
             UserError: the store cannot be reached, or does not know the run.
         """
         client, _ = open_store(tracking)
+        tidy(client, tracking)
         try:
-            client.update_run(run_id, status="RUNNING")
-            client.set_tag(run_id, PROCESS, this_process())
+            client.update_run(run_id, status="RUNNING", name=tracking.run_name)
+            for tag, value in process_tags().items():
+                client.set_tag(run_id, tag, value)
             if "failure" in client.get_run(run_id).data.tags:
                 client.delete_tag(run_id, "failure")
-            return cls(client, client.get_run(run_id).info, tracking.work)
+            return cls(client, client.get_run(run_id).info, tracking, claim)
         except MlflowException as error:
-            raise UserError(f"run {run_id} is not in {tracking.resolved_uri}: {error!s:.200}") from error
+            raise UserError(f"run {run_id} is not in {without_password(tracking.resolved_uri)}: {error!s:.200}") from error
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Let other processes go on with the run."""
+        self.claim.release()
 
     def log_params(self, params: dict[str, str]) -> None:
         """Log parameters; those that the run has already stay as they are, since MLflow does not change them."""
-        known = self.client.get_run(self.run_id).data.params
+        data = self.client.get_run(self.run_id).data
+        known = data.params
         changed = sorted(key for key, value in params.items() if known.get(key, cut(value)) != cut(value))
         self._send([{"kind": "param", "key": k, "value": cut(v)} for k, v in params.items() if k not in known])
-        if changed:
-            self.set_tags({"resumed.changed": cut(", ".join(f"{key}={params[key]}" for key in changed))})
+        if changed or CHANGED in data.tags:
+            self.set_tags({CHANGED: ", ".join(f"{key}={params[key]}" for key in changed)})
 
     def set_tags(self, tags: dict[str, str]) -> None:
         """Set tags."""
@@ -119,7 +153,7 @@ class TrackedRun:
         self._send([])
         try:
             if not self._waiting:
-                self.client.log_artifacts(self.run_id, str(self.folder.artifacts))
+                self._file_artifacts()
                 self.client.set_terminated(self.run_id, status)
                 return None
         except (MlflowException, RequestException, OSError) as error:
@@ -133,7 +167,22 @@ class TrackedRun:
 
     def artifact_location(self, artifact: Path) -> str:
         """Say where a filed artifact lies: a path where the store is on this machine, else a URI."""
-        return f"{self.artifact_uri}/{artifact.relative_to(self.folder.artifacts)}"
+        return f"{self.artifact_uri}/{artifact.relative_to(self.folder.artifacts).as_posix()}"
+
+    def copy_of(self, summary: Summary) -> dict[str, Any]:
+        """Return the summary as it is copied out: with the place of the checkpoint, which the filed one names by its artifact."""
+        place = self.artifact_location(self.folder.artifacts / summary.checkpoint) if summary.checkpoint else None
+        return {**summary.as_dict(), "checkpoint": place}
+
+    def _file_artifacts(self) -> None:
+        """File the artifacts; where that is a folder of this machine, each file whole or not at all."""
+        clear_drafts(self.folder.artifacts)
+        if self.place is None:
+            self.client.log_artifacts(self.run_id, str(self.folder.artifacts))
+            return
+        clear_drafts(self.place)
+        for file in sorted(path for path in self.folder.artifacts.rglob("*") if path.is_file()):
+            copy_whole(file, self.place / file.relative_to(self.folder.artifacts))
 
     def _send(self, entries: list[dict[str, Any]]) -> None:
         """Send entries behind those that wait; keep them all where that fails."""
@@ -162,23 +211,10 @@ class TrackedRun:
             draft.write_text("".join(json.dumps(entry) + "\n" for entry in self._waiting), encoding="utf-8")
 
 
-def this_process() -> str:
-    """Name this process: host and number."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def end_dead_runs(client: MlflowClient, experiment: str) -> None:
-    """Mark runs as killed whose process on this machine is gone: after SIGKILL nothing else can.
-
-    Args:
-        client: connection to the store.
-        experiment: id of the MLflow experiment.
-    """
-    for run in client.search_runs([experiment], filter_string="attributes.status = 'RUNNING'"):
-        host, _, number = run.data.tags.get(PROCESS, "").rpartition(":")
-        if host == socket.gethostname() and not Path(f"/proc/{number}").exists() and Path("/proc/self").exists():
-            client.set_tag(run.info.run_id, "failure", f"process {number} vanished")
-            client.set_terminated(run.info.run_id, "KILLED")
+def write_parent(folder: RunFolder, parent: str) -> None:
+    """Note in a run's folder which run it is a part of."""
+    with whole_file(folder.parent) as draft:
+        draft.write_text(parent, encoding="utf-8")
 
 
 def read_unsent(file: Path) -> Iterator[dict[str, Any]]:

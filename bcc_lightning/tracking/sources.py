@@ -23,7 +23,7 @@ class Source:
     """A trained network and what is known of its training.
 
     Attributes:
-        name: how it is found again: a run id, or the absolute path of a checkpoint.
+        name: how it is found again: a run id, or the path of a checkpoint as it was given, so that it may move with the project.
         title: what people call it: experiment and beginning of the run id, or the file.
         checkpoint: its weights, a local file.
         config: resolved configuration of its run; None for a checkpoint without a run.
@@ -70,10 +70,10 @@ def of_file(checkpoint: Path) -> Source:
         raise UserError(f"checkpoint {checkpoint} does not exist; a finished run files one as checkpoints/best.ckpt")
     folder = folder_of(checkpoint)
     if folder is None:
-        return Source(str(checkpoint.absolute()), checkpoint.name, checkpoint)
+        return Source(str(checkpoint), checkpoint.name, checkpoint)
     summary = read_summary(folder.summary)
     config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    return Source(str(checkpoint.absolute()), f"{summary.experiment} ({summary.run_id[:8]})", checkpoint, config, summary)
+    return Source(str(checkpoint), f"{summary.experiment} ({summary.run_id[:8]})", checkpoint, config, summary)
 
 
 def registered_run(tracking: Tracking, wanted: str) -> FinishedRun:

@@ -2,15 +2,30 @@
 
 import os
 import socket
+import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
+from mlflow.entities import RunInfo
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.tracking.place import (
+    ARTIFACTS,
+    OWN,
+    follow_folder,
+    local_path,
+    own_folder,
+    same_folder,
+    sqlite_file,
+    sqlite_uri,
+)
+from bcc_lightning.whole_file import DRAFT, whole_file
 
 # MLflow would try a dead server seven times with growing pauses; training must not stand still for that.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -19,6 +34,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 CONNECT_TIMEOUT = 3.0
+LOCK = ".store.lock"
+LOCK_SECONDS = 5.0
+"""Time that a command which only reads waits for others that open the store."""
+
 WAYS_OUT = (
     "Next step: start the server, or name another with --tracking.uri URI or MLFLOW_TRACKING_URI; without either, mlruns/ is used"
 )
@@ -48,7 +67,18 @@ class Tracking:
     @property
     def resolved_uri(self) -> str:
         """The tracking URI that is used."""
-        return self.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
+        return self.uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(self.home / "mlflow.db")
+
+    @property
+    def database(self) -> Path | None:
+        """The embedded store's database, whose artifacts are beside it; None for a server or a database elsewhere."""
+        file = sqlite_file(self.resolved_uri)
+        return file if file is not None and same_folder(file.parent, self.home) else None
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of the artifacts of an embedded store, one below it for each run id."""
+        return self.home / ARTIFACTS
 
     @property
     def work(self) -> Path:
@@ -79,11 +109,24 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
     refuse_dead_server(uri)
     tracking.home.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(tracking.home / ".store.lock"):
+        with FileLock(tracking.home / LOCK):
+            file = sqlite_file(uri)
+            if file is not None and not file.exists():
+                make_database(file)
+            elif tracking.database:
+                follow_folder(tracking.database, tracking.home, tracking.experiment)
             client = MlflowClient(uri)
             return client, experiment_id(client, tracking)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error) as error:
         raise UserError(f"tracking store {without_password(uri)} cannot be opened: {error!s:.300}\n{WAYS_OUT}") from error
+
+
+def make_database(file: Path) -> None:
+    """Create a database with its tables, whole or not at all: MLflow can never open one again that has half of them."""
+    for draft in file.parent.glob(f"{DRAFT}*"):
+        draft.unlink(missing_ok=True)
+    with whole_file(file) as draft:
+        MlflowClient(sqlite_uri(draft)).search_experiments(max_results=1)
 
 
 def without_password(uri: str | None) -> str | None:
@@ -102,9 +145,28 @@ def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
         raise UserError(
             f"MLflow experiment '{tracking.experiment}' was deleted; restore it or choose another with --tracking.experiment NAME"
         )
-    served = urlparse(tracking.resolved_uri).scheme in {"http", "https"}
-    location = None if served else (tracking.home / "artifacts").as_uri()
-    return str(client.create_experiment(tracking.experiment, artifact_location=location))
+    if urlparse(tracking.resolved_uri).scheme in {"http", "https"}:
+        return str(client.create_experiment(tracking.experiment))
+    tags = {OWN: ARTIFACTS} if tracking.database else None
+    return str(client.create_experiment(tracking.experiment, artifact_location=tracking.artifacts.as_uri(), tags=tags))
+
+
+def mend_places(tracking: Tracking) -> None:
+    """Mend the places of artifacts in an embedded store that has moved; one that cannot be written is read as it is."""
+    if tracking.database is None:
+        return
+    with suppress(OSError, Timeout, sqlite3.Error), FileLock(tracking.home / LOCK, timeout=LOCK_SECONDS):
+        follow_folder(tracking.database, tracking.home)
+
+
+def artifact_place(client: MlflowClient, tracking: Tracking, run: RunInfo) -> Path | None:
+    """Find the folder of a run's filed artifacts on this machine; None where they are on a server.
+
+    What the database says is asked last, since another process that sees the same folder under another name may change it.
+    """
+    own = own_folder(client.get_experiment(run.experiment_id).tags.get(OWN)) if tracking.database else None
+    beside = tracking.home / (own or ARTIFACTS) / run.run_id / "artifacts"
+    return beside if own or beside.is_dir() else local_path(str(run.artifact_uri))
 
 
 def refuse_dead_server(uri: str) -> None:

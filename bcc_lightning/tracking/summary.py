@@ -18,7 +18,7 @@ class Summary:
         experiment: name of the experiment file, or files.
         status: ``FINISHED``, ``FAILED`` or ``KILLED``.
         failure: why it failed, or None.
-        checkpoint: where the chosen checkpoint lies.
+        checkpoint: the chosen checkpoint, by its name among the run's artifacts; in the copy of ``--summary`` its whole path.
         metrics: last value of each metric.
         intervals: 95 % interval of each test metric that has one.
         data: facts of the data set.

@@ -7,7 +7,10 @@ import yaml
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
-from bcc_lightning.tracking.run import PROCESS, TrackedRun
+from bcc_lightning.tracking.claim import Claim
+from bcc_lightning.tracking.dead_runs import DETACHED, PROCESS
+from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tuning.study import ENDING, PARENT_RUN, REASON, RUN, OpenStudy
 from bcc_lightning.tuning.trial_run import STATE
@@ -27,9 +30,12 @@ def open_parent_run(tracking: Tracking, search: OpenStudy) -> TrackedRun:
     """
     with search.storage.lock():
         if known := search.parent_run:
-            return TrackedRun.reopen(tracking, known)
+            folder = RunFolder(tracking.work / known)
+            folder.create()
+            return TrackedRun.reopen(tracking, known, Claim(folder, shared=True))
         plan = search.plan
-        run = TrackedRun.create(tracking, plan.study, {"experiment": EXPERIMENT.format(plan.experiment), "study": plan.study})
+        tags = {"experiment": EXPERIMENT.format(plan.experiment), "study": plan.study}
+        run = TrackedRun.create(tracking, plan.study, tags, shared=True)
         search.study.set_user_attr(PARENT_RUN, run.run_id)
     space = {f"space.{name}": text for name, text in plan.search_space.describe().items()}
     run.log_params(
@@ -41,7 +47,7 @@ def open_parent_run(tracking: Tracking, search: OpenStudy) -> TrackedRun:
 
 def leave_parent_run(run: TrackedRun) -> None:
     """Let a study's run stay open while this process goes: it is no process's any more that could be found missing."""
-    run.set_tags({PROCESS: "detached"})
+    run.set_tags({PROCESS: DETACHED})
 
 
 class ChildTags:

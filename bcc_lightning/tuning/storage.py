@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlparse
 from filelock import FileLock
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.tracking.place import sqlite_file, sqlite_uri
 from bcc_lightning.tuning.waiting import WAIT_SECONDS
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Storage:
         """The file; None for a database server."""
         if self.url.startswith(JOURNAL):
             return Path(self.url.removeprefix(JOURNAL))
-        return None if self.url.startswith(POSTGRESQL) else Path(self.url.removeprefix("sqlite:///"))
+        return sqlite_file(self.url)
 
     def reach(self) -> None:
         """Find out at once whether a server answers; later it is waited for.
@@ -175,7 +176,7 @@ def storage_of(wanted: str | None, home: Path) -> Storage:
         UserError: it is none that is known, or holds a password, which would show in the list of processes.
     """
     if wanted is None:
-        return Storage(f"sqlite:///{home / 'studies.db'}")
+        return Storage(sqlite_uri(home / "studies.db"))
     if wanted.startswith(JOURNAL) or wanted.endswith(".log"):
         return Storage(JOURNAL + os.path.abspath(wanted.removeprefix(JOURNAL)))
     if wanted.startswith("sqlite:///"):

@@ -224,13 +224,31 @@ def endings_before(trial: "FrozenTrial", by_number: "dict[int, FrozenTrial]") ->
     return endings
 
 
+def searched(plan: Plan, name: str) -> Any:  # noqa: ANN401 - one of the plan's fields
+    """Return what a plan searches; where runs are kept, which changes when the folder moves, is no part of it."""
+    value = getattr(plan, name)
+    return without_tracking(value) if name == "argv" else value
+
+
+def without_tracking(argv: list[str]) -> list[str]:
+    """Leave out the arguments that say where runs are kept."""
+    kept: list[str] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        if not argument.startswith("--tracking."):
+            kept.append(argument)
+        elif "=" not in argument:
+            next(arguments, None)
+    return kept
+
+
 def refuse_another_search(before: Plan, now: Plan) -> None:
     """Refuse to mix trials in one study that cannot be compared.
 
     Raises:
         UserError: with what differs.
     """
-    differing = [name for name in SEARCHED if getattr(before, name) != getattr(now, name)]
+    differing = [name for name in SEARCHED if searched(before, name) != searched(now, name)]
     if differing:
         first = differing[0]
         raise UserError(

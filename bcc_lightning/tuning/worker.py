@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bcc_lightning.liveness import BEAT_SECONDS, signs_of_life
 from bcc_lightning.tracking.folder import PARENT_VARIABLE
 from bcc_lightning.tuning.channel import Greeting
-from bcc_lightning.tuning.liveness import BEAT_SECONDS, Observer, Worker, signs_of_life
+from bcc_lightning.tuning.liveness import Observer, Worker
 from bcc_lightning.tuning.sampling import OF_FOLDS
 from bcc_lightning.tuning.space import Value, flags
 from bcc_lightning.tuning.storage import Storage

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.liveness import start_of
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.tuning.liveness import Observer, Worker, start_of
+from bcc_lightning.tuning.liveness import Observer, Worker
 from bcc_lightning.tuning.parent_run import open_parent_run
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, FAILED, INTERRUPTED, OUT_OF_MEMORY, OpenStudy, retry_due
@@ -19,6 +21,7 @@ from tests.tuning.searches import stub_plan
 
 START_TOGETHER = """
 import os, sys
+from dataclasses import replace
 from pathlib import Path
 import alembic, optuna.storages, sqlalchemy.orm
 from bcc_lightning.tuning.liveness import Worker
@@ -179,3 +182,19 @@ def test_drivers_of_a_study_share_its_run(tmp_path: Path) -> None:
 )
 def test_the_line_that_opens_the_dashboard(tmp_path: Path, wanted: str, command: str) -> None:
     assert storage_of(wanted, tmp_path).dashboard() == command
+
+
+def test_a_study_goes_on_after_its_folder_has_moved(tmp_path: Path) -> None:
+    def search(place: str, *flags: str) -> OpenStudy:
+        home = tmp_path / place
+        plan = replace(stub_plan(tmp_path), argv=["--exp", "stub", "--tracking.folder", str(home), *flags])
+        return OpenStudy.create(storage_of(None, home), plan)
+
+    for name in ("50% off?", "elsewhere #2"):
+        (tmp_path / name).mkdir()
+    search("50% off?")
+    (tmp_path / "50% off?" / "studies.db").rename(tmp_path / "elsewhere #2" / "studies.db")
+    moved = search("elsewhere #2")
+    assert moved.storage.file == tmp_path / "elsewhere #2" / "studies.db"
+    with pytest.raises(UserError, match="another argv"):
+        search("elsewhere #2", "--model.lr", "1")
