@@ -5,6 +5,7 @@ import os
 from rich.console import Console
 from rich.table import Table
 
+from bcc_lightning.printable import plain, printable
 from bcc_lightning.tracking.recording import accuracy_of, mean_and_deviation
 from bcc_lightning.tracking.report import metric_rows
 from bcc_lightning.tracking.run import TrackedRun
@@ -14,26 +15,25 @@ from bcc_lightning.tracking.summary import Summary
 
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     """Print the closing table, how to open UI and report, and as the last line run id and test accuracy."""
-    console = Console()
     part = f"{summary.tested_on} part of {summary.data['data.name']}"
-    console.print(f"\n{summary.experiment}: {part}, {summary.data['data.resolution']} pixels")
+    print(printable(f"\n{summary.experiment}: {part}, {summary.data['data.resolution']} pixels"))
     if summary.test_time:
-        console.print(f"test-time augmentation: {summary.test_time}")
+        print(f"test-time augmentation: {summary.test_time}")
     table = Table()
     for heading in ("metric", "value", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for row in metric_rows(summary):
-        table.add_row(*row)
-    console.print(table)
+        table.add_row(*map(plain, row))
+    Console().print(table)
     seconds = ", ".join(f"{part} {value:.0f} s" for part, value in summary.seconds.items())
     if summary.members:
         members = ", ".join(f"{member['weight']:.4f} x {member['title']}" for member in summary.members)
-        print(f"{seconds}; {members}: {summary.checkpoint}")
+        print(printable(f"{seconds}; {members}: {summary.checkpoint}"))
     else:
         speed = f"{summary.images_per_second or 0:.0f} training images per second"
-        print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {summary.checkpoint}")
-    print(f"Compare runs: {ui_command(run, tracking)}")
-    print(f"Report:       {run.artifact_location(run.folder.report)}")
+        print(printable(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {summary.checkpoint}"))
+    print(printable(f"Compare runs: {ui_command(run, tracking)}"))
+    print(printable(f"Report:       {run.artifact_location(run.folder.report)}"))
     print(f"run {run.run_id} finished: {summary.tested_on} accuracy {summary.metrics[accuracy_of(summary)]:.4f}")
 
 
@@ -43,9 +43,10 @@ def print_folds(run: TrackedRun, summary: Summary) -> None:
     for heading in ("metric", "mean", "standard deviation"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for name in sorted(name for name in summary.metrics if f"{name}_sd" in summary.metrics):
-        table.add_row(name, f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
-    Console().print(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}", table)
-    print(f"Report:       {run.artifact_location(run.folder.report)}")
+        table.add_row(plain(name), f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
+    print(printable(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}"))
+    Console().print(table)
+    print(printable(f"Report:       {run.artifact_location(run.folder.report)}"))
     accuracy = mean_and_deviation(summary)
     print(f"run {run.run_id} finished: {accuracy}, {len(summary.folds)} folds")
 
@@ -54,11 +55,11 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
     """Print what an interrupted or failed run leaves, and how to go on with it."""
     print(f"\nrun {run.run_id} {'was interrupted' if summary.status == 'KILLED' else 'failed'}")
     if summary.checkpoint:
-        print(f"Best checkpoint so far, of epoch {summary.best_epoch}: {summary.checkpoint}")
+        print(printable(f"Best checkpoint so far, of epoch {summary.best_epoch}: {summary.checkpoint}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         print(f"Go on with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:
-        print(waiting)
+        print(printable(waiting))
 
 
 def ui_command(run: TrackedRun, tracking: Tracking) -> str:

@@ -24,6 +24,7 @@ from bcc_lightning.ensembling.members import refuse_disagreement
 from bcc_lightning.ensembling.voting import vote
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.ensemble import Ensemble
+from bcc_lightning.printable import printable
 from bcc_lightning.run_facts import describe, fill
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import RunLogger
@@ -88,7 +89,7 @@ def run_experiment(argv: list[str], trial: TrialChannel | None = None) -> Summar
     refuse_disagreement(cli.members, cli.datamodule)
     refuse_another_split(cli.starts.values(), cli.datamodule.facts())
     if warning := cli.warning():
-        print(f"warning: {warning}", file=sys.stderr)
+        print(printable(f"warning: {warning}"), file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         return fit_recorded(cli, resumed, trial)
     train_or_vote(cli, None, resumed, None, [], Summary("", cli.experiment_name))

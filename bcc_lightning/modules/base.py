@@ -214,9 +214,10 @@ class CellClassifier(LightningModule):
         values = self.test_metrics(predictions.probability, predictions.label) | recall_by_class(predictions, self.class_names)
         self.test_metrics.reset()
         if self.tested_on is None:
-            self.log_dict({"test/loss": self.test_loss.compute(), **values})
+            logged = {"test/loss": self.test_loss.compute(), **values}
         else:
-            self.log_dict(external_metrics(self.tested_on, values))
+            logged = external_metrics(self.tested_on, values)
+        self.log_dict(logged, add_dataloader_idx=False)  # else Lightning refuses some names of classes
         self.test_loss.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -1,5 +1,6 @@
 """Finding finished runs again: by run id, by the beginning of one, or by the name of their experiment."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlparse
@@ -100,10 +101,10 @@ def all_pages(client: MlflowClient, experiments: list[str], condition: str) -> l
 
 def find_named(client: MlflowClient, tracking: Tracking, experiment: str) -> Run | None:
     """Find the newest finished run of an experiment that is no part of another run."""
-    if not experiment or "'" in experiment:
-        return None
-    condition = f"tags.experiment = '{experiment}' AND {FINISHED}"
-    return next((run for run in search(client, tracking, condition) if PARENT not in run.data.tags), None)
+    quotable = re.fullmatch(r"[\w./+ -]+", experiment)  # MLflow's search has no escapes: other names are compared here
+    condition = f"tags.experiment = '{experiment}' AND {FINISHED}" if quotable else FINISHED
+    found = search(client, tracking, condition)
+    return next((run for run in found if run.data.tags.get("experiment") == experiment and PARENT not in run.data.tags), None)
 
 
 def runs_by_id(client: MlflowClient, wanted: str) -> list[Run]:

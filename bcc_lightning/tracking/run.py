@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from requests import RequestException
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.interruption import interruption_held
+from bcc_lightning.printable import printable
+from bcc_lightning.safe_names import metric_key, parameter_key
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.store import Tracking, open_store
 from bcc_lightning.whole_file import whole_file
@@ -89,6 +90,7 @@ class TrackedRun:
 
     def log_params(self, params: dict[str, str]) -> None:
         """Log parameters; those that the run has already stay as they are, since MLflow does not change them."""
+        params = {parameter_key(name): value for name, value in params.items()}
         known = self.client.get_run(self.run_id).data.params
         changed = sorted(key for key, value in params.items() if known.get(key, cut(value)) != cut(value))
         self._send([{"kind": "param", "key": k, "value": cut(v)} for k, v in params.items() if k not in known])
@@ -103,7 +105,7 @@ class TrackedRun:
         """Log metrics at a step; they show in the UI at once."""
         now = int(time.time() * 1000)
         self._send(
-            [{"kind": "metric", "key": metric_name(k), "value": v, "step": step, "timestamp": now} for k, v in metrics.items()]
+            [{"kind": "metric", "key": metric_key(k), "value": v, "step": step, "timestamp": now} for k, v in metrics.items()]
         )
 
     def close(self, status: str) -> str | None:
@@ -195,11 +197,7 @@ def as_mlflow(entries: list[dict[str, Any]]) -> tuple[list[Metric], list[Param],
     return [Metric(**m) for m in fields["metric"]], [Param(**p) for p in fields["param"]], [RunTag(**t) for t in fields["tag"]]
 
 
-def metric_name(name: str) -> str:
-    """Replace what MLflow does not take in the name of a metric; names of classes and test sets may hold anything."""
-    return re.sub(r"[^\w.\- :/]", "_", name)
-
-
 def cut(value: str) -> str:
-    """Shorten a value to what MLflow keeps."""
+    """Shorten a value to what MLflow keeps; what a database cannot store, such as NUL, is escaped."""
+    value = printable(value)
     return value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 3] + "..."
