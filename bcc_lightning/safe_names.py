@@ -19,7 +19,7 @@ LONGEST_KEY = 250
 """Characters that MLflow takes as the name of a metric, a parameter or a tag."""
 
 LONGEST_PART = 100
-"""Characters of a class or a test set in a key: ``test_on/SET/recall/CLASS_sd`` must fit."""
+"""Characters of a class or a test set in a key that would be too long: ``test_on/SET/recall/CLASS`` must fit."""
 
 LONGEST_FILE = 100
 """Bytes of a file's name without prefix and suffix; file systems take 255 with both."""
@@ -50,8 +50,11 @@ def metric_key(name: str) -> str:
     depth = {"test": 2, "test_on": 3}.get(parts[0], len(parts))
     if parts[depth - 1 : depth] == ["recall"] and len(parts) > depth:
         parts = [*parts[:depth], "/".join(parts[depth:])]
-    key = "/".join(key_part(part) for part in parts)
-    return key if len(key) <= LONGEST_KEY else cut(list(key), LONGEST_KEY, f":sha256-{hash_of(name)}:", len)
+    for longest in (LONGEST_KEY, LONGEST_PART):  # parts are cut only where they do not all fit as they are
+        key = "/".join(key_part(part, longest) for part in parts)
+        if len(key) <= LONGEST_KEY:
+            return key
+    return cut(list(key), LONGEST_KEY, f":sha256-{hash_of(name)}:", len)
 
 
 def metric_of_key(key: str) -> str:
@@ -64,7 +67,7 @@ def parameter_key(name: str) -> str:
     return key_part(name, LONGEST_KEY)
 
 
-def key_part(name: str, longest: int = LONGEST_PART) -> str:
+def key_part(name: str, longest: int) -> str:
     """Write a name as one part of a key: characters that MLflow does not take become their Unicode names between colons.
 
     Args:

@@ -145,14 +145,15 @@ def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: l
         class_names: names of the C classes.
     """
     many = len(class_names) > MANY
-    figure = Figure(figsize=(max(9, SMALLEST_PITCH * len(class_names)), 5 if many else 4), dpi=120, layout="constrained")
+    names = shortened(class_names, LONGEST_NAME)
+    height = 4 + 0.08 * max(map(len, names)) if many else 4
+    figure = Figure(figsize=(max(9, SMALLEST_PITCH * len(names)), height), dpi=120, layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(counts)
     for i, ((split, values), colour) in enumerate(zip(counts.items(), (TRAIN, VAL, TEST), strict=False)):
         places = np.arange(len(class_names)) + (i - (len(counts) - 1) / 2) * width
         bars = axes.bar(places, values, width, color=colour, label=f"{split} ({values.sum():,})")
         axes.bar_label(bars, fontsize=6, padding=1, rotation=90 if many else 0)
-    names = shortened(class_names, LONGEST_NAME)
     axes.set_xticks(range(len(names)), names, rotation=60 if many else 20, ha="right", rotation_mode="anchor")
     axes.margins(x=0.01)
     axes.set(ylabel="cells", title="Cells per class and split")

@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.finished import PARENT, FinishedRun
+from bcc_lightning.tracking.run import cut
 from bcc_lightning.tracking.store import Tracking, refuse_dead_server, without_password
 
 LISTED = 5
@@ -101,6 +102,7 @@ def all_pages(client: MlflowClient, experiments: list[str], condition: str) -> l
 
 def find_named(client: MlflowClient, tracking: Tracking, experiment: str) -> Run | None:
     """Find the newest finished run of an experiment that is no part of another run."""
+    experiment = cut(experiment)
     quotable = re.fullmatch(r"[\w./+ -]+", experiment)  # MLflow's search has no escapes: other names are compared here
     condition = f"tags.experiment = '{experiment}' AND {FINISHED}" if quotable else FINISHED
     found = search(client, tracking, condition)

@@ -68,7 +68,8 @@ class TrackedRun:
         with interruption_held():
             client, experiment = open_store(tracking)
             end_dead_runs(client, experiment)
-            run = client.create_run(experiment, run_name=name, tags={**tags, PROCESS: this_process()})
+            kept = {key: cut(value) for key, value in {**tags, PROCESS: this_process()}.items()}
+            run = client.create_run(experiment, run_name=cut(name), tags=kept)
         return cls(client, run.info, tracking.work)
 
     @classmethod
