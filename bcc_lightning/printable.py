@@ -1,5 +1,6 @@
 """Text from outside, such as class names and paths, as it may be shown: on a terminal, in a table, in a figure."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -34,6 +35,11 @@ def plain(text: str) -> "Text":
     from rich.text import Text
 
     return Text(printable(text))
+
+
+def markdown(text: str) -> str:
+    """Write text so that Markdown shows it as it is: a message may hold the names of classes and files."""
+    return re.sub(r"([\\`*_\[\]<>#!|~&])", r"\\\1", printable(text))
 
 
 def shortened(names: Iterable[str], longest: int) -> list[str]:

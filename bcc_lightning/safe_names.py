@@ -103,7 +103,7 @@ def character_of(name: str) -> str:
 def named_characters() -> dict[str, str]:
     """List the named characters that `key_part` writes out; no two have the same name, with hyphens for blanks either."""
     chars = map(chr, range(0x110000))
-    return {character_name(char): char for char in chars if not re.match(r"[\w\- ]", char) and unicodedata.name(char, "")}
+    return {character_name(char): char for char in chars if not re.match(r"[\w\- ]", char) and unicodedata.name(char, "") != ""}
 
 
 def column_name(class_name: str) -> str:

@@ -159,7 +159,9 @@ def test_sets_are_named_by_their_places(places: list[str], names: list[str]) -> 
     assert set_names([Path(place) for place in places]) == names
 
 
-@pytest.mark.parametrize("places", [["/a/b/ward", "/c/b/ward"], ["/a/ward", "/a/ward/"], ["/a-x", "/a/x", "/b/x"], ["/"], ["/test"]])
+@pytest.mark.parametrize(
+    "places", [["/a/b/ward", "/c/b/ward"], ["/a/ward", "/a/ward/"], ["/a-x", "/a/x", "/b/x"], ["/"], ["/test"]]
+)
 def test_sets_that_cannot_be_named_apart(places: list[str]) -> None:
     with pytest.raises(UserError, match=r"would have the same name in the run, or none; rename one of the folders"):
         set_names([Path(place) for place in places])

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.datamodules import CellTable
+from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES
+from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from bcc_lightning.safe_names import class_of_column, metric_key, metric_of_key
 from tests.datamodules.miniatures import write_folder
@@ -44,6 +46,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         flags = [*QUICK, "--trainer.max_epochs", "1", "--tracking.run_name", "a\udcff", "--summary", "out.json"]
         assert main(["--exp", "an2dl_cnn", *data, *renamed, *flags]) == 0
     return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a\nb", r"class 'a\nb' has control"), ("PLATELET", "'PLATELET' and the class 'platelet'")]
+)
+def test_what_cannot_be_written_is_refused_before_training(tmp_path: Path, name: str, message: str) -> None:
+    root = write_folder(tmp_path / "cells", WHITE_CELL_CLASSES[:2] + EIGHT_CELL_CLASSES[-1:])
+    files = sorted(root.rglob("*.png"))
+    labels = [{"monocyte": name, "basophil": name}.get(file.parent.name, file.parent.name) for file in files]
+    table = pd.DataFrame({"path": [file.relative_to(root).as_posix() for file in files], "label": labels})
+    table.to_csv(root / "cells.csv", index=False)
+    with pytest.raises(UserError, match=message):
+        CellTable(table=str(root / "cells.csv"), image_size=32).setup()
 
 
 @pytest.fixture

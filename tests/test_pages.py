@@ -15,7 +15,11 @@ from bcc_lightning.tracking.summary import Summary
 from tests.datamodules.miniatures import paint
 
 NAMES = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "'&amp; \x1b[31m \udcff")
-SHOWN = ("&lt;script&gt;alert(1)&lt;/script&gt;", "&#34;&gt;&lt;img src=x onerror=alert(2)&gt;", r"&#39;&amp;amp; \x1b[31m \udcff")
+SHOWN = (
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#34;&gt;&lt;img src=x onerror=alert(2)&gt;",
+    r"&#39;&amp;amp; \x1b[31m \udcff",
+)
 
 
 def assert_dead(page: str) -> None:

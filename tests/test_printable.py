@@ -11,7 +11,7 @@ from bcc_lightning.command import run_command
 from bcc_lightning.data import main as data
 from bcc_lightning.datamodules.classes import WHITE_CELL_CLASSES
 from bcc_lightning.errors import UserError
-from bcc_lightning.printable import plain, printable, shortened
+from bcc_lightning.printable import markdown, plain, printable, shortened
 from tests.datamodules.miniatures import write_folder
 
 
@@ -66,3 +66,8 @@ def test_long_names_stay_different() -> None:
     shown = shortened(names, 16)
     assert shown == ["a" * 10 + "…" + "aaaax", "a" * 10 + "…" + "aaaay", "a" * 10 + "…" + "aaaax (2)", "short", "two lines"]
     assert shortened(["exactly 16 chars"], 16) == ["exactly 16 chars"]
+
+
+def test_markdown_is_shown_as_it_is() -> None:
+    shown = markdown("UserError: ![x](http://a/b) <img src=x> in `a_b*`")
+    assert shown == r"UserError: \!\[x\](http://a/b) \<img src=x\> in \`a\_b\*\`"

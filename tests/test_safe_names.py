@@ -100,7 +100,12 @@ def test_columns(name: str) -> None:
 
 
 def test_columns_stay_as_they_are_where_they_can() -> None:
-    assert [column_name(name) for name in ("blast", "label", "ID", "class:x")] == ["blast", "class:label", "class:ID", "class:class:x"]
+    assert [column_name(name) for name in ("blast", "label", "ID", "class:x")] == [
+        "blast",
+        "class:label",
+        "class:ID",
+        "class:class:x",
+    ]
 
 
 @given(NAMES)

@@ -1,7 +1,7 @@
 """The figures of a run. Each function takes data and gives a figure; none keeps state."""
 
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ class LabelledImages(Protocol):
 def save_figure(figure: Figure, target: Path) -> None:
     """Write a figure as PNG, whole or not at all; names that hold ``$`` are no formulas."""
     for text in figure.findobj(Text):
-        cast(Text, text).set_parse_math(False)
+        text.set_parse_math(False)
     with whole_file(target) as draft, rc_context({"text.parse_math": False}):  # some texts are made while drawing
         figure.savefig(draft, dpi=figure.dpi)
 
