@@ -29,6 +29,7 @@ NAMES = ANY | ODD | LONG
 PREFIXES = st.sampled_from(["", "test/recall/", "test_on/ward/recall/", "test_on/"])
 
 
+@settings(deadline=None)
 @given(PREFIXES, NAMES)
 @example("test/recall/", "..")
 @example("", "/")
@@ -39,7 +40,7 @@ def test_mlflow_takes_every_key(prefix: str, name: str) -> None:
         assert 0 < len(key) <= MAX_ENTITY_KEY_LENGTH
 
 
-@settings(deadline=None)  # the first call lists all characters
+@settings(deadline=None)
 @given(PREFIXES, NAMES)
 @example("test/recall/", ":colon:")
 @example("test/recall/", "e\u0301")
@@ -49,6 +50,7 @@ def test_a_key_is_turned_back(prefix: str, name: str) -> None:
     assert ":sha256-" not in key or len(name) > 2
 
 
+@settings(deadline=None)
 @given(PREFIXES, st.lists(NAMES, min_size=2, max_size=6, unique=True))
 @example("test/recall/", ["CD34+", "CD34*", "CD34_", "CD34:plus-sign:"])
 @example("test/recall/", ["a/b", "a:solidus:b", "a//b", "./x", "x"])
@@ -89,6 +91,7 @@ def test_a_key_that_is_too_long_keeps_both_names_apart() -> None:
     assert key != metric_key(f"{name}x") != metric_key(name.replace("s/", "t/"))
 
 
+@settings(deadline=None)
 @given(NAMES)
 @example("Label")
 @example("class:label")
@@ -108,6 +111,7 @@ def test_columns_stay_as_they_are_where_they_can() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(NAMES)
 @example("con")
 @example("COM1.txt")
