@@ -273,5 +273,5 @@ def flatten(config: object, prefix: str = "") -> dict[str, str]:
     """Flatten a nested configuration to dotted names, as on the command line."""
     if not isinstance(config, dict) or not config:
         return {prefix: str(config)}
-    parts = (flatten(value, f"{prefix}.{key}".lstrip(".").replace(".init_args", "")) for key, value in config.items())
+    parts = (flatten(value, prefix if key == "init_args" else f"{prefix}.{key}".lstrip(".")) for key, value in config.items())
     return {key: value for part in parts for key, value in part.items()}

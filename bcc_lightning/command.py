@@ -12,6 +12,7 @@ from types import FrameType
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.printable import printable
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -49,7 +50,7 @@ def run_command(body: Callable[[list[str]], int | None], argv: list[str] | None 
     except (UserError, MisconfigurationException) as error:
         if shows_traceback:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -7,6 +7,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from bcc_lightning.printable import plain, printable
 from bcc_lightning.tracking.recording import accuracy_of, mean_and_deviation, most_frequent
 from bcc_lightning.tracking.report import metric_rows
 from bcc_lightning.tracking.run import TrackedRun
@@ -16,26 +17,25 @@ from bcc_lightning.tracking.summary import Summary
 
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     """Print the closing table, how to open UI and report, and as the last line run id and test accuracy."""
-    console = Console()
     tested = f"{summary.tested_on} set of {summary.data['data.name']}"
-    console.print(f"\n{summary.experiment}: {tested}, {summary.data['data.resolution']} pixels")
+    print(printable(f"\n{summary.experiment}: {tested}, {summary.data['data.resolution']} pixels"))
     if summary.test_time:
-        console.print(f"test-time augmentation: {summary.test_time}")
+        print(f"test-time augmentation: {summary.test_time}")
     table = Table()
     for heading in ("metric", "value", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for row in metric_rows(summary):
-        table.add_row(*row)
-    console.print(table)
+        table.add_row(*map(plain, row))
+    Console().print(table)
     seconds = ", ".join(f"{part} {value:.0f} s" for part, value in summary.seconds.items())
     if summary.members:
         members = ", ".join(f"{member['weight']:.4f} x {member['title']}" for member in summary.members)
-        print(f"{seconds}; {members}: {run.copy_of(summary)['checkpoint']}")
+        print(printable(f"{seconds}; {members}: {run.copy_of(summary)['checkpoint']}"))
     else:
         speed = f"{summary.images_per_second or 0:.0f} training images per second"
-        print(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}")
-    print(f"Compare runs: {ui_command(run, tracking)}")
-    print(f"Report:       {run.artifact_location(run.folder.report)}")
+        print(printable(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}"))
+    print(printable(f"Compare runs: {ui_command(run, tracking)}"))
+    print(printable(f"Report:       {run.artifact_location(run.folder.report)}"))
     print_cautions(summary)
     accuracy = f"{summary.tested_on} accuracy {summary.metrics[accuracy_of(summary)]:.4f}"
     print(f"run {run.run_id} finished: {accuracy} ({most_frequent(summary)})")
@@ -47,9 +47,10 @@ def print_folds(run: TrackedRun, summary: Summary) -> None:
     for heading in ("metric", "mean", "standard deviation"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for name in sorted(name for name in summary.metrics if f"{name}_sd" in summary.metrics):
-        table.add_row(name, f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
-    Console().print(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}", table)
-    print(f"Report:       {run.artifact_location(run.folder.report)}")
+        table.add_row(plain(name), f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
+    print(printable(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}"))
+    Console().print(table)
+    print(printable(f"Report:       {run.artifact_location(run.folder.report)}"))
     print_cautions(summary)
     print(f"run {run.run_id} finished: {mean_and_deviation(summary)}, {len(summary.folds)} folds")
 
@@ -57,20 +58,20 @@ def print_folds(run: TrackedRun, summary: Summary) -> None:
 def print_cautions(summary: Summary) -> None:
     """Print what the figures are over and, as warnings, signs that the network has learnt little."""
     for note in summary.notes:
-        print(note)
+        print(printable(note))
     for warning in summary.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(printable(f"warning: {warning}"), file=sys.stderr)
 
 
 def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> None:
     """Print what an interrupted or failed run leaves, and how to go on with it."""
     print(f"\nrun {run.run_id} {'was interrupted' if summary.status == 'KILLED' else 'failed'}")
     if summary.checkpoint:
-        print(f"Best checkpoint so far, of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}")
+        print(printable(f"Best checkpoint so far, of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         print(f"Go on with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:
-        print(waiting)
+        print(printable(waiting))
 
 
 def ui_command(run: TrackedRun, tracking: Tracking) -> str:

@@ -16,6 +16,7 @@ from bcc_lightning.datamodules.files import ImageFiles
 from bcc_lightning.datamodules.listing import BALANCED_TRAIN
 from bcc_lightning.errors import UserError
 from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
+from bcc_lightning.printable import plain, printable
 from bcc_lightning.whole_file import write_json
 
 EXIT_FINDINGS = 1
@@ -98,22 +99,22 @@ def describe(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - json
     data.prepare_data()
     facts, names = data.facts(), list(data.class_names)
     counts = {str(split): cells.counts(len(names)) for split, cells in data.splits.items()}
-    table = Table(title=f"{facts['data.name']}: {data.root}")
+    table = Table(title=plain(f"{facts['data.name']}: {data.root}"))
     for heading in ("class", *counts, "all"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for label, name in enumerate(names):
         row = [int(count[label]) for count in counts.values()]
-        table.add_row(name, *map(str, row), str(sum(row)))
+        table.add_row(plain(name), *map(str, row), str(sum(row)))
     Console().print(table)
     for name, fact in facts.items():
-        print(f"{name}: {fact}")
+        print(printable(f"{name}: {fact}"))
     if options["out"]:
         out = Path(options["out"])
         write_json(out / "describe.json", {**facts, "classes": names, "counts": {s: c.tolist() for s, c in counts.items()}})
         save_figure(class_counts_figure(counts, names), out / "class_counts.png")
         save_figure(samples_figure(data.splits["train"], names), out / "samples.png")
         write_split(data.splits, out / "split.csv")
-        print(f"written to {out}")
+        print(printable(f"written to {out}"))
 
 
 def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargparse's namespace
@@ -136,8 +137,8 @@ def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargp
     write_audit(report, cells, out, options["thresholds"])
     reasons = exceeded(report, options["thresholds"])
     for reason in reasons:
-        print(reason.message)
-    print(f"{out / 'audit.html'}: {'findings above the thresholds' if reasons else 'no finding above the thresholds'}")
+        print(printable(reason.message))
+    print(printable(f"{out / 'audit.html'}: {'findings above the thresholds' if reasons else 'no finding above the thresholds'}"))
     return EXIT_FINDINGS if reasons else 0
 
 
@@ -154,15 +155,20 @@ def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     result = write_balanced_folder(listing, out / BALANCED_TRAIN, options["augment"], options["seed"])
     for part in ("val", "test"):
         write_part(listing, part, out / part)
-    table = Table("class", "before", "after", title=str(result.folder))
+    table = Table("class", "before", "after", title=plain(str(result.folder)))
     for name, before, after in zip(result.class_names, result.before, result.after, strict=True):
-        table.add_row(name, str(before), str(after))
+        table.add_row(plain(name), str(before), str(after))
     Console().print(table)
     if result.left_out:
-        print(f"{len(result.left_out)} training cells were left out as copies, e.g. {result.left_out[0]}")
+        print(printable(f"{len(result.left_out)} training cells were left out as copies, e.g. {result.left_out[0]}"))
     if result.foreign:
-        print(f"{len(result.foreign)} images there are not of this command and would be trained on, e.g. {result.foreign[0]}")
-    print(f"{result.written} files written, {result.kept} were there. Train on it with --data CellFolder --data.root {out}")
+        foreign = f"{len(result.foreign)} images there are not of this command and would be trained on"
+        print(printable(f"{foreign}, e.g. {result.foreign[0]}"))
+    print(
+        printable(
+            f"{result.written} files written, {result.kept} were there. Train on it with --data CellFolder --data.root {out}"
+        )
+    )
 
 
 def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
@@ -182,7 +188,7 @@ def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     names = [data.class_names[label] for label in train.labels[rows]]
     pipelines = {name: make_pipeline(name) for name in options["augment"]}
     save_figure(preview_figure(list(train.take(rows)), names, pipelines, options["draws"], options["seed"]), sheet)
-    print(f"written to {sheet}")
+    print(printable(f"written to {sheet}"))
 
 
 def required(options: Any, name: str) -> Path:  # noqa: ANN401 - jsonargparse's namespace

@@ -24,6 +24,7 @@ from bcc_lightning.ensembling.members import refuse_disagreement
 from bcc_lightning.ensembling.voting import vote
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.ensemble import Ensemble
+from bcc_lightning.printable import printable
 from bcc_lightning.run_facts import describe, fill
 from bcc_lightning.tracking.claim import Claim, claimed
 from bcc_lightning.tracking.folder import RunFolder
@@ -111,7 +112,7 @@ def run_configured(cli: ExperimentCLI, trial: TrialChannel | None = None, claim:
     refuse_disagreement(cli.members, cli.datamodule)
     refuse_another_split(cli.starts.values(), cli.datamodule.facts())
     if warning := cli.warning():
-        print(f"warning: {warning}", file=sys.stderr)
+        print(printable(f"warning: {warning}"), file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         return fit_recorded(cli, claim, trial)
     train_or_vote(cli, None, resumed, None, [], Summary("", cli.experiment_name))

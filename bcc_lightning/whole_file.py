@@ -27,9 +27,9 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 def write_json(target: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all; bytes of names that are not UTF-8 become JSON's own escapes."""
     with whole_file(target) as draft:
-        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def copy_whole(source: Path, target: Path) -> None:

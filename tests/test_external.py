@@ -10,10 +10,11 @@ from mlflow.entities import Run
 
 from bcc_lightning.datamodules import CellFolder
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES, label_map
+from bcc_lightning.datamodules.external import set_names
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from tests.datamodules.miniatures import write_folder
-from tests.miniature import QUICK, SMALL, artifacts_of, runs_in
+from tests.miniature import SMALL, artifacts_of, runs_in
 
 pytestmark = pytest.mark.xdist_group("external")  # one process trains for all
 
@@ -134,15 +135,37 @@ def test_of_a_divided_folder_only_the_test_part_is_read(tmp_path: Path) -> None:
 
 def test_two_sets_of_one_name(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "cells", WHITE_CELL_CLASSES)
-    with pytest.raises(UserError, match=r"--data.test_on a/ward, b/ward would have the same name"):
-        CellFolder(root=str(root), image_size=32, test_on=["a/ward", "b/ward"]).setup()
+    places = [tmp_path / lab / "hospital" / "ward" for lab in "ab"]
+    for place in places:
+        place.mkdir(parents=True)
+    with pytest.raises(UserError, match=r"--data.test_on .*/a/hospital/ward, .*/b/hospital/ward would have the same name"):
+        CellFolder(root=str(root), image_size=32, test_on=[str(place) for place in places]).setup()
 
 
-def test_names_that_mlflow_does_not_take(tmp_path: Path) -> None:
-    """Classes and sets may be called anything; the run must not fail after training because of that."""
-    root = write_folder(tmp_path / "cells", WHITE_CELL_CLASSES[:2], basophil="Blast (50%)", eosinophil="größer'")
-    other = write_folder(tmp_path / "ward #7", WHITE_CELL_CLASSES[:2], seed=4, basophil="Blast (50%)", eosinophil="größer'")
-    flags = ["--data", "CellFolder", "--data.root", str(root), "--data.test_on", json.dumps([str(other)])]
-    assert main(["--exp", "efficientnet_b0", *flags, *QUICK, "--trainer.max_epochs", "1"]) == 0
-    metrics = runs_in(tmp_path / "mlruns")[0].data.metrics
-    assert {"test/recall/Blast _50__", "test/recall/größer_", "test_on/ward _7/accuracy"} <= set(metrics)
+@pytest.mark.parametrize(
+    ("places", "names"),
+    [
+        (["/lab/ward.7", "/lab/ward.8", "/lab/ward.csv"], ["ward.7", "ward.8", "ward"]),
+        (["/other_lab/test"], ["other_lab"]),
+        (["/other_lab/Validation", "/third/x/Testing/test.csv"], ["other_lab", "x"]),
+        (["/lab/Test-A", "/lab/Test-B"], ["Test-A", "Test-B"]),
+        (["/a/ward", "/b/ward", "/c/clinic"], ["a-ward", "b-ward", "clinic"]),
+        (["/a/Ward", "/b/ward"], ["a-Ward", "b-ward"]),
+        (["/a/caf\u00e9", "/b/cafe\u0301"], ["a-caf\u00e9", "b-cafe\u0301"]),
+        (["/a/test", "/b/test", "/x/../c/./val/"], ["a", "b", "c"]),
+    ],
+)
+def test_sets_are_named_by_their_places(places: list[str], names: list[str]) -> None:
+    assert set_names([Path(place) for place in places]) == names
+
+
+@pytest.mark.parametrize(
+    "places", [["/a/b/ward", "/c/b/ward"], ["/a/ward", "/a/ward/"], ["/a-x", "/a/x", "/b/x"], ["/"], ["/test"]]
+)
+def test_sets_that_cannot_be_named_apart(places: list[str]) -> None:
+    with pytest.raises(UserError, match=r"would have the same name in the run, or none; rename one of the folders"):
+        set_names([Path(place) for place in places])
+
+
+def test_the_folder_that_one_is_in(tmp_path: Path) -> None:
+    assert set_names([Path()]) == set_names([Path("test")]) == [tmp_path.name]

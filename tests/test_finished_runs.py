@@ -42,6 +42,24 @@ def test_an_id_is_found_in_every_mlflow_experiment_a_name_only_in_its_own(tracki
         find_run(tracking, "house")
 
 
+@pytest.mark.parametrize("experiment", ["o'brien", 'a"b', "a\\", "x' OR ''='", "x; y", "日本", "a\x1b[31m\x00"])
+def test_experiments_whose_names_a_search_would_misread(tracking: Tracking, experiment: str) -> None:
+    add_run(tracking, "house")
+    wanted = add_run(tracking, experiment)
+    assert find_run(tracking, experiment).run_id == wanted
+    with pytest.raises(UserError, match="no finished run"):
+        find_run(tracking, f"{experiment}s")
+
+
+def test_values_that_a_database_cannot_store(tracking: Tracking) -> None:
+    value = "/cells/\udcff\x00[red]\x1b[31m"
+    run_id = add_run(tracking, "house", tags={"note": value}, params={"data.class_map.CD34+": value, "k" * 300: "x"})
+    run = find_run(tracking, run_id).run
+    shown = r"/cells/\udcff\x00[red]\x1b[31m"
+    assert run.data.tags["note"] == run.data.params["data.class_map.CD34:plus-sign:"] == shown
+    assert len(run.data.params) == 2
+
+
 def test_folds_and_trials_do_not_stand_for_their_experiment(tracking: Tracking) -> None:
     parent = add_run(tracking, "house")
     fold = add_run(tracking, "house", tags={"mlflow.parentRunId": parent})

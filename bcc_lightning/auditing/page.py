@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
 from bcc_lightning.auditing.cells import AuditedCells
 from bcc_lightning.auditing.findings import KINDS, AuditReport, Finding
 from bcc_lightning.auditing.thresholds import Thresholds, exceeded
 from bcc_lightning.datamodules.decoding import UnreadableImageError
+from bcc_lightning.pages import page_template
 from bcc_lightning.whole_file import whole_file
 
 SHOWN = 48
@@ -93,10 +93,10 @@ def write_audit(report: AuditReport, cells: AuditedCells, out: Path, thresholds:
     """
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / "audit.json") as draft:
-        draft.write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    environment = Environment(loader=PackageLoader("bcc_lightning.auditing", "."), autoescape=select_autoescape())
+        text = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
     sections = [section_content(section, report.findings(section.kind), cells) for section in SECTIONS]
-    page = environment.get_template("audit.html.jinja").render(
+    page = page_template("bcc_lightning.auditing", "audit.html.jinja").render(
         report=report, sections=sections, excess=exceeded(report, thresholds), probes=probe_rows(report), kinds=KINDS
     )
     with whole_file(out / "audit.html") as draft:

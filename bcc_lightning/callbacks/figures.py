@@ -12,6 +12,7 @@ from bcc_lightning.evaluation.figures import class_counts_figure, confusion_figu
 from bcc_lightning.evaluation.metrics import confusion_matrix
 from bcc_lightning.evaluation.predictions import Predictions
 from bcc_lightning.modules.base import CellClassifier
+from bcc_lightning.safe_names import column_name, file_name
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import MetricHistory
 from bcc_lightning.whole_file import whole_file
@@ -68,14 +69,14 @@ def file_predictions(
     """
     matrix = confusion_matrix(predictions, len(class_names))
     title = {None: "Test set", VALIDATION: "Validation set"}.get(name, f"Test set {name}")
-    figure = "confusion_matrix" if name is None else f"confusion_matrix_{name}"
+    figure = "confusion_matrix" if name is None else f"confusion_matrix_{file_name(name)}"
     save_figure(confusion_figure(matrix, class_names, title), folder.figure(figure))
     with whole_file(folder.predictions(name or "test")) as draft:
         predictions_table(predictions, cells.ids, class_names).to_parquet(draft, index=False)
 
 
 def predictions_table(predictions: Predictions, ids: Sequence[str], class_names: list[str]) -> pd.DataFrame:
-    """Lay out test predictions: ``id``, ``label`` (class name), and one column of probabilities per class."""
+    """Lay out test predictions: ``id``, ``label`` (class name), and one column of probabilities per class, see `column_name`."""
     table = pd.DataFrame({"id": [ids[i] for i in predictions.position.tolist()]})
     table["label"] = [class_names[i] for i in predictions.label.tolist()]
-    return pd.concat([table, pd.DataFrame(predictions.probability.numpy(), columns=class_names)], axis=1)
+    return pd.concat([table, pd.DataFrame(predictions.probability.numpy(), columns=list(map(column_name, class_names)))], axis=1)

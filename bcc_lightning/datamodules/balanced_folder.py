@@ -29,6 +29,7 @@ from bcc_lightning.datamodules.decoding import SUFFIXES
 from bcc_lightning.datamodules.listing import CellListing
 from bcc_lightning.datamodules.splitting import TRAIN
 from bcc_lightning.errors import UserError
+from bcc_lightning.safe_names import refuse_names
 from bcc_lightning.transforms.pipelines import pipeline_steps
 from bcc_lightning.whole_file import whole_file, write_json
 
@@ -40,6 +41,9 @@ JOURNAL = "written.jsonl"
 """Files written so far, until the manifest takes its place."""
 
 LAYOUT = 1
+
+LONGEST_NAME = 255
+"""Bytes that file systems take as the name of a folder."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +125,14 @@ def refuse_unsplit(listing: CellListing) -> None:
             f"{listing.root} has no training part: balancing before splitting would put copies of one cell on both sides. "
             "Split first: lay the images out as train/, val/ and test/, or give a split file"
         )
+    refuse_names(listing.class_names)
     for name in listing.class_names:
-        if name.startswith(".") or Path(name).name != name:
-            raise UserError(f"class '{name}' cannot name a folder; rename it without / and without a dot at the beginning")
+        if name.startswith(".") or Path(name).name != name or len(name.encode()) > LONGEST_NAME:
+            raise UserError(
+                f"class '{name}' cannot name a folder, and a folder of another name would be another class; rename it without /, "
+                f"without a dot at the beginning and to at most {LONGEST_NAME} bytes, or balance while training with "
+                "--data.balance oversample"
+            )
 
 
 def refuse_place(listing: CellListing, out: Path) -> None:

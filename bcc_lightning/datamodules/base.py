@@ -23,6 +23,7 @@ from bcc_lightning.datamodules.sampling import EpochSampler
 from bcc_lightning.datamodules.split_file import read_split
 from bcc_lightning.datamodules.splitting import Codes, SplitPlan, divide
 from bcc_lightning.errors import UserError
+from bcc_lightning.safe_names import refuse_names
 from bcc_lightning.transforms.mixing import MixingName, make_mixing
 from bcc_lightning.transforms.pipelines import make_pipeline
 
@@ -174,7 +175,7 @@ class CellDataModule(LightningDataModule):
         """Give the cells that chosen weights are evaluated on: the test part (None), a further test set, or `VALIDATION`."""
         if name is None:
             return self.splits["test"]
-        return self.splits["val"] if name == VALIDATION and name not in self.external else self.external[name]
+        return self.splits["val"] if name == VALIDATION else self.external[name]
 
     @cached_property
     def balancing(self) -> Balancing:
@@ -221,6 +222,7 @@ class CellDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the splits, so that what is wrong with the data shows before training."""
         _ = self.splits, self.balancing, self.external
+        refuse_names(self.class_names, self.external, folds=self.split_plan.folds > 0)
 
     def state_dict(self) -> dict[str, int]:
         """Keep the number of the next epoch: workers of a resumed run fetch batches before Lightning tells them the epoch."""

@@ -2,8 +2,8 @@
 
 A cache is keyed by the content of the files and by the size, crop and bits of its images. Paths, sizes, times and inodes of the
 files are only a shortcut to that key: where they are as before, no file is opened. A file that is replaced by another of the same
-size and time is noticed by its inode or by the time of its last change of status, which programs cannot set. A cache is built beside
-its place and moved there when it is whole, so that what a killed process leaves is never read.
+size and time is noticed by its inode or by the time of its last change of status, which no program can set. A cache is built
+beside its place and moved there when it is whole, so that what a killed process leaves is never read.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ LAYOUT = "2"
 """Part of every key; another layout or another way of decoding gets another number."""
 
 STILL_SECONDS = 2
-"""Seconds that the newest file must have been left alone before it was read. Clocks of files tick as slowly as that (FAT), so that a
+"""Seconds that the newest file must have been left alone before it was read. Clocks of files tick as slowly as that (FAT): a
 later change within the same tick would have the same time."""
 
 NAMED = 3

@@ -1,5 +1,6 @@
 """Further test sets: cells of another laboratory, read with the labels of the data set that the network is trained on."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,36 +15,29 @@ from bcc_lightning.datamodules.classes import label_map
 from bcc_lightning.datamodules.files import ImageFiles
 from bcc_lightning.datamodules.splitting import TEST
 from bcc_lightning.errors import UserError
+from bcc_lightning.safe_names import folded
 
 TABLES = (".csv", ".parquet")
 
+OWN_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+"""Names, in small letters, that mean a set of the run's own data set; a further test set is never called so."""
+
 
 def read_external_sets(names: list[str], data: CellDataModule) -> dict[str, CellImages]:
-    """Read further test sets, each by the last part of its path.
+    """Read further test sets, each under a name of its own.
 
     Raises:
         UserError: as `read_external`, or two of them have the same name.
     """
-    stems = [Path(name).stem for name in names]
-    if twice := [name for name, stem in zip(names, stems, strict=True) if stems.count(stem) > 1]:
-        raise UserError(f"--data.test_on {', '.join(twice)} would have the same name in the run; rename one of the folders")
-    return {stem: read_external(name, data) for name, stem in zip(names, stems, strict=True)}
+    places = [find_set(name) for name in names]
+    return {name: read_external(place, data) for name, place in zip(set_names(places), places, strict=True)}
 
 
-def read_external(name: str, data: CellDataModule) -> CellImages:
-    """Read a further test set.
-
-    Of a folder with a test part only that part is read, of others all cells.
-
-    Args:
-        name: folder of class folders, or table, anywhere or below the folder of all data sets.
-        data: the data set that the network is trained on; gives class names, their other names, and the image size.
-
-    Returns:
-        The cells, with the labels of `data`.
+def find_set(name: str) -> Path:
+    """Find a further test set: a folder of class folders, or a table, anywhere or below the folder of all data sets.
 
     Raises:
-        UserError: there is no such set, one of its classes has no counterpart, or it holds cells that are trained on.
+        UserError: there is no such set.
     """
     place = next((path for path in (Path(name), data_folder(name)) if path.exists()), None)
     if place is None:
@@ -51,6 +45,52 @@ def read_external(name: str, data: CellDataModule) -> CellImages:
             f"--data.test_on {name}: neither {Path(name)} nor {data_folder(name)} exists; name a folder or a table, "
             f"or the folder of all data sets with {DATA_DIR_VARIABLE}"
         )
+    return place
+
+
+def set_names(places: list[Path]) -> list[str]:
+    """Name further test sets by the last part of their paths that is not in `OWN_NAMES`.
+
+    Sets of the same name, but for case and Unicode form, have the name of the folder above before it: ``clinic-ward``.
+
+    Raises:
+        UserError: two of them still have the same name, or one has none.
+    """
+    names = [set_name(place) for place in places]
+    known = list(map(folded, names))
+    names = [set_name(places[row], 2) if known.count(folded(name)) > 1 else name for row, name in enumerate(names)]
+    known = list(map(folded, names))
+    if same := [str(place) for place, name in zip(places, known, strict=True) if known.count(name) > 1 or not name]:
+        raise UserError(
+            f"--data.test_on {', '.join(same)} would have the same name in the run, or none; rename one of the folders"
+        )
+    return names
+
+
+def set_name(place: Path, parts: int = 1) -> str:
+    """Join the last parts of a path, without a table's suffix, and without names at the end that are in `OWN_NAMES`."""
+    path = Path(os.path.abspath(place))
+    path = path.with_suffix("") if path.suffix.lower() in TABLES else path
+    while path.name.lower() in OWN_NAMES:
+        path = path.parent
+    return "-".join(path.parts[1:][-parts:])
+
+
+def read_external(place: Path, data: CellDataModule) -> CellImages:
+    """Read a further test set.
+
+    Of a folder with a test part only that part is read, of others all cells.
+
+    Args:
+        place: folder of class folders, or table.
+        data: the data set that the network is trained on; gives class names, their other names, and the image size.
+
+    Returns:
+        The cells, with the labels of `data`.
+
+    Raises:
+        UserError: one of its classes has no counterpart, or it holds cells that are trained on.
+    """
     shape: dict[str, Any] = {
         "image_size": data.image_size,
         **{name: getattr(data, name) for name in ("cache_dir", "bits", "reread") if hasattr(data, name)},

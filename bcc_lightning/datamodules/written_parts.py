@@ -11,6 +11,9 @@ import numpy as np
 from bcc_lightning.datamodules.files import ImageFiles
 from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS, CellListing, SplitName
 
+LONGEST_STEM = 200
+"""Bytes of the source's name that a file keeps; file systems take 255 with hash and suffix."""
+
 
 def divided_listing(data: ImageFiles) -> CellListing:
     """List the files of a data set with the split that training would use; copies that it leaves out belong to none."""
@@ -40,6 +43,7 @@ def write_part(listing: CellListing, part: SplitName, out: Path) -> None:
 
 
 def unique_name(path: str) -> str:
-    """Name a file so that two of the same name from different folders do not collide."""
+    """Name a file so that two of the same name from different folders do not collide, and long names still fit."""
     file = Path(path)
-    return f"{file.stem}_{hashlib.sha256(path.encode()).hexdigest()[:8]}{file.suffix}"
+    stem = file.stem.encode()[:LONGEST_STEM].decode(errors="ignore")
+    return f"{stem}_{hashlib.sha256(path.encode()).hexdigest()[:8]}{file.suffix}"

@@ -5,15 +5,27 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from bcc_lightning.evaluation.intervals import wilson
+from bcc_lightning.printable import shortened
 from bcc_lightning.whole_file import whole_file
 
 TRAIN, VAL, TEST = "#3b6fb6", "#d1603d", "#6a994e"
 SAMPLES_PER_CLASS = 8
+LONGEST_NAME = 32
+"""Characters of a class's name that a figure shows."""
+
+MANY = 12
+"""Classes above which names stand steeply, and characters above which a name needs more room."""
+
+SMALLEST_PITCH = 0.36
+"""Inches that a class takes where there are many."""
+
 DARK = 0.5
 """Share of a row above which the cell of the matrix is dark and its text white."""
 
@@ -40,8 +52,10 @@ class LabelledImages(Protocol):
 
 
 def save_figure(figure: Figure, target: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with whole_file(target) as draft:
+    """Write a figure as PNG, whole or not at all; names that hold ``$`` are no formulas."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with whole_file(target) as draft, rc_context({"text.parse_math": False}):  # some texts are made while drawing
         figure.savefig(draft, dpi=figure.dpi)
 
 
@@ -78,7 +92,9 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], test
         class_names: names of the C classes.
         tested: what was tested, for the title.
     """
-    side = 2.2 + 0.72 * len(class_names)
+    pitch = min(0.72, max(SMALLEST_PITCH, 14.4 / len(class_names)))
+    names = shortened(class_names, LONGEST_NAME)
+    side = 2.2 + pitch * len(names) + 0.08 * max(0, max(map(len, names)) - MANY)
     figure = Figure(figsize=(side + 1, side), dpi=120, layout="constrained")
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -86,16 +102,16 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], test
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             shade = "white" if share[row, column] > DARK else "#222222"
-            axes.text(column, row, f"{count}", ha="center", va="center", color=shade, fontsize=9)
+            axes.text(column, row, f"{count}", ha="center", va="center", color=shade, fontsize=max(6, 12.5 * pitch))
     cells = matrix.sum(axis=1)
-    recall = [f"{name}  ({100 * share[i, i]:.1f} %)" if cells[i] else f"{name}  (no cells)" for i, name in enumerate(class_names)]
-    axes.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
-    axes.set_yticks(range(len(class_names)), recall)
+    recall = [f"{name}  ({100 * share[i, i]:.1f} %)" if cells[i] else f"{name}  (no cells)" for i, name in enumerate(names)]
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), recall)
     axes.set(xlabel="predicted class", ylabel="true class  (recall)")
     right, total = int(np.trace(matrix)), int(matrix.sum())
-    axes.set_title(
-        f"{tested}: {right:,} of {total:,} cells right ({100 * right / max(total, 1):.2f} %;\n"
-        f"always answering the most frequent class: {100 * cells.max() / max(total, 1):.2f} %)"
+    figure.suptitle(
+        f"{shortened([tested], LONGEST_NAME)[0]}\n{right:,} of {total:,} cells right ({100 * right / max(total, 1):.2f} %; "
+        f"most frequent class: {100 * cells.max() / max(total, 1):.2f} %)"
     )
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure
@@ -117,7 +133,7 @@ def members_figure(correct: dict[str, int], cells: int, most_frequent: float) ->
         axes.plot([100 * low, 100 * high], [row, row], color=colour)
         axes.plot(100 * right / cells, row, "o", color=colour)
         axes.annotate(f"{100 * right / cells:.2f}", (100 * right / cells, row), (0, 5), textcoords="offset points", ha="center")
-    axes.set_yticks(range(len(correct)), list(correct))
+    axes.set_yticks(range(len(correct)), shortened(correct, 2 * LONGEST_NAME))
     label = f"test accuracy in %, {cells:,} cells, 95 % interval; most frequent class: {100 * most_frequent:.2f}"
     axes.set(xlabel=label, ylim=(len(correct) - 0.4, -0.7))
     axes.grid(axis="x", alpha=0.25)
@@ -156,16 +172,20 @@ def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: l
         counts: split name to (C,) counts.
         class_names: names of the C classes.
     """
-    figure = Figure(figsize=(9, 4), dpi=120, layout="constrained")
+    many = len(class_names) > MANY
+    names = shortened(class_names, LONGEST_NAME)
+    height = 4 + 0.08 * max(map(len, names)) if many else 4
+    figure = Figure(figsize=(max(9, SMALLEST_PITCH * len(names)), height), dpi=120, layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(counts)
     for i, ((split, values), colour) in enumerate(zip(counts.items(), (TRAIN, VAL, TEST), strict=False)):
         places = np.arange(len(class_names)) + (i - (len(counts) - 1) / 2) * width
         bars = axes.bar(places, values, width, color=colour, label=f"{split} ({values.sum():,})")
-        axes.bar_label(bars, fontsize=6, padding=1)
-    axes.set_xticks(range(len(class_names)), class_names, rotation=20, ha="right")
+        axes.bar_label(bars, fontsize=6, padding=1, rotation=90 if many else 0)
+    axes.set_xticks(range(len(names)), names, rotation=60 if many else 20, ha="right", rotation_mode="anchor")
+    axes.margins(x=0.01)
     axes.set(ylabel="cells", title="Cells per class and split")
-    axes.legend(frameon=False, ncols=len(counts), loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    figure.legend(frameon=False, ncols=len(counts), loc="outside lower center")
     return figure
 
 
@@ -176,12 +196,13 @@ def samples_figure(cells: LabelledImages, class_names: list[str]) -> Figure:
         cells: the training part.
         class_names: names of the C classes.
     """
-    figure = Figure(figsize=(SAMPLES_PER_CLASS + 1.2, len(class_names)), dpi=110, layout="constrained")
+    pitch = min(1, max(SMALLEST_PITCH, 20 / len(class_names)))
+    figure = Figure(figsize=(SAMPLES_PER_CLASS * pitch + 1.2, len(class_names) * pitch), dpi=110, layout="constrained")
     axes = figure.subplots()
-    sheet, pitch = samples_sheet(cells, len(class_names))
+    sheet, side = samples_sheet(cells, len(class_names))
     axes.imshow(sheet)  # one picture: 64 axes would take seconds
     axes.set(xticks=[])
-    axes.set_yticks((np.arange(len(class_names)) + 0.5) * pitch, class_names)
+    axes.set_yticks((np.arange(len(class_names)) + 0.5) * side, shortened(class_names, LONGEST_NAME))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure

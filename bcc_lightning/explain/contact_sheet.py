@@ -10,12 +10,19 @@ from torch import Tensor
 
 from bcc_lightning.evaluation.predictions import Predictions
 from bcc_lightning.explain.maps import Explanations, Maps
+from bcc_lightning.printable import shortened
 
 PANEL = 96
 GAP = 6
 GROUP_GAP = 26
 CAPTION = 26
 """Pixels: side of a panel, between panels, between cells, and of the line above each cell."""
+
+MANY = 12
+"""Rows above which a panel is drawn with no more pixels than it has."""
+
+LONGEST_NAME = 28
+"""Characters of a class's name in a line, which holds two of them."""
 
 RIGHT, WRONG = "#1b5e20", "#b71c1c"
 
@@ -47,13 +54,14 @@ def contact_sheet(explanations: Explanations, labels: Tensor, probability: Tenso
         probability: (N, C), rows sum to 1.
         class_names: names of the C classes.
     """
+    names = shortened(class_names, LONGEST_NAME)
     strips = [strip(explanations, i) for i in range(len(labels))]
     titles = [*["cell"], *explanations.branches, *(["combined"] if len(explanations.branches) > 1 else []), "overlay", "saliency"]
     places = grid_places(labels.tolist())
     height, width = CAPTION + PANEL, strips[0].shape[1] + GROUP_GAP
     rows, columns = 1 + max(r for r, _ in places), 1 + max(c for _, c in places)
     sheet = np.ones((rows * height + CAPTION, columns * width, 3), np.float32)
-    figure = Figure(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100), dpi=140)
+    figure = Figure(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100), dpi=140 if rows <= MANY else 100)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
     for i, (row, column) in enumerate(places):
@@ -61,7 +69,7 @@ def contact_sheet(explanations: Explanations, labels: Tensor, probability: Tenso
         sheet[top : top + PANEL, left : left + strips[i].shape[1]] = strips[i]
         predicted = int(probability[i].argmax())
         right = predicted == int(labels[i])
-        caption = f"{class_names[int(labels[i])]} → {class_names[predicted]} {100 * probability[i, predicted]:.0f} %"
+        caption = f"{names[int(labels[i])]} → {names[predicted]} {100 * probability[i, predicted]:.0f} %"
         axes.text(left, top - 5, caption, fontsize=7.5, color=RIGHT if right else WRONG, weight="normal" if right else "bold")
         if row == 0:
             for place, title in enumerate(titles):

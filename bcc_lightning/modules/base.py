@@ -211,10 +211,9 @@ class CellClassifier(LightningModule):
         predictions = self._gather()
         values = final_metrics(predictions, self.class_names)
         self.test_predictions[self.tested_on] = predictions
-        if self.tested_on is None:
-            self.log_dict({"test/loss": self.test_loss.compute(), **values})
-        else:
-            self.log_dict(external_metrics(self.tested_on, values))
+        own = {"test/loss": float(self.test_loss.compute()), **values}
+        logged = own if self.tested_on is None else external_metrics(self.tested_on, values)
+        self.log_dict(logged, add_dataloader_idx=False)  # else Lightning refuses some names of classes
         self.test_loss.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

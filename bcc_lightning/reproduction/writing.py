@@ -7,8 +7,7 @@ from io import StringIO
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
+from bcc_lightning.pages import page_template
 from bcc_lightning.reproduction.results import Result
 from bcc_lightning.reproduction.table import COLUMNS, NO_RUN, Row
 from bcc_lightning.whole_file import whole_file
@@ -73,9 +72,8 @@ def shares(result: Result | None) -> list[str]:
 
 def html(rows: Sequence[Row]) -> str:
     """Lay out the table as a page, grouped by source."""
-    environment = Environment(loader=PackageLoader("bcc_lightning.reproduction", "."), autoescape=select_autoescape(["jinja"]))
     groups = [(source, list(members)) for source, members in groupby(rows, key=lambda row: row.system.source)]
     runs = sum(bool(row.runs) for row in rows)
-    return environment.get_template("table.html.jinja").render(
+    return page_template("bcc_lightning.reproduction", "table.html.jinja").render(
         columns=COLUMNS, groups=groups, legend=LEGEND, no_run=NO_RUN, runs=runs, total=len(rows)
     )

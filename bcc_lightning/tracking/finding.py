@@ -1,5 +1,6 @@
 """Finding finished runs again: by run id, by the beginning of one, or by the name of their experiment."""
 
+import re
 from difflib import get_close_matches
 
 from mlflow import MlflowClient
@@ -12,6 +13,7 @@ from bcc_lightning.tracking.dead_runs import tidy
 from bcc_lightning.tracking.finished import FinishedRun
 from bcc_lightning.tracking.folder import PARENT
 from bcc_lightning.tracking.place import sqlite_file
+from bcc_lightning.tracking.run import cut
 from bcc_lightning.tracking.run_pages import all_pages
 from bcc_lightning.tracking.store import Tracking, mend_places, refuse_dead_server, without_password
 
@@ -92,10 +94,11 @@ def search(client: MlflowClient, tracking: Tracking, condition: str) -> list[Run
 
 def find_named(client: MlflowClient, tracking: Tracking, experiment: str) -> Run | None:
     """Find the newest finished run of an experiment that is no part of another run."""
-    if not experiment or "'" in experiment:
-        return None
-    condition = f"tags.experiment = '{experiment}' AND {FINISHED}"
-    return next((run for run in search(client, tracking, condition) if PARENT not in run.data.tags), None)
+    experiment = cut(experiment)
+    quotable = re.fullmatch(r"[\w./+ -]+", experiment)  # MLflow's search has no escapes: other names are compared here
+    condition = f"tags.experiment = '{experiment}' AND {FINISHED}" if quotable else FINISHED
+    found = search(client, tracking, condition)
+    return next((run for run in found if run.data.tags.get("experiment") == experiment and PARENT not in run.data.tags), None)
 
 
 def runs_by_id(client: MlflowClient, wanted: str) -> list[Run]:

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.folder import PARENT, RunFolder
 from bcc_lightning.tracking.store import Tracking, artifact_place
 from bcc_lightning.tracking.summary import Summary, read_summary
@@ -66,7 +67,7 @@ class FinishedRun:
 
     def predictions(self, name: str = "test") -> Path:
         """Its predictions of the test part, or of a further test set, as a local file."""
-        return self.artifact(f"predictions/{name}.parquet")
+        return self.artifact(f"predictions/{file_name(name)}.parquet")
 
     def artifact(self, name: str) -> Path:
         """Get an artifact as a local file: where it lies, or downloaded once from the server.

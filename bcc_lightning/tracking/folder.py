@@ -4,6 +4,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from bcc_lightning.safe_names import file_name
+
 PARENT_VARIABLE = "MLFLOW_PARENT_RUN_ID"
 """Environment variable that names the run whose children new runs are."""
 
@@ -41,7 +43,7 @@ class RunFolder:
 
     def predictions(self, name: str) -> Path:
         """Predictions of the ``test`` part or of a further test set: id, label, a probability per class."""
-        return self.artifacts / "predictions" / f"{name}.parquet"
+        return self.artifacts / "predictions" / f"{file_name(name)}.parquet"
 
     @property
     def split(self) -> Path:

@@ -53,7 +53,7 @@ class RunLogger(Logger):
     """Hands Lightning's metrics to a tracked run.
 
     Metrics of a whole epoch are logged at the epoch's number, so that runs with different batch sizes lie over each other in
-    the UI; names that end in ``_step`` at the number of the step.
+    the UI; those of training that end in ``_step`` at the number of the step.
 
     Args:
         run: where they go.
@@ -82,7 +82,7 @@ class RunLogger(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Log metrics."""
         epoch = int(metrics.get("epoch", 0))
-        by_step = {name: value for name, value in metrics.items() if name.endswith("_step")}
+        by_step = {name: value for name, value in metrics.items() if name.startswith("train/") and name.endswith("_step")}
         by_epoch = {name: value for name, value in metrics.items() if name not in by_step and name != "epoch"}
         if by_step:
             self.run.log_metrics(by_step, step or 0)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from bcc_lightning.errors import Pruned
 from bcc_lightning.interruption import interruption_held
+from bcc_lightning.printable import markdown
 from bcc_lightning.tracking.report import write_report
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.summary import Stopwatch, Summary
@@ -55,9 +56,9 @@ def file_run(run: TrackedRun, summary: Summary) -> str | None:
 
 
 def headline(summary: Summary) -> str:
-    """Sum up a run in one line, which the UI shows as its description."""
+    """Sum up a run in one line of Markdown, which the UI shows as its description."""
     if summary.status != "FINISHED":
-        return f"{summary.status}: {summary.failure}"
+        return f"{summary.status}: {markdown(summary.failure or '')}"
     if summary.folds:
         found = f"{mean_and_deviation(summary)}, {len(summary.folds)} folds, on {summary.data['data.name']}"
     else:

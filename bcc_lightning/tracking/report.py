@@ -3,8 +3,7 @@
 from base64 import b64encode
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
+from bcc_lightning.pages import page_template
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.summary import Summary
 from bcc_lightning.whole_file import whole_file
@@ -57,12 +56,11 @@ def write_report(folder: RunFolder, summary: Summary) -> None:
         folder: the run's folder.
         summary: its figures.
     """
-    environment = Environment(loader=PackageLoader("bcc_lightning.tracking", "."), autoescape=select_autoescape())
     part = "" if summary.tested_on == "test" else f"_{summary.tested_on}"
     shown = [(title, folder.artifacts / name.format(part=part), text) for title, name, text in PICTURES]
     pictures = [(title, data_uri(file), text) for title, file, text in shown if file.is_file()]
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
-    page = environment.get_template("report.html.jinja").render(
+    page = page_template("bcc_lightning.tracking", "report.html.jinja").render(
         summary=summary, rows=metric_rows(summary), pictures=pictures, config=config
     )
     with whole_file(folder.report) as draft:

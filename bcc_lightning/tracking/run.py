@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -17,6 +16,8 @@ from requests import RequestException
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.interruption import interruption_held
+from bcc_lightning.printable import printable
+from bcc_lightning.safe_names import metric_key, parameter_key
 from bcc_lightning.tracking.claim import Claim
 from bcc_lightning.tracking.dead_runs import process_tags, tidy
 from bcc_lightning.tracking.folder import PARENT, PARENT_VARIABLE, RunFolder
@@ -80,7 +81,8 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
             tidy(client, tracking)
             parent = os.environ.get(PARENT_VARIABLE)
             own = {**process_tags(), **({PARENT: parent} if parent else {})}
-            run = client.create_run(experiment, run_name=name, tags={**tags, **own})
+            kept = {key: cut(value) for key, value in {**tags, **own}.items()}
+            run = client.create_run(experiment, run_name=cut(name), tags=kept)
             try:
                 folder = RunFolder(tracking.work / run.info.run_id)
                 folder.create()
@@ -122,6 +124,7 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
 
     def log_params(self, params: dict[str, str]) -> None:
         """Log parameters; those that the run has already stay as they are, since MLflow does not change them."""
+        params = {parameter_key(name): value for name, value in params.items()}
         data = self.client.get_run(self.run_id).data
         known = data.params
         changed = sorted(key for key, value in params.items() if known.get(key, cut(value)) != cut(value))
@@ -137,7 +140,7 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
         """Log metrics at a step; they show in the UI at once."""
         now = int(time.time() * 1000)
         self._send(
-            [{"kind": "metric", "key": metric_name(k), "value": v, "step": step, "timestamp": now} for k, v in metrics.items()]
+            [{"kind": "metric", "key": metric_key(k), "value": v, "step": step, "timestamp": now} for k, v in metrics.items()]
         )
 
     def close(self, status: str) -> str | None:
@@ -231,11 +234,7 @@ def as_mlflow(entries: list[dict[str, Any]]) -> tuple[list[Metric], list[Param],
     return [Metric(**m) for m in fields["metric"]], [Param(**p) for p in fields["param"]], [RunTag(**t) for t in fields["tag"]]
 
 
-def metric_name(name: str) -> str:
-    """Replace what MLflow does not take in the name of a metric; names of classes and test sets may hold anything."""
-    return re.sub(r"[^\w.\- :/]", "_", name)
-
-
 def cut(value: str) -> str:
-    """Shorten a value to what MLflow keeps."""
+    """Shorten a value to what MLflow keeps; what a database cannot store, such as NUL, is escaped."""
+    value = printable(value)
     return value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 3] + "..."

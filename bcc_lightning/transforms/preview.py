@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from bcc_lightning.printable import shortened
 from bcc_lightning.transforms.operations import Pixels
 from bcc_lightning.transforms.pipelines import Pipeline, seed_pipeline
 
@@ -15,6 +16,9 @@ PANEL, GAP, GROUP_GAP = 96, 4, 22
 
 HEAD, NAMES = 58, 110
 """Pixels: room above the cells for the titles, and left of them for their classes."""
+
+LONGEST_NAME = 18
+"""Characters of a class's name that fit there."""
 
 Panels = list[list[Pixels]]
 
@@ -46,8 +50,10 @@ def preview_figure(
     axes.text(NAMES, 16, "What training sees instead of a stored cell", fontsize=10, weight="bold", va="center")
     for name, left in zip(groups, lefts, strict=True):
         axes.text(left, HEAD - 8, name, fontsize=8.5, color="#333333")
+    names = list(dict.fromkeys(labels))
+    shown = dict(zip(names, shortened(names, LONGEST_NAME), strict=True))
     for row, label in enumerate(labels):
-        axes.text(NAMES - 8, HEAD + row * (PANEL + GAP) + PANEL / 2, label, fontsize=8, ha="right", va="center")
+        axes.text(NAMES - 8, HEAD + row * (PANEL + GAP) + PANEL / 2, shown[label], fontsize=8, ha="right", va="center")
     return figure
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from bcc_lightning.printable import plain, printable
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.study import ENDING, REASON, RETRY_OF, may_be_repeated
 
@@ -139,16 +140,16 @@ class Standing:
     def _table(self, trials: "list[FrozenTrial]", standing: str) -> Table:
         from optuna.trial import TrialState
 
-        table = Table(title=f"study {self.plan.study}: {standing}", title_justify="left")
+        table = Table(title=plain(f"study {self.plan.study}: {standing}"), title_justify="left")
         for heading in ("trial", "epoch", self.plan.metrics[0], "parameters"):
             table.add_column(heading)
         for trial in best_trials(trials, self.plan)[:SHOWN]:
-            table.add_row(f"{trial.number} (best)", "", f"{trial.values[0]:.4f}", parameters_of(trial))
+            table.add_row(f"{trial.number} (best)", "", f"{trial.values[0]:.4f}", plain(parameters_of(trial)))
         for trial in [trial for trial in trials if trial.state == TrialState.RUNNING][:SHOWN]:
             step = trial.last_step
             value = "" if step is None else f"{trial.intermediate_values[step]:.4f}"
             epoch = trial.user_attrs.get("step") if step is None else step
-            table.add_row(str(trial.number), "" if epoch is None else str(epoch), value, parameters_of(trial))
+            table.add_row(str(trial.number), "" if epoch is None else str(epoch), value, plain(parameters_of(trial)))
         return table
 
     def _print_news(self, trials: "list[FrozenTrial]", standing: str) -> None:
@@ -156,7 +157,7 @@ class Standing:
         for trial in trials:
             if trial.state.is_finished() and (trial.number, trial.state.name) not in self._told:
                 self._told.add((trial.number, trial.state.name))
-                print(f"{outcome(trial, self.plan)}\n  {standing}", flush=True)
+                print(printable(f"{outcome(trial, self.plan)}\n  {standing}"), flush=True)
 
     def _progress(self, trials: "list[FrozenTrial]", counts: Counts) -> float:
         """Count the trials that are done, those that run by the share of their epochs or folds."""

@@ -17,6 +17,7 @@ from PIL import Image
 from bcc_lightning.datamodules.balanced_folder import BalancedFolder, is_balanced_folder, write_balanced_folder
 from bcc_lightning.datamodules.decoding import read_image
 from bcc_lightning.datamodules.listing import CellListing, list_folder
+from bcc_lightning.datamodules.written_parts import write_part
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.pipelines import PIPELINES
 
@@ -261,6 +262,11 @@ def test_what_cannot_be_balanced_is_refused(tmp_path: Path) -> None:
         balance(replace(listing, splits=without_training(listing, 1)), out)
     with pytest.raises(UserError, match=r"class '\.\./ig' cannot name a folder"):
         balance(replace(listing, class_names=("../ig", "monocyte", "platelet")), out)
+    for name in (".ig", "i" * 256, "a/b"):
+        with pytest.raises(UserError, match=rf"class '{name}' cannot name a folder.*--data.balance oversample"):
+            balance(replace(listing, class_names=(name, "monocyte", "platelet")), out)
+    with pytest.raises(UserError, match=r"the class 'a\\x1b' has control characters"):
+        balance(replace(listing, class_names=("a\x1b", "monocyte", "platelet")), out)
     with pytest.raises(UserError, match="augmentation 'none' changes nothing, the copies would be byte-identical"):
         balance(listing, out, "none")
     with pytest.raises(UserError, match="lies in the data set"):
@@ -289,3 +295,5 @@ def test_long_and_foreign_names(tmp_path: Path) -> None:
     done = balance(list_folder(listing.root), tmp_path / "out")
     assert done.written == 15
     assert any(row["source"] == f"train/ig/{long}.bmp" for row in manifest(tmp_path / "out"))
+    write_part(list_folder(listing.root), "train", tmp_path / "train")
+    assert len(list(tmp_path.glob("train/*/*"))) == len(list(listing.root.glob("train/*/*")))
