@@ -20,7 +20,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.modules.views import describe_views
 from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
 from bcc_lightning.tracking.provenance import provenance
-from bcc_lightning.tracking.recording import ending, file_run
+from bcc_lightning.tracking.recording import end_failed, ending, file_run
 from bcc_lightning.tracking.resume import find_resumable
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
@@ -28,6 +28,7 @@ from bcc_lightning.tracking.summary import Summary
 from bcc_lightning.tuning.channel import TrialChannel
 from bcc_lightning.tuning.trial_run import open_trial_run, report_end, tag_end
 from bcc_lightning.whole_file import whole_file, write_json
+from bcc_lightning.writable import refuse_unwritable
 
 RunFold = Callable[[list[str], TrialChannel | None], Summary | None]
 
@@ -114,6 +115,8 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
             run_fold(fold_arguments(plan, fold), None)
         return
     cli = ExperimentCLI(fold_arguments(plan, 0, parse=True))
+    if plan.summary:
+        refuse_unwritable("--summary", Path(plan.summary))
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")  # what is wrong with the data shows before a run is opened
     run = open_parent(cli, plan)
@@ -141,13 +144,12 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
 
 def close_parent(plan: CrossValidation, run: TrackedRun, summary: Summary, trial: TrialChannel | None) -> str | None:
     """File the parent run, copy its summary out and tell the search; returns what waits, or None."""
-    if trial:
-        tag_end(trial, run, summary)
-    waiting = file_run(run, summary)
-    if trial:
-        report_end(trial, summary)
-    if plan.summary:
-        write_json(Path(plan.summary), summary.as_dict())
+    steps = [lambda: tag_end(trial, run, summary)] if trial else []
+    try:
+        waiting = file_run(run, summary, *steps, copy=plan.summary)
+    finally:
+        if trial:
+            report_end(trial, summary)
     if summary.status != "FINISHED":
         print_unfinished(run, summary, waiting)
     return waiting
@@ -168,11 +170,15 @@ def open_parent(cli: ExperimentCLI, plan: CrossValidation) -> TrackedRun:
     run = TrackedRun.create(tracking, name, {"experiment": cli.experiment_name, "folds": str(plan.folds * plan.repeats)})
     plan.parent = run.run_id
     config = cli.resolved_config()
-    with whole_file(run.folder.config) as draft:
-        draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    run.log_params(flatten(config))
-    run.set_tags(provenance())
-    keep(plan, run)
+    try:
+        with whole_file(run.folder.config) as draft:
+            draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        run.log_params(flatten(config))
+        run.set_tags(provenance())
+        keep(plan, run)
+    except BaseException as error:
+        end_failed(run, error)
+        raise
     return run
 
 

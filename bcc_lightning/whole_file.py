@@ -16,6 +16,12 @@ def whole_file(target: Path) -> Iterator[Path]:
     try:
         yield draft
         os.replace(draft, target)
+    except OSError as error:
+        if error.errno is None or error.filename not in {None, str(draft)}:
+            raise
+        raise OSError(
+            error.errno, error.strerror, str(target)
+        ) from error  # a full disk names no file, and nobody knows the draft
     finally:
         draft.unlink(missing_ok=True)
 

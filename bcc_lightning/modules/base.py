@@ -203,14 +203,14 @@ class CellClassifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation part."""
-        predictions = self._gather()
+        predictions = self.gatherer.gather()
         values = self.val_metrics(predictions.probability, predictions.label)
         self.log_dict({"val/loss": self.val_loss.compute(), **values}, prog_bar=True)
         self.val_loss.reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of the test part, or of a further test set, and keep the predictions for figures."""
-        predictions = self.test_predictions[self.tested_on] = self._gather()
+        predictions = self.test_predictions[self.tested_on] = self.gatherer.gather()
         values = self.test_metrics(predictions.probability, predictions.label) | recall_by_class(predictions, self.class_names)
         self.test_metrics.reset()
         if self.tested_on is None:
@@ -245,11 +245,6 @@ class CellClassifier(LightningModule):
     def _predict(self, batch: CellBatch, logits: Tensor, mean_loss: MeanMetric) -> None:
         mean_loss.update(self.loss(logits, batch), len(batch.label))
         self.gatherer.update(batch.position, batch.label, logits.softmax(dim=1))
-
-    def _gather(self) -> Predictions:
-        predictions: Predictions = self.gatherer.compute()
-        self.gatherer.reset()
-        return predictions
 
     def _refuse_non_finite(self, loss: Tensor) -> None:
         if torch.isfinite(loss):

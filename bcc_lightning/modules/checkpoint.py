@@ -41,8 +41,24 @@ def save_classifier(module: CellClassifier, file: Path) -> None:
     """Write a module as a checkpoint that `load_classifier` reads, for a module that no trainer has trained."""
     checkpoint = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
     module.on_save_checkpoint(checkpoint)
-    with whole_file(file) as draft:
-        torch.save(checkpoint, draft)
+    write_checkpoint(checkpoint, file)
+
+
+def write_checkpoint(checkpoint: dict[str, Any], file: Path) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Raises:
+        OSError: the disk is full. torch names only a position in the file, as a `RuntimeError`, and where it opens the file
+            itself there is nothing else.
+    """
+    with whole_file(file) as draft, draft.open("wb") as stream:
+        try:
+            torch.save(checkpoint, stream)
+        except RuntimeError as error:
+            reason = error.__context__
+            if isinstance(reason, OSError):
+                raise OSError(reason.errno, reason.strerror, str(file)) from error
+            raise
 
 
 def build_classifier(description: dict[str, Any]) -> CellClassifier:

@@ -15,10 +15,12 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.faults import fault_of
 from bcc_lightning.interruption import interruption_held
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.store import Tracking, open_store
 from bcc_lightning.whole_file import whole_file
+from bcc_lightning.writable import refuse_unwritable_folder
 
 RETRY_SECONDS = 15.0
 """Pause after a failed sending, so that a dead server does not slow down training."""
@@ -64,11 +66,17 @@ class TrackedRun:
         Raises:
             UserError: the store cannot be reached.
         """
-        with interruption_held():
-            client, experiment = open_store(tracking)
-            end_dead_runs(client, experiment)
-            run = client.create_run(experiment, run_name=name, tags={**tags, PROCESS: this_process()})
-        return cls(client, run.info, tracking.work)
+        run = None
+        try:
+            with interruption_held():
+                client, experiment = open_store(tracking)
+                end_dead_runs(client, experiment)
+                run = client.create_run(experiment, run_name=name, tags={**tags, PROCESS: this_process()})
+            return cls(client, run.info, tracking.work)
+        except BaseException as error:  # also an interruption that was held off while the run was opened
+            if run is not None:
+                client.set_terminated(run.info.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
 
     @classmethod
     def reopen(cls, tracking: Tracking, run_id: str) -> "TrackedRun":
@@ -78,6 +86,8 @@ class TrackedRun:
             UserError: the store cannot be reached, or does not know the run.
         """
         client, _ = open_store(tracking)
+        refuse_unwritable_folder("--resume", tracking.work / run_id / "state")
+        refuse_unwritable_folder("--resume", tracking.work / run_id / "artifacts")
         try:
             client.update_run(run_id, status="RUNNING")
             client.set_tag(run_id, PROCESS, this_process())
@@ -116,19 +126,37 @@ class TrackedRun:
             None when all has arrived, else a sentence that says what waits where.
         """
         self._retry_at = 0.0
-        self._send([])
         try:
+            self._send([])
             if not self._waiting:
                 self.client.log_artifacts(self.run_id, str(self.folder.artifacts))
                 self.client.set_terminated(self.run_id, status)
                 return None
         except (MlflowException, RequestException, OSError) as error:
             reason = f"{error!s:.200}"
+            if fault := fault_of(error):
+                return self._end_unfiled(status, fault)
         else:
             reason = f"{len(self._waiting)} entries wait"
         return (
             f"The tracking server could not be reached at the end ({reason}). Nothing is lost: the run is in {self.folder.path}; "
             f"`--resume {self.run_id}` sends it"
+        )
+
+    def _end_unfiled(self, status: str, fault: str) -> str:
+        """End a run that a fault of the surroundings, such as a full disk, keeps from being filed; returns what waits."""
+        remove_torn(Path(self.artifact_uri), self.folder.artifacts)
+        still_running = ""
+        try:
+            if status == "FINISHED":
+                status = "FAILED"
+                self.client.set_tag(self.run_id, "failure", cut(f"not filed: {fault}"))
+            self.client.set_terminated(self.run_id, status)
+        except (MlflowException, RequestException, OSError):
+            still_running = " The store could not be told either: the run counts as RUNNING until the next one starts."
+        return (
+            f"Not all of the run could be filed: {fault}{still_running} Nothing is lost: the run is in {self.folder.path}; "
+            f"`--resume {self.run_id}` files it"
         )
 
     def artifact_location(self, artifact: Path) -> str:
@@ -160,6 +188,19 @@ class TrackedRun:
     def _keep(self) -> None:
         with whole_file(self.folder.unsent) as draft:
             draft.write_text("".join(json.dumps(entry) + "\n" for entry in self._waiting), encoding="utf-8")
+
+
+def remove_torn(filed: Path, artifacts: Path) -> None:
+    """Delete the copies of artifacts that were not copied whole.
+
+    Args:
+        filed: folder of the copies; on a server there is none.
+        artifacts: folder that they were copied from.
+    """
+    for copy in filed.rglob("*"):
+        source = artifacts / copy.relative_to(filed)
+        if copy.is_file() and not (source.is_file() and source.stat().st_size == copy.stat().st_size):
+            copy.unlink(missing_ok=True)
 
 
 def this_process() -> str:

@@ -2,6 +2,8 @@
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
@@ -9,8 +11,11 @@ from urllib.parse import urlparse
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.faults import fault_of
+from bcc_lightning.writable import refuse_unwritable_folder
 
 # MLflow would try a dead server seven times with growing pauses; training must not stand still for that.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -19,6 +24,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 CONNECT_TIMEOUT = 3.0
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""Where servers listen whose URI names no port."""
+
 WAYS_OUT = (
     "Next step: start the server, or name another with --tracking.uri URI or MLFLOW_TRACKING_URI; without either, mlruns/ is used"
 )
@@ -77,13 +85,31 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
     """
     uri = tracking.resolved_uri
     refuse_dead_server(uri)
-    tracking.home.mkdir(parents=True, exist_ok=True)
+    for folder in (tracking.home, tracking.work, tracking.home / "artifacts"):
+        refuse_unwritable_folder("--tracking.folder", folder)
     try:
-        with FileLock(tracking.home / ".store.lock"):
+        with FileLock(tracking.home / ".store.lock"), no_half_made_database(uri):
             client = MlflowClient(uri)
             return client, experiment_id(client, tracking)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if fault := fault_of(error):
+            raise UserError(f"tracking store {without_password(uri)}: {fault}") from error
         raise UserError(f"tracking store {without_password(uri)} cannot be opened: {error!s:.300}\n{WAYS_OUT}") from error
+
+
+@contextmanager
+def no_half_made_database(uri: str) -> Iterator[None]:
+    """Delete a new SQLite file whose tables could not all be made, since MLflow cannot go on with half of them."""
+    url = urlparse(uri)
+    file = Path(url.path.removeprefix("/"))
+    is_new = url.scheme == "sqlite" and not file.is_file()
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError):
+        if is_new:
+            for each in (file, Path(f"{file}-journal")):
+                each.unlink(missing_ok=True)
+        raise
 
 
 def without_password(uri: str | None) -> str | None:
@@ -108,15 +134,22 @@ def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
 
 
 def refuse_dead_server(uri: str) -> None:
-    """Find out within seconds whether an HTTP server takes connections.
+    """Find out within seconds whether a server takes connections; MLflow would try a dead database for minutes.
 
     Raises:
-        UserError: it does not.
+        UserError: it does not, or the URI names none.
     """
-    url = urlparse(uri)
-    if url.scheme not in {"http", "https"}:
+    try:
+        url = urlparse(uri)
+        scheme = url.scheme.partition("+")[0]
+        port = url.port or PORTS.get(scheme, 0)
+        uri.encode()  # SQLAlchemy takes no other names
+    except ValueError as error:
+        raise UserError(f"tracking URI {uri!a} cannot be read ({error}).\n{WAYS_OUT}") from error
+    if uri.rstrip("/") in {"sqlite:", "sqlite:/"} or ":memory:" in uri:
+        raise UserError(f"tracking URI {uri} names no file, so nothing would be kept; write sqlite:///FILE.\n{WAYS_OUT}")
+    if scheme not in PORTS or not (url.hostname or scheme.startswith("http")):  # databases are also reached by local sockets
         return
-    port = url.port or (443 if url.scheme == "https" else 80)
     try:
         socket.create_connection((url.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
     except OSError as error:

@@ -1,0 +1,41 @@
+"""Finding out before a long piece of work whether its result can be written."""
+
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from bcc_lightning.errors import UserError
+
+
+def refuse_unwritable(option: str, target: Path) -> None:
+    """Find out whether a file can be written; its folder is made.
+
+    Args:
+        option: flag that names the file, for the message.
+        target: the file.
+
+    Raises:
+        UserError: it cannot, or it is a folder.
+    """
+    if target.is_dir():
+        raise UserError(f"{option} {target} is a folder; name a file")
+    refuse_unwritable_folder(option, target.parent)
+
+
+def refuse_unwritable_folder(option: str, folder: Path) -> None:
+    """Find out whether files can be written into a folder; it is made where it does not exist.
+
+    Args:
+        option: flag that names the folder, for the message.
+        folder: the folder.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{option} {folder} is a file; name a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{option} {folder} cannot be written to ({error.strerror}); name another place") from error
