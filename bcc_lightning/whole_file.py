@@ -19,9 +19,8 @@ def whole_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None or error.filename not in {None, str(draft)}:
             raise
-        raise OSError(
-            error.errno, error.strerror, str(target)
-        ) from error  # a full disk names no file, and nobody knows the draft
+        # A full disk names no file, and the name of the draft helps nobody.
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         draft.unlink(missing_ok=True)
 

@@ -18,7 +18,8 @@ def refuse_unwritable(option: str, target: Path) -> None:
     """
     if target.is_dir():
         raise UserError(f"{option} {target} is a folder; name a file")
-    refuse_unwritable_folder(option, target.parent)
+    if fault := fault_in(target.parent):
+        raise UserError(f"{option} {target} cannot be written ({fault}); name another file")
 
 
 def refuse_unwritable_folder(option: str, folder: Path) -> None:
@@ -31,11 +32,17 @@ def refuse_unwritable_folder(option: str, folder: Path) -> None:
     Raises:
         UserError: they cannot.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{option} {folder} is a file; name a folder")
+    if fault := fault_in(folder):
+        raise UserError(f"{option} {folder} cannot be written to ({fault}); name another folder")
+
+
+def fault_in(folder: Path) -> str | None:
+    """Find out why no file can be written into a folder, which is made where it does not exist; None where one can."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
-            pass
+            return None
+    except FileExistsError:
+        return "it is a file, not a folder"
     except OSError as error:
-        raise UserError(f"{option} {folder} cannot be written to ({error.strerror}); name another place") from error
+        return error.strerror or str(error)

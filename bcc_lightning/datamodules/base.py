@@ -262,7 +262,7 @@ class CellDataModule(LightningDataModule):
 
 def data_folder(name: str) -> Path:
     """Find the folder of a data set below the folder of all data sets."""
-    return Path(os.environ.get(DATA_DIR_VARIABLE, "data")) / name
+    return Path(os.environ.get(DATA_DIR_VARIABLE) or "data") / name
 
 
 def refuse_empty(splits: Mapping[SplitName, CellImages]) -> None:
