@@ -67,6 +67,7 @@ def file_run(run: TrackedRun, summary: Summary, *steps: Callable[[], None], copy
             lambda: write_report(run.folder, summary),
             lambda: write_json(run.folder.summary, summary.as_dict()),
             lambda: tag(run, summary),
+            lambda: tag(run, summary) if errors else None,  # a step has failed, perhaps that of the tags
         )
         for step in steps:
             try:

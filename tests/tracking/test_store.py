@@ -1,0 +1,41 @@
+"""Stores that cannot be opened."""
+
+from pathlib import Path
+
+import pytest
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.tracking.store import Tracking, open_store
+from tests.full_disk import file_size_limit
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("http://[x", "'http://\\[x' cannot be read"),
+        ("http://host:99999", "Port out of range"),
+        ("http://127.0.0.1:port", "cannot be read"),
+        ("foo://x", "cannot be opened"),
+        ("sqlite:///", "names no file, so nothing would be kept"),
+        ("sqlite://", "names no file, so nothing would be kept"),
+        ("sqlite:///gr\udcf6.db", r"'sqlite:///gr\\udcf6.db' cannot be read"),
+        ("postgresql://anna:secret@127.0.0.1:9/mlflow", "postgresql://anna@127.0.0.1:9/mlflow does not answer"),
+    ],
+)
+def test_uri_that_names_no_store(uri: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        open_store(Tracking(uri=uri))
+
+
+def test_database_that_was_made_by_half_is_not_kept() -> None:
+    # MLflow would never get on with it, also when the disk has space again: "table _alembic_tmp_experiments already exists".
+    with file_size_limit(100_000), pytest.raises(UserError, match="Next step"):
+        open_store(Tracking())
+    assert not list(Path("mlruns").glob("mlflow.db*"))
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_tracking_folder_that_is_a_file(place: str) -> None:
+    Path("file").touch()
+    with pytest.raises(UserError, match=f"--tracking.folder .*{place} cannot be written to"):
+        open_store(Tracking(folder=place))
