@@ -87,7 +87,10 @@ def test_loading_processes_without_shared_memory() -> None:
 
 
 def test_name_that_is_not_utf8(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(lambda _: "gro\udcdfe".encode() and None, []) == 2  # type: ignore[func-returns-value]
+    def encode(_: list[str]) -> None:
+        "gro\udcdfe".encode()
+
+    assert run_command(encode, []) == 2
     assert "'gro\\udcdfe' is not UTF-8. Next step: rename" in capsys.readouterr().err
     assert run_command(lambda _: None, ["--data.root", "gro\udcdfe"]) == 2
     assert "argument 'gro\\udcdfe' is not UTF-8" in capsys.readouterr().err

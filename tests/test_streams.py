@@ -55,8 +55,8 @@ def test_full_disk_is_remembered() -> None:
 
 def test_characters_that_a_stream_does_not_know_are_written_as_numbers() -> None:
     inner = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    print("0.5 ± 0.1 gro\udcdfe", file=LastingStream(inner), flush=True)  # type: ignore[arg-type]
-    assert inner.buffer.getvalue() == b"0.5 \\xb1 0.1 gro\\udcdfe\n"  # type: ignore[attr-defined]
+    print("0.5 ± 0.1 gro\udcdfe", file=LastingStream(inner), flush=True)
+    assert inner.buffer.getvalue() == b"0.5 \\xb1 0.1 gro\\udcdfe\n"
 
 
 @pytest.mark.parametrize("streams", ["none", "closed"])

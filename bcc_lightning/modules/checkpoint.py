@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.interruption import interruption_held
 from bcc_lightning.modules.base import CLASS_PATH, CellClassifier
 from bcc_lightning.whole_file import whole_file
 
@@ -47,11 +48,13 @@ def save_classifier(module: CellClassifier, file: Path) -> None:
 def write_checkpoint(checkpoint: dict[str, Any], file: Path) -> None:
     """Write a checkpoint whole or not at all.
 
+    An error within a write, and an interruption too, torch turns into a `RuntimeError` that names a position in the file. Hence
+    interruptions wait, and the file is opened here: where torch opens it, the error of the disk is lost.
+
     Raises:
-        OSError: the disk is full. torch names only a position in the file, as a `RuntimeError`, and where it opens the file
-            itself there is nothing else.
+        OSError: the disk is full.
     """
-    with whole_file(file) as draft, draft.open("wb") as stream:
+    with interruption_held(), whole_file(file) as draft, draft.open("wb") as stream:
         try:
             torch.save(checkpoint, stream)
         except RuntimeError as error:

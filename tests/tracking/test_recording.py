@@ -131,7 +131,7 @@ def test_run_whose_folder_cannot_be_made_is_ended(ready_store: None, monkeypatch
 
 def test_interruption_while_a_run_is_opened_ends_it(ready_store: None, interrupt_handlers: None) -> None:
     signal.signal(signal.SIGTERM, interrupt)
-    arrived = []
+    arrived: list[bool] = []
 
     def interrupt_once(_: object) -> None:
         if not arrived:
