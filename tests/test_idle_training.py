@@ -14,6 +14,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.predictions import PredictionGatherer
 from bcc_lightning.fit import main
 from bcc_lightning.idle_training import refuse_idle_training
+from bcc_lightning.modules import PlainCNN
 from tests.miniature import PAINTED, QUICK, miniature_arrays, runs_in
 
 PLAIN = [*PAINTED, *QUICK[2:], "--data.augment", "none", "--data.balance", "none"]  # the plain network knows no pretraining
@@ -102,6 +103,11 @@ def test_npz_with_an_empty_set(tmp_path: Path, split: str) -> None:
     np.savez(tmp_path / "bloodmnist.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=rf"bloodmnist\.npz \({split}\) holds no images"):
         BloodMNIST(root=str(tmp_path), verify_checksum=False).setup("fit")
+
+
+def test_one_class() -> None:
+    with pytest.raises(UserError, match="two classes or more; the data have blast"):
+        PlainCNN(class_names=["blast"], image_size=32)
 
 
 def test_nothing_to_train_on() -> None:

@@ -19,7 +19,7 @@ from bcc_lightning.architectures.freezing import hold_statistics
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
 from bcc_lightning.architectures.resizing import resize
 from bcc_lightning.datamodules.cell_images import CellBatch
-from bcc_lightning.errors import NonFiniteLossError
+from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.metrics import external_metrics, recall_by_class, test_metrics, validation_metrics
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
 from bcc_lightning.modules.arguments import Averaging, check_arguments
@@ -95,6 +95,8 @@ class CellClassifier(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         check_arguments(self.hparams)
+        if len(class_names) < 2:
+            raise UserError(f"a classifier needs two classes or more; the data have {', '.join(class_names) or 'none'}")
         self.class_names = list(class_names)
         self.image_size = image_size
         self.recipe = Recipe(lr, weight_decay)  # staged fine-tuning replaces it
