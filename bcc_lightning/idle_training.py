@@ -31,7 +31,7 @@ def refuse_idle_training(cli: ExperimentCLI) -> None:
     trainer, selection = cli.config["trainer"], cli.selection
     needs_validation = selection.keep == "best" or selection.patience is not None or bool(cli.stages)
     for name, consequence in NOTHING.items():
-        if trainer[name] == 0 and trainer[name] is not None and (name != "limit_val_batches" or needs_validation):
+        if trainer[name] == 0 and (name != "limit_val_batches" or needs_validation):
             raise UserError(f"with --trainer.{name} {trainer[name]} {consequence}; raise it")
     if trainer["fast_dev_run"]:
         raise UserError(

@@ -199,7 +199,7 @@ def remove_torn(filed: Path, artifacts: Path) -> None:
     """
     for copy in filed.rglob("*"):
         source = artifacts / copy.relative_to(filed)
-        if copy.is_file() and not (source.is_file() and source.stat().st_size == copy.stat().st_size):
+        if copy.is_file() and source.is_file() and source.stat().st_size != copy.stat().st_size:
             copy.unlink(missing_ok=True)
 
 

@@ -1,6 +1,7 @@
 """The tracking store: an embedded SQLite file by default, any MLflow server or database by its URI."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,11 @@ class Tracking:
         return self.home / "active"
 
     @property
+    def artifacts(self) -> Path:
+        """Folder of the artifacts of finished runs, where no server keeps them."""
+        return self.home / "artifacts"
+
+    @property
     def fetched(self) -> Path:
         """Folder of files that were fetched from a server, one below it for each run id."""
         return self.home / "fetched"
@@ -85,7 +91,7 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
     """
     uri = tracking.resolved_uri
     refuse_dead_server(uri)
-    for folder in (tracking.home, tracking.work, tracking.home / "artifacts"):
+    for folder in (tracking.home, tracking.work, *([] if is_served(uri) else [tracking.artifacts])):
         refuse_unwritable_folder("--tracking.folder", folder)
     try:
         with FileLock(tracking.home / ".store.lock"), no_half_made_database(uri):
@@ -119,6 +125,11 @@ def without_password(uri: str | None) -> str | None:
     return uri.replace(f":{password}@", "@")
 
 
+def is_served(uri: str) -> bool:
+    """Check whether a server keeps the artifacts, and not a local folder beside a database."""
+    return urlparse(uri).scheme in {"http", "https"}
+
+
 def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
     """Find or create the experiment; a database keeps its artifacts below the local folder."""
     found = client.get_experiment_by_name(tracking.experiment)
@@ -128,8 +139,7 @@ def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
         raise UserError(
             f"MLflow experiment '{tracking.experiment}' was deleted; restore it or choose another with --tracking.experiment NAME"
         )
-    served = urlparse(tracking.resolved_uri).scheme in {"http", "https"}
-    location = None if served else (tracking.home / "artifacts").as_uri()
+    location = None if is_served(tracking.resolved_uri) else tracking.artifacts.as_uri()
     return str(client.create_experiment(tracking.experiment, artifact_location=location))
 
 
@@ -145,7 +155,8 @@ def refuse_dead_server(uri: str) -> None:
         port = url.port or PORTS.get(scheme, 0)
         uri.encode()  # SQLAlchemy takes no other names
     except ValueError as error:
-        raise UserError(f"tracking URI {uri!a} cannot be read ({error}).\n{WAYS_OUT}") from error
+        shown = re.sub(r":[^:@/]*@", "@", uri)  # without a password
+        raise UserError(f"tracking URI {shown!a} cannot be read ({error}).\n{WAYS_OUT}") from error
     if uri.rstrip("/") in {"sqlite:", "sqlite:/"} or ":memory:" in uri:
         raise UserError(f"tracking URI {uri} names no file, so nothing would be kept; write sqlite:///FILE.\n{WAYS_OUT}")
     if scheme not in PORTS or not (url.hostname or scheme.startswith("http")):  # databases are also reached by local sockets

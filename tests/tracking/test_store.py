@@ -14,7 +14,7 @@ from tests.full_disk import file_size_limit
     [
         ("http://[x", "'http://\\[x' cannot be read"),
         ("http://host:99999", "Port out of range"),
-        ("http://127.0.0.1:port", "cannot be read"),
+        ("http://anna:secret@127.0.0.1:port", "'http://anna@127.0.0.1:port' cannot be read"),
         ("foo://x", "cannot be opened"),
         ("sqlite:///", "names no file, so nothing would be kept"),
         ("sqlite://", "names no file, so nothing would be kept"),
