@@ -95,7 +95,7 @@ class CellClassifier(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         check_arguments(self.hparams)
-        if len(class_names) < 2:
+        if len(class_names) <= 1:
             raise UserError(f"a classifier needs two classes or more; the data have {', '.join(class_names) or 'none'}")
         self.class_names = list(class_names)
         self.image_size = image_size
