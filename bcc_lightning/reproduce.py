@@ -36,9 +36,9 @@ def reproduce(argv: list[str]) -> None:
     parser.add_argument("--run", type=str, action="append", help="only these runs count; by default all that have finished")
     parser.add_class_arguments(Tracking, "tracking")
     options = parser.parse_args(argv)
-    refuse_unwritable_folder("--out", Path(options.out))
     tracking = Tracking(**options.tracking.as_dict())
     runs = [find_run(tracking, run) for run in options.run] if options.run else finished_runs(tracking)
+    refuse_unwritable_folder("--out", Path(options.out))
     rows = table(runs)
     files = write_table(rows, Path(options.out))
     for row in rows:

@@ -7,7 +7,7 @@ from bcc_lightning.errors import UserError
 
 
 def refuse_unwritable(option: str, target: Path) -> None:
-    """Find out whether a file can be written; its folder is made.
+    """Find out whether a file can be written; nothing is made yet.
 
     Args:
         option: flag that names the file, for the message.
@@ -23,7 +23,7 @@ def refuse_unwritable(option: str, target: Path) -> None:
 
 
 def refuse_unwritable_folder(option: str, folder: Path) -> None:
-    """Find out whether files can be written into a folder; it is made where it does not exist.
+    """Find out whether files can be written into a folder, or the folder can be made; it is not made yet.
 
     Args:
         option: flag that names the folder, for the message.
@@ -37,12 +37,12 @@ def refuse_unwritable_folder(option: str, folder: Path) -> None:
 
 
 def fault_in(folder: Path) -> str | None:
-    """Find out why no file can be written into a folder, which is made where it does not exist; None where one can."""
+    """Find out why no file can be written into a folder, or the folder cannot be made; None where it can."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not there.is_dir():
+            return f"{there} is a file, not a folder"
+        with TemporaryFile(dir=there):
             return None
-    except FileExistsError:
-        return "it is a file, not a folder"
     except OSError as error:
         return error.strerror or str(error)

@@ -128,9 +128,9 @@ def test_targets_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"--summary .* is a folder; name a file"):
         refuse_unwritable("--summary", tmp_path)
-    with pytest.raises(UserError, match=r"--out .*file cannot be written to \(it is a file, not a folder\)"):
+    with pytest.raises(UserError, match=r"--out .*file cannot be written to \(.*file is a file, not a folder\)"):
         refuse_unwritable_folder("--out", tmp_path / "file")
-    with pytest.raises(UserError, match=r"--summary .*s\.json cannot be written \(Not a directory\)"):
+    with pytest.raises(UserError, match=r"--summary .*s\.json cannot be written \(.*file is a file, not a folder\)"):
         refuse_unwritable("--summary", tmp_path / "file" / "below" / "s.json")
 
     def read_only(**_: object) -> None:
@@ -139,3 +139,4 @@ def test_targets_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("bcc_lightning.writable.TemporaryFile", read_only)
     with pytest.raises(UserError, match=r"--out .*new cannot be written to \(Read-only file system\)"):
         refuse_unwritable_folder("--out", tmp_path / "new")
+    assert [place.name for place in tmp_path.iterdir()] == ["file"]

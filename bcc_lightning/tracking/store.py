@@ -93,6 +93,7 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
     refuse_dead_server(uri)
     for folder in (tracking.home, tracking.work, *([] if is_served(uri) else [tracking.artifacts])):
         refuse_unwritable_folder("--tracking.folder", folder)
+    tracking.home.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(tracking.home / ".store.lock"), no_half_made_database(uri):
             client = MlflowClient(uri)
