@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+from bcc_lightning.streams import lasting_streams
+
 
 def commands() -> dict[str, str]:
     """Map each command to the first line of its documentation: the modules of this package that can be run."""
@@ -17,9 +19,10 @@ def commands() -> dict[str, str]:
 
 def main() -> None:
     """Print the commands."""
-    print("usage: python -m bcc_lightning.COMMAND --help\n")
-    for name, purpose in commands().items():
-        print(f"  {name:<12}{purpose}")
+    with lasting_streams():
+        print("usage: python -m bcc_lightning.COMMAND --help\n")
+        for name, purpose in commands().items():
+            print(f"  {name:<12}{purpose}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,10 @@ from types import FrameType
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.faults import RENAME, fault_of
+from bcc_lightning.interruption import STOPPING
 from bcc_lightning.printable import printable
+from bcc_lightning.streams import lasting_streams
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -41,23 +44,52 @@ def run_command(body: Callable[[list[str]], int | None], argv: list[str] | None 
         Other exceptions pass.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    shows_traceback = "--traceback" in arguments
     quieten()
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)
+        for number in STOPPING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` wants it
+                signal.signal(number, interrupt)
+    with lasting_streams() as output:
+        code = outcome(body, arguments)
+        output.flush()
+        if output.fault and code == 0:
+            print(f"error: the output of this command could not be written ({output.fault}); free space there", file=sys.stderr)
+            return EXIT_USER_ERROR
+        return code
+
+
+def outcome(body: Callable[[list[str]], int | None], arguments: list[str]) -> int:
+    """Run a command and report the errors that a person can mend; arguments and exit codes as `run_command`."""
     try:
+        refuse_other_encodings(arguments)
         return body([argument for argument in arguments if argument != "--traceback"]) or 0
-    except (UserError, MisconfigurationException) as error:
-        if shows_traceback:
-            traceback.print_exc()
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return EXIT_USER_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except Exception as error:
+        reason = str(error) if isinstance(error, (UserError, MisconfigurationException)) else fault_of(error)
+        if reason is None:
+            raise
+        if "--traceback" in arguments:
+            traceback.print_exc()
+        print(printable(f"error: {reason}"), file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def refuse_other_encodings(arguments: list[str]) -> None:
+    """Refuse arguments that are not UTF-8, which neither a configuration nor a run can hold.
+
+    Raises:
+        UserError: with the first of them.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"argument {argument!a} is not UTF-8. {RENAME}") from error
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Treat SIGTERM, which schedulers send, as Ctrl-C: Lightning alone would go on to the end of the epoch."""
+    """Treat SIGTERM, which schedulers send, and SIGHUP, of a closed terminal, as Ctrl-C; Lightning would end the epoch first."""
     raise KeyboardInterrupt
 
 
@@ -65,6 +97,7 @@ def quieten() -> None:
     """Silence what libraries say that helps nobody here."""
     for name in ("lightning.pytorch.utilities.rank_zero", "alembic", "mlflow", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # shows the traceback of an error that it also raises
     for pattern in NOISE:
         warnings.filterwarnings("ignore", message=pattern)
 

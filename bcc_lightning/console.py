@@ -67,7 +67,9 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
     """Print what an interrupted or failed run leaves, and how to go on with it."""
     print(f"\nrun {run.run_id} {'was interrupted' if summary.status == 'KILLED' else 'failed'}")
     if summary.checkpoint:
-        print(printable(f"Best checkpoint so far, of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}"))
+        filed = run.copy_of(summary)["checkpoint"]
+        best = run.folder.artifacts / summary.checkpoint if waiting else filed  # what waits has not been filed
+        print(printable(f"Best checkpoint so far, of epoch {summary.best_epoch}: {best}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         print(f"Go on with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:

@@ -26,7 +26,7 @@ from bcc_lightning.tracking.folder import PARENT_VARIABLE, RunFolder
 from bcc_lightning.tracking.folds import filed_fold, interrupted_fold
 from bcc_lightning.tracking.provenance import provenance
 from bcc_lightning.tracking.recipe import Progress
-from bcc_lightning.tracking.recording import ending, file_run
+from bcc_lightning.tracking.recording import end_failed, ending, file_run
 from bcc_lightning.tracking.resume import find_resumable, is_complete, refuse_with_resume, resume_arguments
 from bcc_lightning.tracking.resumed_data import refuse_other_data, write_record
 from bcc_lightning.tracking.run import TrackedRun
@@ -35,6 +35,7 @@ from bcc_lightning.tracking.summary import Summary
 from bcc_lightning.tuning.channel import TrialChannel
 from bcc_lightning.tuning.trial_run import open_trial_run, report_end, tag_end
 from bcc_lightning.whole_file import read_json, whole_file, write_json
+from bcc_lightning.writable import refuse_unwritable
 
 RunFold = Callable[[list[str], TrialChannel | None], Summary | None]
 
@@ -162,6 +163,8 @@ def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel
         if plan.resumed:
             plan.read_finished(plan.resumed)
         cli = configured_parent(plan)
+        if plan.summary:
+            refuse_unwritable("--summary", Path(plan.summary))
         cli.datamodule.prepare_data()
         cli.datamodule.setup("fit")  # what is wrong with the data shows before a run is opened
         if folder := plan.resumed:
@@ -244,13 +247,12 @@ def describe_folds(sizes: list[dict[SplitName, int]], repeats: int = 1) -> str:
 
 def close_parent(plan: CrossValidation, run: TrackedRun, summary: Summary, trial: TrialChannel | None) -> str | None:
     """File the parent run, copy its summary out and tell the search; returns what waits, or None."""
-    if trial:
-        tag_end(trial, run, summary)
-    waiting = file_run(run, summary)
-    if trial:
-        report_end(trial, summary)
-    if plan.summary:
-        write_json(Path(plan.summary), run.copy_of(summary))
+    steps = [lambda: tag_end(trial, run, summary)] if trial else []
+    try:
+        waiting = file_run(run, summary, *steps, copy=plan.summary)
+    finally:
+        if trial:
+            report_end(trial, summary)
     if summary.status != "FINISHED":
         print_unfinished(run, summary, waiting)
     return waiting
@@ -281,13 +283,17 @@ def open_parent(cli: ExperimentCLI, plan: CrossValidation, claim: Claim | None) 
         name = tracking.run_name or f"{cli.experiment_name}-{plan.folds}folds-seed{cli.config['seed_everything']}"
         run = TrackedRun.create(tracking, name, {"experiment": cli.experiment_name, "folds": str(len(plan.numbers))})
     config = cli.resolved_config()
-    write_split(cli.datamodule.splits, run.folder.first_split)
-    write_record(cli.datamodule, run.folder.data_record)
-    plan.keep(run.folder)
-    with whole_file(run.folder.config) as draft:
-        draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    run.log_params(flatten(config))
-    run.set_tags(provenance())
+    try:
+        write_split(cli.datamodule.splits, run.folder.first_split)
+        write_record(cli.datamodule, run.folder.data_record)
+        plan.keep(run.folder)
+        with whole_file(run.folder.config) as draft:
+            draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        run.log_params(flatten(config))
+        run.set_tags(provenance())
+    except BaseException as error:
+        end_failed(run, error)
+        raise
     return run
 
 

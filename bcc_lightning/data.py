@@ -18,6 +18,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
 from bcc_lightning.printable import plain, printable
 from bcc_lightning.whole_file import write_json
+from bcc_lightning.writable import refuse_unwritable, refuse_unwritable_folder
 
 EXIT_FINDINGS = 1
 """Exit code of an audit whose findings pass a threshold."""
@@ -50,6 +51,10 @@ def run(argv: list[str]) -> int:
     if name not in COMMANDS:
         raise UserError(f"data command '{name}' does not exist; there are {', '.join(COMMANDS)}")
     options, data = configure(name, rest)
+    if options["out"]:
+        out = Path(options["out"])
+        is_sheet = name == "preview" and out.suffix.lower() == ".png"
+        refuse_unwritable("--out", out) if is_sheet else refuse_unwritable_folder("--out", out)
     return COMMANDS[name](options, data) or 0
 
 

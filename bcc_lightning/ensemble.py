@@ -12,10 +12,11 @@ from bcc_lightning.command import run_command, take_option
 from bcc_lightning.cross_validation import tracking_of
 from bcc_lightning.ensembling.members import find_members
 from bcc_lightning.errors import UserError
-from bcc_lightning.fit import refuse_unwritable, run_experiment
+from bcc_lightning.fit import run_experiment
 from bcc_lightning.modules.ensemble import Weighting
 from bcc_lightning.tracking.finding import find_run
 from bcc_lightning.tracking.sources import Source
+from bcc_lightning.writable import refuse_unwritable_folder
 
 USAGE = """usage: python -m bcc_lightning.ensemble --run A --run B [--checkpoint FILE ...] [--weights equal|fitted] [--out DIR]
 
@@ -54,7 +55,7 @@ def ensemble(argv: list[str]) -> None:
     weights, rest = take_option(rest, "--weights")
     out, rest = take_option(rest, "--out")
     if out:
-        refuse_unwritable(Path(out[-1]) / "summary.json")
+        refuse_unwritable_folder("--out", Path(out[-1]))
     with TemporaryDirectory() as folder:
         if runs or checkpoints:
             file = write_config(find_members(tracking_of(rest), [*runs, *checkpoints]), Path(folder))

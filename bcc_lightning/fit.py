@@ -1,10 +1,10 @@
 """Train an experiment, test it once, explain it and file the run."""
 
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from lightning import Callback
 from lightning.pytorch.utilities import rank_zero_only
@@ -23,6 +23,7 @@ from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.ensembling.members import refuse_disagreement
 from bcc_lightning.ensembling.voting import vote
 from bcc_lightning.errors import UserError
+from bcc_lightning.idle_training import refuse_idle_training
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.printable import printable
 from bcc_lightning.run_facts import describe, fill
@@ -39,7 +40,7 @@ from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Stopwatch, Summary, read_summary
 from bcc_lightning.tuning.channel import TrialChannel
 from bcc_lightning.tuning.trial_run import open_trial_run, report_end, tag_end
-from bcc_lightning.whole_file import write_json
+from bcc_lightning.writable import refuse_unwritable
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -102,11 +103,12 @@ def run_configured(cli: ExperimentCLI, trial: TrialChannel | None = None, claim:
     if trial:
         cli.datamodule.test_on = []
     if target := cli.config["summary"]:
-        refuse_unwritable(Path(target))
+        refuse_unwritable("--summary", Path(target))
     if cli.progress.is_complete:
         return send_complete(cli, claim) if claim else None
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
+    refuse_idle_training(cli)
     if resumed:
         refuse_other_data(resumed.path.name, resumed.data_record, resumed.split, cli.datamodule)
     refuse_disagreement(cli.members, cli.datamodule)
@@ -132,20 +134,6 @@ def resume_configuration(folder: RunFolder, flags: list[str]) -> ExperimentCLI:
     refuse_with_resume(flags)
     progress = Progress.of([folder.last_checkpoint], is_complete=is_complete(folder))
     return ExperimentCLI(resume_arguments(folder, flags), folder, progress)
-
-
-def refuse_unwritable(target: Path) -> None:
-    """Find out before training whether a file can be written.
-
-    Raises:
-        UserError: it cannot.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--summary {target} cannot be written ({error}); name another file") from error
 
 
 def send_complete(cli: ExperimentCLI, claim: Claim) -> Summary:
@@ -227,31 +215,30 @@ def train_recorded(
             callbacks = [throughput, figures, Explanation(run.folder)]
             train_or_vote(cli, run.folder, resumed, logger, callbacks, summary, trial)
     finally:
-        figures.draw_curves()
-        fill(summary, cli, run, logger.history)
         summary.images_per_second = throughput.images_per_second
-        waiting = close_trial(cli, run, summary, trial) if trial else close(cli, run, summary)
+        steps = [lambda: fill(summary, cli, run, logger.history), figures.draw_curves]
+        waiting = close_trial(cli, run, summary, trial, steps) if trial else close(cli, run, summary, steps)
         if summary.status != "FINISHED":
             print_unfinished(run, summary, waiting)
     return waiting
 
 
-def close_trial(cli: ExperimentCLI, run: TrackedRun, summary: Summary, trial: TrialChannel) -> str | None:
+def close_trial(
+    cli: ExperimentCLI, run: TrackedRun, summary: Summary, trial: TrialChannel, steps: list[Callable[[], None]]
+) -> str | None:
     """File the run of a trial and tell the search; it is not gone on with, so that nothing is kept for that."""
-    tag_end(trial, run, summary)
-    waiting = close(cli, run, summary)
-    if waiting is None:
-        run.folder.remove()
-    report_end(trial, summary)
-    return waiting
+    try:
+        waiting = close(cli, run, summary, [*steps, lambda: tag_end(trial, run, summary)])
+        if waiting is None:
+            run.folder.remove()
+        return waiting
+    finally:
+        report_end(trial, summary)
 
 
-def close(cli: ExperimentCLI, run: TrackedRun, summary: Summary) -> str | None:
-    """File a run and copy its summary out; returns what waits, or None."""
-    waiting = file_run(run, summary)
-    if target := cli.config["summary"]:
-        write_json(Path(target), run.copy_of(summary))
-    return waiting
+def close(cli: ExperimentCLI, run: TrackedRun, summary: Summary, steps: Sequence[Callable[[], None]] = ()) -> str | None:
+    """File a run after the last `steps` and copy its summary out; returns what waits, or None."""
+    return file_run(run, summary, *steps, copy=cli.config["summary"])
 
 
 def train_or_vote(

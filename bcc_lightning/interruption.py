@@ -1,4 +1,4 @@
-"""Moments in which Ctrl-C and SIGTERM have to wait."""
+"""The signals that stop a command, and moments in which they have to wait."""
 
 import signal
 import threading
@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that stop a command as Ctrl-C does: of a scheduler, and of a terminal that is closed."""
+
 
 @contextmanager
 def interruption_held(*, drop: bool = False) -> Iterator[None]:
-    """Hold off Ctrl-C and SIGTERM, so that nothing is left half done: a transaction open, an artifact half written.
+    """Hold off Ctrl-C, SIGTERM and SIGHUP, so that nothing is left half done: a transaction open, an artifact half written.
 
     Outside the main thread, where no signal arrives, it does nothing.
 
@@ -20,9 +23,10 @@ def interruption_held(*, drop: bool = False) -> Iterator[None]:
         yield
         return
     arrived: list[tuple[int, FrameType | None]] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in handlers:
-        signal.signal(number, lambda *call: arrived.append(call))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOPPING)}
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda *call: arrived.append(call))
     try:
         yield
     finally:

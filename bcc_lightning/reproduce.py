@@ -6,11 +6,11 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from bcc_lightning.command import run_command
-from bcc_lightning.errors import UserError
 from bcc_lightning.reproduction.table import Row, table
 from bcc_lightning.reproduction.writing import write_table
 from bcc_lightning.tracking.finding import find_run, finished_runs
 from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.writable import refuse_unwritable_folder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,11 +38,9 @@ def reproduce(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     tracking = Tracking(**options.tracking.as_dict())
     runs = [find_run(tracking, run) for run in options.run] if options.run else finished_runs(tracking)
+    refuse_unwritable_folder("--out", Path(options.out))
     rows = table(runs)
-    try:
-        files = write_table(rows, Path(options.out))
-    except OSError as error:
-        raise UserError(f"--out {options.out} cannot be written ({error}); name another folder") from error
+    files = write_table(rows, Path(options.out))
     for row in rows:
         if row.runs:
             print(line(row))

@@ -15,6 +15,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier, scale_and_resize
 from bcc_lightning.modules.checkpoint import load_classifier
 from bcc_lightning.whole_file import whole_file
+from bcc_lightning.writable import refuse_unwritable
 
 SIDE = 96
 """Side in pixels of the challenge's images."""
@@ -72,6 +73,7 @@ def run(argv: list[str]) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of a finished run")
     parser.add_argument("--out", type=Path, required=True, help="archive to be written")
     options = parser.parse_args(argv)
+    refuse_unwritable("--out", options.out)
     write_submission(options.checkpoint, options.out)
     print(f"written to {options.out}")
 

@@ -12,6 +12,7 @@ from bcc_lightning.command import EXIT_INTERRUPTED, run_command
 from bcc_lightning.console import ui_command
 from bcc_lightning.cross_validation import tracking_of
 from bcc_lightning.errors import UserError
+from bcc_lightning.tracking.recording import end_failed
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking, without_password
 from bcc_lightning.tuning.confirmation import confirm
@@ -29,6 +30,7 @@ from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.tuned_experiment import write_tuned
 from bcc_lightning.tuning.watching import Watch
 from bcc_lightning.tuning.write_up import headline, write_up
+from bcc_lightning.writable import refuse_unwritable
 from bcc_lightning.yaml_file import read_mapping
 
 SCHEDULE = "model.schedule"
@@ -57,6 +59,7 @@ def tune(argv: list[str]) -> int:
     refuse_password("--tracking.uri", tracking.uri or "", "MLFLOW_TRACKING_URI, whole, or MLFLOW_TRACKING_PASSWORD")
     cli = build_untrained(options.exp, flags)
     plan = make_plan(options, flags, cli, tracking)
+    refuse_unwritable("--out", file_of_parameters(options, plan))
     storage = storage_of(options.storage, tracking.home)
     seats = seats_of(options)
     assignment = assign(storage, tracking, plan, seats, cli)
@@ -83,9 +86,9 @@ def conduct(options: Options, flags: list[str], search: OpenStudy, run: TrackedR
         finish(options, flags, search, run)
     except KeyboardInterrupt:
         return interrupted(search, run, executor)
-    except BaseException:
+    except BaseException as error:
         executor.stop()
-        run.close("FAILED")
+        end_failed(run, error)
         raise
     if waiting := run.close("FINISHED"):
         raise UserError(waiting)
@@ -129,6 +132,11 @@ def make_plan(options: Options, flags: list[str], cli: ExperimentCLI, tracking: 
         own=own,
         logs=str(tracking.home / "studies" / study.replace("/", "_")),
     )
+
+
+def file_of_parameters(options: Options, plan: Plan) -> Path:
+    """Name the experiment file that gets the best parameters."""
+    return Path(options.out or f"experiments/{plan.experiment.replace('/', '_')}_tuned.yaml")
 
 
 def schedules(space: Space, config: dict[str, Any]) -> set[object]:
@@ -199,7 +207,7 @@ def finish(options: Options, flags: list[str], search: OpenStudy, run: TrackedRu
     print(headline(search))
     if not best:
         raise UserError(f"no trial has a value; what they said lies in {search.plan.logs}")
-    out = Path(options.out or f"experiments/{search.plan.experiment.replace('/', '_')}_tuned.yaml")
+    out = file_of_parameters(options, search.plan)
     for place, trial in enumerate(best):
         file = out if len(best) == 1 else out.with_stem(f"{out.stem}_{place + 1}")
         write_tuned(search.plan, trial, options.exp, flags, file)

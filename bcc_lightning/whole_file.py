@@ -22,6 +22,11 @@ def whole_file(target: Path) -> Iterator[Path]:
     try:
         yield draft
         os.replace(draft, target)
+    except OSError as error:
+        if error.errno is None or error.filename not in {None, str(draft)}:
+            raise
+        # A full disk names no file, and the name of the draft helps nobody.
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         draft.unlink(missing_ok=True)
 

@@ -15,6 +15,8 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
+from bcc_lightning.interruption import STOPPING
+
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -26,10 +28,10 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def interrupt_handlers() -> Iterator[None]:
-    """Give Ctrl-C and SIGTERM back to the tests: commands take SIGTERM over, Lightning ignores Ctrl-C after the first one, and so
-    do programs that a shell starts in the background.
+    """Give signals back to the tests: commands take SIGTERM and SIGHUP over, Lightning ignores Ctrl-C after the first one, and
+    so do programs that a shell starts in the background.
     """
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOPPING)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in handlers.items():

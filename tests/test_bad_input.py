@@ -246,5 +246,5 @@ def test_traceback_on_request(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_finished_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*SMALL, "--trainer.max_epochs", "0"]) == 2
+    assert main([*SMALL, "--trainer.max_time", "00:00:00:00"]) == 2
     assert "no epoch was finished" in capsys.readouterr().err

@@ -4,11 +4,13 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from bcc_lightning.command import interrupt
 from bcc_lightning.interruption import interruption_held
+from bcc_lightning.modules.checkpoint import write_checkpoint
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
 
@@ -34,6 +36,20 @@ def test_interruption_in_a_transaction_takes_effect_behind_it(tmp_path: Path) ->
     assert run.close("KILLED") is None
     filed = run.client.get_run(run.run_id)
     assert (filed.info.status, filed.data.metrics) == ("KILLED", {"val/accuracy": 0.5})
+
+
+def test_interruption_in_a_checkpoint_takes_effect_behind_it(tmp_path: Path) -> None:
+    class Interrupting:
+        """Something to be stored, in whose midst Ctrl-C is pressed."""
+
+        def __reduce__(self) -> tuple[type[int], tuple[int]]:
+            signal.raise_signal(signal.SIGINT)
+            return int, (7,)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint({"number": Interrupting(), "weights": torch.ones(3)}, tmp_path / "last.ckpt")
+    assert torch.load(tmp_path / "last.ckpt", weights_only=False)["number"] == 7
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_what_arrived_can_be_forgotten() -> None:

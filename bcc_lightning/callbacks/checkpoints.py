@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from bcc_lightning.modules.base import CellClassifier
+from bcc_lightning.modules.checkpoint import write_checkpoint
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.whole_file import whole_file
@@ -26,8 +27,7 @@ class WholeFileCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:  # noqa: ANN401
         """Write a checkpoint."""
-        with whole_file(Path(path)) as draft:
-            torch.save(checkpoint, draft)
+        write_checkpoint(checkpoint, Path(path))
 
 
 class StopInTime(EarlyStopping):

@@ -232,6 +232,11 @@ class CellDataModule(LightningDataModule):
         """Go on with the epoch that a checkpoint leads to."""
         self.first_epoch = state_dict["next_epoch"]
 
+    @property
+    def has_batches_of_one(self) -> bool:
+        """Whether a training batch holds a single image; a single one that is left over after the others is left out."""
+        return self.batch_size == 1 or self.balancing.draws.size == 1
+
     def train_dataloader(self) -> DataLoader[CellBatch]:
         """Load the training part: balanced, shuffled, augmented."""
         cells = self.training_cells
@@ -277,7 +282,7 @@ class CellDataModule(LightningDataModule):
 
 def data_folder(name: str) -> Path:
     """Find the folder of a data set below the folder of all data sets."""
-    return Path(os.environ.get(DATA_DIR_VARIABLE, "data")) / name
+    return Path(os.environ.get(DATA_DIR_VARIABLE) or "data") / name
 
 
 def refuse_below(least: int, **values: int) -> None:

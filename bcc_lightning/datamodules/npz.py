@@ -70,6 +70,8 @@ def as_cells(
     found = f"{source} holds labels {labels.shape} {labels.dtype} for {len(images)} images"
     if not np.issubdtype(labels.dtype, np.number) or len(labels) != len(images) or labels.ndim not in {1, 2}:
         raise UserError(f"{found}; expected is one whole number, or one one-hot row, each")
+    if not len(images):
+        raise UserError(f"{source} holds no images; fetch or write the file again, or choose another data set")
     return images.astype(np.uint8, copy=False), whole_labels(np.asarray(labels, np.float64).reshape(len(labels), -1), found)
 
 

@@ -67,6 +67,8 @@ def divide(plan: SplitPlan, labels: Ints, published: Codes | None = None, groups
         UserError: a class or the groups have too few cells, or a published split divides a group.
     """
     codes = np.full(len(labels), TRAIN, np.int8) if published is None else np.where(published == NO_SPLIT, TRAIN, published)
+    if not (codes == TRAIN).any():
+        raise UserError(f"of {len(codes)} cells none is for training; choose another data set, or a --data.split_file")
     if plan.folds:
         codes = hold_out_fold(plan, labels, codes.astype(np.int8), groups)
     else:

@@ -52,6 +52,12 @@ class PredictionGatherer(Metric):
         self.label.append(label)
         self.probability.append(probability)
 
+    def gather(self) -> Predictions:
+        """Return all predictions, in the order of the split, and forget them; torchmetrics turns one cell into no dimension."""
+        found: Predictions = self.compute()
+        self.reset()
+        return Predictions(found.position.reshape(-1), found.label.reshape(-1), found.probability)
+
     def compute(self) -> Predictions:
         """Give all predictions, in the order of the split."""
         position = dim_zero_cat(self.position)

@@ -19,7 +19,7 @@ from bcc_lightning.architectures.freezing import hold_statistics
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
 from bcc_lightning.architectures.resizing import resize
 from bcc_lightning.datamodules.cell_images import CellBatch
-from bcc_lightning.errors import NonFiniteLossError
+from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.metrics import external_metrics, final_metrics, validation_metrics
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
 from bcc_lightning.modules.arguments import Averaging, check_arguments
@@ -95,6 +95,8 @@ class CellClassifier(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         check_arguments(self.hparams)
+        if len(class_names) <= 1:
+            raise UserError(f"a classifier needs two classes or more; the data have {', '.join(class_names) or 'none'}")
         self.class_names = list(class_names)
         self.image_size = image_size
         self.recipe = Recipe(lr, weight_decay)  # staged fine-tuning replaces it
@@ -201,14 +203,14 @@ class CellClassifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation set."""
-        values = validation_metrics(self._gather())
+        values = validation_metrics(self.gatherer.gather())
         self.log("val/most_frequent", values.pop("val/most_frequent"))
         self.log_dict({"val/loss": self.val_loss.compute(), **values}, prog_bar=True)
         self.val_loss.reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of the test set, or of a further test set, and keep the predictions for figures."""
-        predictions = self._gather()
+        predictions = self.gatherer.gather()
         values = final_metrics(predictions, self.class_names)
         self.test_predictions[self.tested_on] = predictions
         own = {"test/loss": float(self.test_loss.compute()), **values}
@@ -242,11 +244,6 @@ class CellClassifier(LightningModule):
     def _predict(self, batch: CellBatch, logits: Tensor, mean_loss: MeanMetric) -> None:
         mean_loss.update(self.loss(logits, batch), len(batch.label))
         self.gatherer.update(batch.position, batch.label, logits.softmax(dim=1))
-
-    def _gather(self) -> Predictions:
-        predictions: Predictions = self.gatherer.compute()
-        self.gatherer.reset()
-        return predictions
 
     def _refuse_non_finite(self, loss: Tensor) -> None:
         if torch.isfinite(loss):

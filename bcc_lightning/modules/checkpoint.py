@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.interruption import interruption_held
 from bcc_lightning.modules.base import CLASS_PATH, CellClassifier
 from bcc_lightning.whole_file import whole_file
 
@@ -41,8 +42,26 @@ def save_classifier(module: CellClassifier, file: Path) -> None:
     """Write a module as a checkpoint that `load_classifier` reads, for a module that no trainer has trained."""
     checkpoint = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
     module.on_save_checkpoint(checkpoint)
-    with whole_file(file) as draft:
-        torch.save(checkpoint, draft)
+    write_checkpoint(checkpoint, file)
+
+
+def write_checkpoint(checkpoint: dict[str, Any], file: Path) -> None:
+    """Write a checkpoint whole or not at all.
+
+    An error within a write, and an interruption too, torch turns into a `RuntimeError` that names a position in the file. Hence
+    interruptions wait, and the file is opened here: where torch opens it, the error of the disk is lost.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    with interruption_held(), whole_file(file) as draft, draft.open("wb") as stream:
+        try:
+            torch.save(checkpoint, stream)
+        except RuntimeError as error:
+            reason = error.__context__
+            if isinstance(reason, OSError):
+                raise OSError(reason.errno, reason.strerror, str(file)) from error
+            raise
 
 
 def build_classifier(description: dict[str, Any]) -> CellClassifier:

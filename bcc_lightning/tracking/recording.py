@@ -1,7 +1,8 @@
 """How a run ends: finished, failed or interrupted, it says so and files what it has."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from bcc_lightning.errors import Pruned
 from bcc_lightning.interruption import interruption_held
@@ -35,24 +36,78 @@ def ending(summary: Summary) -> Iterator[None]:
     except Pruned as pruned:
         summary.status, summary.failure = "KILLED", str(pruned)
     except BaseException as error:
-        summary.status, summary.failure = "FAILED", f"{type(error).__name__}: {error}"
+        summary.status, summary.failure = "FAILED", described(error)
         raise
     finally:
         summary.seconds["total"] = watch.seconds
 
 
-def file_run(run: TrackedRun, summary: Summary) -> str | None:
+def file_run(run: TrackedRun, summary: Summary, *steps: Callable[[], None], copy: str | None = None) -> str | None:
     """Write summary and report, send everything and end the run.
 
+    Every step is tried, whatever became of the one before: on a full disk the run still ends, and what had been written whole is
+    filed. A run whose training was finished, but not its filing, is ``FAILED`` with that reason.
+
+    Args:
+        run: the run.
+        summary: its figures; status and failure are filled in where a step fails.
+        *steps: what is to be done first, such as filling in the figures.
+        copy: file that gets a copy of the summary; None for none.
+
     Returns:
-        None when all has arrived, else a sentence that says what waits where.
+        None when all has arrived, else a sentence that says what waits where. After a training that failed, also what could not
+        be filed: the error of the training is the one that counts.
+
+    Raises:
+        Exception: the first error of a step, where the training itself was finished.
     """
     with interruption_held(drop=True):
-        tags = {"failure": summary.failure or "", "warning.collapse": " ".join(summary.warnings)}
-        run.set_tags({"mlflow.note.content": headline(summary), **{name: text for name, text in tags.items() if text}})
-        write_json(run.folder.summary, summary.as_dict())
-        write_report(run.folder, summary)
-        return run.close(summary.status)
+        was_finished = summary.status == "FINISHED"
+        errors: list[Exception] = []
+        steps += (
+            lambda: write_report(run.folder, summary),
+            lambda: write_json(run.folder.summary, summary.as_dict()),
+            lambda: tag(run, summary),
+            lambda: tag(run, summary) if errors else None,  # a step has failed, perhaps that of the tags
+        )
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # the run has to end whatever it is; the first one is raised below
+                errors.append(error)
+                if summary.status == "FINISHED":
+                    summary.status, summary.failure = "FAILED", described(error)
+        waiting = run.close(summary.status)
+        if copy is not None:
+            try:
+                write_json(Path(copy), run.copy_of(summary))
+            except OSError as error:
+                waiting = waiting or f"--summary {copy} could not be written ({error}); the run itself has been filed"
+    if errors and was_finished:
+        raise errors[0]
+    if errors and waiting is None:
+        return f"Not all of it could be filed: {described(errors[0])}"
+    return waiting
+
+
+def end_failed(run: TrackedRun, error: BaseException) -> None:
+    """End a run that has no figures of its own yet, such as that of a search, with the error that ended it."""
+    interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+    with interruption_held(drop=True):
+        with suppress(OSError):  # a full disk; the status says it all the same
+            run.set_tags({"failure": "interrupted" if interrupted else described(error)})
+        run.close("KILLED" if interrupted else "FAILED")
+
+
+def tag(run: TrackedRun, summary: Summary) -> None:
+    """Tag a run with its result in one line, and with why it failed."""
+    tags = {"failure": summary.failure or "", "warning.collapse": " ".join(summary.warnings)}
+    run.set_tags({"mlflow.note.content": headline(summary), **{name: text for name, text in tags.items() if text}})
+
+
+def described(error: BaseException) -> str:
+    """Describe an error in one line: its kind and its message."""
+    return f"{type(error).__name__}: {error}"
 
 
 def headline(summary: Summary) -> str:

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.faults import fault_of
 from bcc_lightning.interruption import interruption_held
 from bcc_lightning.printable import printable
 from bcc_lightning.safe_names import metric_key, parameter_key
@@ -24,6 +25,7 @@ from bcc_lightning.tracking.folder import PARENT, PARENT_VARIABLE, RunFolder
 from bcc_lightning.tracking.store import Tracking, artifact_place, open_store, without_password
 from bcc_lightning.tracking.summary import Summary
 from bcc_lightning.whole_file import clear_drafts, copy_whole, whole_file
+from bcc_lightning.writable import refuse_unwritable_folder
 
 RETRY_SECONDS = 15.0
 """Pause after a failed sending, so that a dead server does not slow down training."""
@@ -76,23 +78,25 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
         Raises:
             UserError: the store cannot be reached, or the folder of runs at work cannot be written.
         """
-        with interruption_held():
-            client, experiment = open_store(tracking)
-            tidy(client, tracking)
-            parent = os.environ.get(PARENT_VARIABLE)
-            own = {**process_tags(), **({PARENT: parent} if parent else {})}
-            kept = {key: cut(value) for key, value in {**tags, **own}.items()}
-            run = client.create_run(experiment, run_name=cut(name), tags=kept)
-            try:
+        run = None
+        try:
+            with interruption_held():
+                client, experiment = open_store(tracking)
+                tidy(client, tracking)
+                parent = os.environ.get(PARENT_VARIABLE)
+                own = {**process_tags(), **({PARENT: parent} if parent else {})}
+                kept = {key: cut(value) for key, value in {**tags, **own}.items()}
+                run = client.create_run(experiment, run_name=cut(name), tags=kept)
                 folder = RunFolder(tracking.work / run.info.run_id)
                 folder.create()
                 created = cls(client, run.info, tracking, Claim(folder, shared=shared))
                 if parent:
                     write_parent(folder, parent)
-            except BaseException:
-                client.set_terminated(run.info.run_id, "FAILED")
-                raise
-        return created
+            return created
+        except BaseException as error:  # also an interruption that was held off while the run was opened
+            if run is not None:
+                client.set_terminated(run.info.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
 
     @classmethod
     def reopen(cls, tracking: Tracking, run_id: str, claim: Claim) -> "TrackedRun":
@@ -108,6 +112,8 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
         """
         client, _ = open_store(tracking)
         tidy(client, tracking)
+        refuse_unwritable_folder("--resume", tracking.work / run_id / "state")
+        refuse_unwritable_folder("--resume", tracking.work / run_id / "artifacts")
         try:
             client.update_run(run_id, status="RUNNING", name=tracking.run_name)
             for tag, value in process_tags().items():
@@ -153,19 +159,36 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
             None when all has arrived, else a sentence that says what waits where.
         """
         self._retry_at = 0.0
-        self._send([])
         try:
+            self._send([])
             if not self._waiting:
                 self._file_artifacts()
                 self.client.set_terminated(self.run_id, status)
                 return None
         except (MlflowException, RequestException, OSError) as error:
             reason = f"{error!s:.200}"
+            if fault := fault_of(error):
+                return self._end_unfiled(status, fault)
         else:
             reason = f"{len(self._waiting)} entries wait"
         return (
             f"The tracking server could not be reached at the end ({reason}). Nothing is lost: the run is in {self.folder.path}; "
             f"`--resume {self.run_id}` sends it"
+        )
+
+    def _end_unfiled(self, status: str, fault: str) -> str:
+        """End a run that a fault of the surroundings, such as a full disk, keeps from being filed; returns what waits."""
+        still_running = ""
+        try:
+            if status == "FINISHED":
+                status = "FAILED"
+                self.client.set_tag(self.run_id, "failure", cut(f"not filed: {fault}"))
+            self.client.set_terminated(self.run_id, status)
+        except (MlflowException, RequestException, OSError):
+            still_running = " The store could not be told either: the run counts as RUNNING until the next one starts."
+        return (
+            f"Not all of the run could be filed: {fault}{still_running} Nothing is lost: the run is in {self.folder.path}; "
+            f"`--resume {self.run_id}` files it"
         )
 
     def artifact_location(self, artifact: Path) -> str:

@@ -1,6 +1,7 @@
 """The tracking store: an embedded SQLite file by default, any MLflow server or database by its URI."""
 
 import os
+import re
 import socket
 import sqlite3
 from contextlib import suppress
@@ -15,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.faults import fault_of
 from bcc_lightning.tracking.place import (
     ARTIFACTS,
     OWN,
@@ -26,6 +28,7 @@ from bcc_lightning.tracking.place import (
     sqlite_uri,
 )
 from bcc_lightning.whole_file import DRAFT, whole_file
+from bcc_lightning.writable import refuse_unwritable_folder
 
 # MLflow would try a dead server seven times with growing pauses; training must not stand still for that.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -37,6 +40,8 @@ CONNECT_TIMEOUT = 3.0
 LOCK = ".store.lock"
 LOCK_SECONDS = 5.0
 """Time that a command which only reads waits for others that open the store."""
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""Where servers listen whose URI names no port."""
 
 WAYS_OUT = (
     "Next step: start the server, or name another with --tracking.uri URI or MLFLOW_TRACKING_URI; without either, mlruns/ is used"
@@ -107,6 +112,8 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
     """
     uri = tracking.resolved_uri
     refuse_dead_server(uri)
+    for folder in (tracking.home, tracking.work, *([] if is_served(uri) else [tracking.artifacts])):
+        refuse_unwritable_folder("--tracking.folder", folder)
     tracking.home.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(tracking.home / LOCK):
@@ -118,6 +125,8 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
             client = MlflowClient(uri)
             return client, experiment_id(client, tracking)
     except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error) as error:
+        if fault := fault_of(error):
+            raise UserError(f"tracking store {without_password(uri)}: {fault}") from error
         raise UserError(f"tracking store {without_password(uri)} cannot be opened: {error!s:.300}\n{WAYS_OUT}") from error
 
 
@@ -136,6 +145,11 @@ def without_password(uri: str | None) -> str | None:
     return uri.replace(f":{password}@", "@")
 
 
+def is_served(uri: str) -> bool:
+    """Check whether a server keeps the artifacts, and not a local folder beside a database."""
+    return urlparse(uri).scheme in {"http", "https"}
+
+
 def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
     """Find or create the experiment; a database keeps its artifacts below the local folder."""
     found = client.get_experiment_by_name(tracking.experiment)
@@ -145,7 +159,7 @@ def experiment_id(client: MlflowClient, tracking: Tracking) -> str:
         raise UserError(
             f"MLflow experiment '{tracking.experiment}' was deleted; restore it or choose another with --tracking.experiment NAME"
         )
-    if urlparse(tracking.resolved_uri).scheme in {"http", "https"}:
+    if is_served(tracking.resolved_uri):
         return str(client.create_experiment(tracking.experiment))
     tags = {OWN: ARTIFACTS} if tracking.database else None
     return str(client.create_experiment(tracking.experiment, artifact_location=tracking.artifacts.as_uri(), tags=tags))
@@ -170,15 +184,23 @@ def artifact_place(client: MlflowClient, tracking: Tracking, run: RunInfo) -> Pa
 
 
 def refuse_dead_server(uri: str) -> None:
-    """Find out within seconds whether an HTTP server takes connections.
+    """Find out within seconds whether a server takes connections; MLflow would try a dead database for minutes.
 
     Raises:
-        UserError: it does not.
+        UserError: it does not, or the URI names none.
     """
-    url = urlparse(uri)
-    if url.scheme not in {"http", "https"}:
+    try:
+        url = urlparse(uri)
+        scheme = url.scheme.partition("+")[0]
+        port = url.port or PORTS.get(scheme, 0)
+        uri.encode()  # SQLAlchemy takes no other names
+    except ValueError as error:
+        shown = re.sub(r":[^:@/]*@", "@", uri)  # without a password
+        raise UserError(f"tracking URI {shown!a} cannot be read ({error}).\n{WAYS_OUT}") from error
+    if uri.rstrip("/") in {"sqlite:", "sqlite:/"} or ":memory:" in uri:
+        raise UserError(f"tracking URI {uri} names no file, so nothing would be kept; write sqlite:///FILE.\n{WAYS_OUT}")
+    if scheme not in PORTS or not (url.hostname or scheme.startswith("http")):  # databases are also reached by local sockets
         return
-    port = url.port or (443 if url.scheme == "https" else 80)
     try:
         socket.create_connection((url.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
     except OSError as error:

@@ -10,10 +10,12 @@ from requests import RequestException
 from bcc_lightning.tracking.claim import Claim
 from bcc_lightning.tracking.dead_runs import DETACHED, PROCESS
 from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.recording import end_failed
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tuning.study import ENDING, PARENT_RUN, REASON, RUN, OpenStudy
 from bcc_lightning.tuning.trial_run import STATE
+from bcc_lightning.whole_file import whole_file
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -38,10 +40,15 @@ def open_parent_run(tracking: Tracking, search: OpenStudy) -> TrackedRun:
         run = TrackedRun.create(tracking, plan.study, tags, shared=True)
         search.study.set_user_attr(PARENT_RUN, run.run_id)
     space = {f"space.{name}": text for name, text in plan.search_space.describe().items()}
-    run.log_params(
-        {"metric": ",".join(plan.metrics), "direction": ",".join(plan.directions), "argv": " ".join(plan.argv), **space}
-    )
-    (run.folder.artifacts / "space.yaml").write_text(yaml.safe_dump(plan.space, sort_keys=False), encoding="utf-8")
+    try:
+        run.log_params(
+            {"metric": ",".join(plan.metrics), "direction": ",".join(plan.directions), "argv": " ".join(plan.argv), **space}
+        )
+        with whole_file(run.folder.artifacts / "space.yaml") as draft:
+            draft.write_text(yaml.safe_dump(plan.space, sort_keys=False), encoding="utf-8")
+    except BaseException as error:
+        end_failed(run, error)
+        raise
     return run
 
 

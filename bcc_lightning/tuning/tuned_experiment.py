@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jsonargparse import ArgumentParser
 
-from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.space import Value, flags
 from bcc_lightning.tuning.space_check import build_untrained, value_of
@@ -28,9 +27,6 @@ def write_tuned(plan: Plan, trial: "FrozenTrial", experiments: list[str], argv: 
         experiments: names of the experiment.
         argv: its other arguments.
         file: where to.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     config = tuned_config(experiments, argv, trial.params)
     values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(plan.metrics, trial.values, strict=True))
@@ -39,11 +35,8 @@ def write_tuned(plan: Plan, trial: "FrozenTrial", experiments: list[str], argv: 
         f"# {values} on the validation part, which chose it; the test part had no say.\n"
     )
     text = head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    try:
-        with whole_file(file) as draft:
-            draft.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out {file} cannot be written ({error}); name another file") from error
+    with whole_file(file) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def tuned_config(experiments: list[str], argv: list[str], parameters: dict[str, Value]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A database that was killed while it was made, or is none, and what a person is told."""
+"""Stores that cannot be opened, and what a person is told."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.tracking import store
 from bcc_lightning.tracking.finding import find_run
 from bcc_lightning.tracking.store import Tracking, open_store
+from tests.full_disk import file_size_limit
 
 
 def test_a_database_whose_making_was_interrupted_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +36,35 @@ def test_what_is_no_database(tmp_path: Path) -> None:
         open_store(Tracking())
     with pytest.raises(UserError, match=r"cannot be read: .*file is not a database"):
         find_run(Tracking(), "house")
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("http://[x", "'http://\\[x' cannot be read"),
+        ("http://host:99999", "Port out of range"),
+        ("http://anna:secret@127.0.0.1:port", "'http://anna@127.0.0.1:port' cannot be read"),
+        ("foo://x", "cannot be opened"),
+        ("sqlite:///", "names no file, so nothing would be kept"),
+        ("sqlite://", "names no file, so nothing would be kept"),
+        ("sqlite:///gr\udcf6.db", r"'sqlite:///gr\\udcf6.db' cannot be read"),
+        ("postgresql://anna:secret@127.0.0.1:9/mlflow", "postgresql://anna@127.0.0.1:9/mlflow does not answer"),
+    ],
+)
+def test_uri_that_names_no_store(uri: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        open_store(Tracking(uri=uri))
+
+
+def test_database_that_was_made_by_half_is_not_kept() -> None:
+    # MLflow would never get on with it, also when the disk has space again: "table _alembic_tmp_experiments already exists".
+    with file_size_limit(100_000), pytest.raises(UserError, match="Next step"):
+        open_store(Tracking())
+    assert not list(Path("mlruns").glob("mlflow.db*"))
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_tracking_folder_that_is_a_file(place: str) -> None:
+    Path("file").touch()
+    with pytest.raises(UserError, match=f"--tracking.folder .*{place} cannot be written to"):
+        open_store(Tracking(folder=place))
