@@ -12,6 +12,7 @@ from types import FrameType
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.trust import OPTION, trusting
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -45,7 +46,9 @@ def run_command(body: Callable[[list[str]], int | None], argv: list[str] | None 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, interrupt)
     try:
-        return body([argument for argument in arguments if argument != "--traceback"]) or 0
+        packages, rest = take_option([argument for argument in arguments if argument != "--traceback"], OPTION)
+        with trusting(packages):
+            return body(rest) or 0
     except (UserError, MisconfigurationException) as error:
         if shows_traceback:
             traceback.print_exc()

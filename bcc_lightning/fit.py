@@ -23,6 +23,7 @@ from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.ensembling.members import refuse_disagreement
 from bcc_lightning.ensembling.voting import vote
 from bcc_lightning.errors import UserError
+from bcc_lightning.modules.checkpoint import read_checkpoint
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.run_facts import describe, fill
 from bcc_lightning.tracking.folder import RunFolder
@@ -106,6 +107,8 @@ def configure(argv: list[str]) -> tuple[RunFolder | None, ExperimentCLI]:
     if not wanted:
         return None, ExperimentCLI(configuration_arguments(experiments, flags))
     resumed = find_resumable(tracking_of(flags).work, wanted[-1])
+    if resumed.last_checkpoint.is_file():
+        read_checkpoint(resumed.last_checkpoint)  # what is wrong with it shows before the run is opened
     return resumed, ExperimentCLI(["--config", str(resumed.config), *flags])
 
 

@@ -19,7 +19,7 @@ from bcc_lightning.architectures.freezing import hold_statistics
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
 from bcc_lightning.architectures.resizing import resize
 from bcc_lightning.datamodules.cell_images import CellBatch
-from bcc_lightning.errors import NonFiniteLossError
+from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.metrics import external_metrics, recall_by_class, test_metrics, validation_metrics
 from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
 from bcc_lightning.modules.arguments import Averaging, check_arguments
@@ -270,7 +270,7 @@ class CellClassifier(LightningModule):
         """Refuse a checkpoint that was trained on other classes."""
         trained_on = checkpoint["hyper_parameters"]["class_names"]
         if list(trained_on) != self.class_names:
-            raise ValueError(f"the checkpoint knows the classes {trained_on}, this data set has {self.class_names}")
+            raise UserError(f"the checkpoint knows the classes {trained_on}, this data set has {self.class_names}")
 
 
 def scale_and_resize(images: Tensor, image_size: int) -> Tensor:

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -18,6 +17,7 @@ from requests import RequestException
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.summary import Summary, read_summary
+from bcc_lightning.yaml_file import read_mapping
 
 PARENT = "mlflow.parentRunId"
 """Tag of folds and trials that names the run they belong to."""
@@ -60,8 +60,7 @@ class FinishedRun:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Its resolved configuration."""
-        content: dict[str, Any] = yaml.safe_load(self.artifact("config.yaml").read_text(encoding="utf-8"))
-        return content
+        return read_mapping(self.artifact("config.yaml"), "the configuration of a run")
 
     @property
     def checkpoint(self) -> Path:
