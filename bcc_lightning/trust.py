@@ -4,6 +4,7 @@ Experiment files, the configurations of runs and checkpoints travel from laborat
 thereby run its author's code, so nothing is imported because a file names it.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -40,8 +41,10 @@ def trusting(packages: Sequence[str]) -> Iterator[None]:
         UserError: one cannot be imported.
     """
     for package in packages:
-        if not all(part.isidentifier() for part in package.split(".")):
-            raise UserError(f"{OPTION} is '{package}', it must be the name of a Python package, e.g. {OPTION} mypkg")
+        if not all(part.isidentifier() for part in package.split(".")) or is_standard(package):
+            raise UserError(
+                f"{OPTION} is '{package}', it must be the name of a package outside of Python's standard library, e.g. mypkg"
+            )
         try:
             import_module(package)
         except ImportError as error:
@@ -62,6 +65,11 @@ def trust_flags() -> list[str]:
 def is_trusted(path: str) -> bool:
     """Return whether a dotted name belongs to a package that a person trusts."""
     return belongs(path, _trusted)
+
+
+def is_standard(path: str) -> bool:
+    """Return whether a dotted name belongs to Python's standard library."""
+    return path.partition(".")[0] in sys.stdlib_module_names
 
 
 def belongs(path: str, packages: Sequence[str]) -> bool:
@@ -136,17 +144,17 @@ def place(key: str) -> str:
 
 def class_refused(key: str, path: str) -> str:
     """Format the error for a class of a package that is not trusted."""
-    return (
-        f"{place(key)} names {path}; a file may name classes of {', '.join([*PACKAGES, *_trusted])}. If you trust its package, "
-        f"add {OPTION} {path.split('.', maxsplit=1)[0]} on the command line"
-    )
+    allowed = f"{place(key)} names {path}; only classes of {', '.join([*PACKAGES, *_trusted])} can be named"
+    if is_standard(path):
+        return f"{allowed}. Next step: take the entry out, and ask whoever wrote it what it was meant to do"
+    return f"{allowed}. Next step: if you trust its package, add {OPTION} {path.partition('.')[0]} on the command line"
 
 
 def function_refused(key: str, path: str) -> str:
     """Format the error for a function of a package that is not trusted."""
     return (
-        f"{place(key)} names {path}, where a function would be called; a file may name classes only, and functions of packages "
-        f"that you trust with {OPTION} PACKAGE on the command line"
+        f"{place(key)} names {path}, where a function would be called; functions are taken only by name, and from packages that "
+        f"you trust with {OPTION} PACKAGE on the command line"
     )
 
 

@@ -48,7 +48,7 @@ def refuse_oversized(text: str) -> None:
     Raises:
         yaml.YAMLError: it is no YAML, too large, or too deep.
     """
-    sizes: dict[str, int] = {}
+    sizes: dict[str | None, int] = {}
     open_nodes: list[list[Any]] = [[None, 0]]  # anchor, and number of values within
     for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.AliasEvent):

@@ -1,15 +1,20 @@
 """Keeps the weights that validation chose, and the state that resuming goes on from."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from bcc_lightning.argument_types import check_choice
+from bcc_lightning.modules.schedules import Mode
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.whole_file import whole_file
+
+Keep = Literal["best", "last"]
+"""Which epoch's weights a run keeps."""
 
 
 class WholeFileCheckpoints(TorchCheckpointIO):
@@ -29,7 +34,7 @@ class StopInTime(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
-def selection_callbacks(folder: RunFolder | None, monitor: str, mode: str, patience: int | None, keep: str) -> list[Callback]:
+def selection_callbacks(folder: RunFolder | None, monitor: str, mode: Mode, patience: int | None, keep: Keep) -> list[Callback]:
     """Build the callbacks that choose an epoch, stop in time and keep the state of the last epoch.
 
     Args:
@@ -38,7 +43,12 @@ def selection_callbacks(folder: RunFolder | None, monitor: str, mode: str, patie
         mode: whether ``max`` or ``min`` is better.
         patience: epochs without a better value before training stops; None never stops early.
         keep: ``best`` or ``last``.
+
+    Raises:
+        UserError: `mode` or `keep` is unknown.
     """
+    check_choice("selection.mode", mode, Mode)
+    check_choice("selection.keep", keep, Keep)
     best = ModelCheckpoint(
         dirpath=folder.checkpoints if folder else None,
         filename="best",
