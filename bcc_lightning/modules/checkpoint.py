@@ -121,10 +121,9 @@ def find_class(name: str) -> type[CellClassifier]:
     known = {full_name(kind): kind for kind in subclasses(CellClassifier)}
     if name in known:
         return known[name]
-    package = name.partition(".")[0]
     raise UserError(
         f"class '{name}' is none of the known modules ({', '.join(sorted(kind.__name__ for kind in known.values()))}). Next "
-        f"step: if you trust its package, add {OPTION} {package} on the command line, or import it in Python before loading"
+        f"step: if you trust its package, add {OPTION} PACKAGE on the command line, or import it in Python before loading"
     )
 
 
