@@ -26,7 +26,7 @@ USAGE = """usage: python -m bcc_lightning.ensemble --run A --run B [--checkpoint
   --out         folder that gets a copy of the ensemble's files
   --exp         instead of --run and --checkpoint: an experiment that names its members, such as an2dl_ensemble
 
-Other options are those of fit, such as --tracking.folder, --data.root, --summary and --trainer.accelerator."""
+Other options are those of fit, such as --tracking.folder, --data.root, --summary, --trainer.accelerator and --trust."""
 
 
 def main(argv: list[str] | None = None) -> int:
