@@ -16,6 +16,7 @@ from bcc_lightning.trust import (
     OPTION,
     class_refused,
     function_refused,
+    keep_default,
     refuse_functions,
     restrict_imports,
     without_functions,
@@ -40,8 +41,10 @@ class ExperimentParser(LightningArgumentParser):
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - jsonargparse's signature
         """Add an argument; one that takes a function takes functions of trusted packages only."""
         action = super().add_argument(*args, **kwargs)
-        if hasattr(action, "_typehint"):
-            action._typehint = without_functions(action._typehint)
+        hint = getattr(action, "_typehint", None)
+        if (restricted := without_functions(hint)) != hint:
+            action._typehint = restricted
+            keep_default(action.default)
         return action
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401

@@ -25,6 +25,9 @@ PACKAGES = ("bcc_lightning", "lightning", "timm", "torch", "torchmetrics")
 
 _trusted: list[str] = []
 
+_defaults: dict[str, object] = {}
+"""Functions and classes that an argument of a class has by default, by dotted name; they are not the file's choice."""
+
 
 class Function:
     """Stands in an experiment's parser where a class takes a function; a file can name functions of trusted packages only."""
@@ -41,7 +44,7 @@ def trusting(packages: Sequence[str]) -> Iterator[None]:
         UserError: one cannot be imported.
     """
     for package in packages:
-        if not all(part.isidentifier() for part in package.split(".")) or is_standard(package):
+        if not is_dotted(package) or is_standard(package):
             raise UserError(
                 f"{OPTION} is '{package}', it must be the name of a package outside of Python's standard library, e.g. mypkg"
             )
@@ -65,6 +68,11 @@ def trust_flags() -> list[str]:
 def is_trusted(path: str) -> bool:
     """Return whether a dotted name belongs to a package that a person trusts."""
     return belongs(path, _trusted)
+
+
+def is_dotted(text: str) -> bool:
+    """Return whether a text can be the name of a module or of something in it."""
+    return all(part.isidentifier() for part in text.split("."))
 
 
 def is_standard(path: str) -> bool:
@@ -121,9 +129,15 @@ def without_functions(hint: Any) -> Any:  # noqa: ANN401 - any annotation
 def function_named(path: object) -> object:
     """Look a function up that a file names.
 
+    Args:
+        path: its dotted name, or what the parser makes of a class that is a default.
+
     Raises:
-        ValueError: it belongs to no trusted package.
+        ValueError: it belongs to no trusted package, and is no default.
     """
+    named = path.get("class_path") if isinstance(path, dict | Namespace) and len(path) == 1 else path
+    if isinstance(named, str) and named in _defaults:
+        return _defaults[named]
     if not isinstance(path, str) or not is_trusted(path):
         raise ValueError(f"Calling '{path}' is not allowed")
     try:
@@ -132,8 +146,18 @@ def function_named(path: object) -> object:
         raise ValueError(f"'{path}' does not exist: {error}") from error
 
 
+def keep_default(default: object) -> None:
+    """Note what an argument that takes a function has by default, as the parser words it."""
+    named = default.get("class_path") if isinstance(default, dict) else default
+    if isinstance(named, str) and is_dotted(named):  # else the parser's own mark for no default
+        _defaults[named] = resolve_name(named)
+
+
 def name_of(function: Any) -> str:  # noqa: ANN401 - any callable
     """Return the dotted name of a function."""
+    for name, default in _defaults.items():
+        if default is function:
+            return name
     return f"{function.__module__}.{function.__qualname__}"
 
 

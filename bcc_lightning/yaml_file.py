@@ -16,6 +16,10 @@ DEEPEST = 100
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class OversizedError(yaml.YAMLError):
+    """YAML that is refused for its size."""
+
+
 def read_mapping(file: Path, keys: str) -> dict[str, Any]:
     """Read a YAML file that holds keys with values.
 
@@ -46,7 +50,8 @@ def refuse_oversized(text: str) -> None:
         text: the YAML.
 
     Raises:
-        yaml.YAMLError: it is no YAML, too large, or too deep.
+        OversizedError: it is too large, or too deep.
+        yaml.YAMLError: it is no YAML.
     """
     sizes: dict[str | None, int] = {}
     open_nodes: list[list[Any]] = [[None, 0]]  # anchor, and number of values within
@@ -63,6 +68,20 @@ def refuse_oversized(text: str) -> None:
             open_nodes[-1][1] += 1
             sizes[event.anchor] = 1
             if "&" in event.value and "*" in event.value and event.value != text:
-                refuse_oversized(event.value)
+                refuse_oversized_within(event.value)
         if open_nodes[-1][1] > LARGEST or len(open_nodes) > DEEPEST:
-            raise yaml.YAMLError(f"it holds more than {LARGEST:,} values with its aliases written out, or {DEEPEST} levels")
+            raise OversizedError(f"it holds more than {LARGEST:,} values with its aliases written out, or {DEEPEST} levels")
+
+
+def refuse_oversized_within(text: str) -> None:
+    """Refuse a string of a YAML file that is oversized YAML itself; most are none, and words may hold any signs.
+
+    Raises:
+        OversizedError: likewise.
+    """
+    try:
+        refuse_oversized(text)
+    except OversizedError:
+        raise
+    except yaml.YAMLError:
+        return

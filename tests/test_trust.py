@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from jsonargparse import Namespace
 
-from bcc_lightning.cli import ExperimentCLI
+from bcc_lightning.cli import ExperimentCLI, configuration_arguments
 from bcc_lightning.command import run_command
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import configure, main
@@ -25,6 +26,8 @@ STRANGER = """
 from pathlib import Path
 from typing import Any, Callable, Optional
 from lightning import Callback
+from torch import nn
+from torch.nn.functional import relu
 from bcc_lightning.datamodules import SyntheticSmear
 from bcc_lightning.modules import PlainCNN
 
@@ -35,6 +38,10 @@ class Net(PlainCNN):
 
 class Cells(SyntheticSmear):
     pass
+
+class Defaults(Callback):
+    def __init__(self, one: Callable = relu, other: Optional[Callable[..., nn.Module]] = nn.ReLU) -> None:
+        self.one, self.other = one, other
 
 class Greeter(Callback):
     def __init__(self, greet: Optional[Callable] = None) -> None:
@@ -192,6 +199,19 @@ def test_trusted_packages_give_modules_data_callbacks_and_functions(stranger: Pa
     assert trust_flags() == []
     with pytest.raises(UserError, match="names stranger"):  # trust ends with the command
         ExperimentCLI(["--config", "mine.yaml"])
+
+
+@pytest.mark.usefixtures("stranger")
+def test_functions_that_are_defaults_stay_functions() -> None:
+    Path("mine.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [{"class_path": "stranger.Defaults"}]}}))
+    with trusting(["stranger"]):
+        first = ExperimentCLI(configuration_arguments(["an2dl_cnn", "mine.yaml"], [*PAINTED, "--data.image_size", "32"]))
+        Path("again.yaml").write_text(yaml.safe_dump(first.resolved_config()))
+        again = ExperimentCLI(["--config", "again.yaml"])
+    for cli in (first, again):
+        (callback,) = cli.config_init["trainer"]["callbacks"]
+        assert callback.one is torch.nn.functional.relu
+        assert callback.other is torch.nn.ReLU
 
 
 @pytest.mark.parametrize("package", ["os", "subprocess", "no_such_package", "my package", "jsonargparse.typing ", ""])

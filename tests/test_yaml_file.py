@@ -31,7 +31,7 @@ def test_bombs_are_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_what_is_allowed(tmp_path: Path) -> None:
-    shared = "base: &base {lr: 0.1, epochs: 3}\nfirst: *base\nsecond: {<<: *base, lr: 0.2}\ntext: 'a & b * c'\n"
+    shared = "base: &base {lr: 0.1, epochs: 3}\nfirst: *base\nsecond: {<<: *base, lr: 0.2}\ntext: '*a & \"b'\n"
     (tmp_path / "mine.yaml").write_text(shared)
     assert read_mapping(tmp_path / "mine.yaml", "keys")["second"] == {"lr": 0.2, "epochs": 3}
     refuse_oversized(f"[{'x, ' * (LARGEST - 1)}]")
