@@ -55,13 +55,13 @@ def test_an_unaltered_checkpoint(good: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["stranger.Net", "os.system", "system", f"{MODULES}.base.CellClassifier", f"{MODULES}.PlainCNN", ""]
+    "name", ["newcomer.Net", "os.system", "system", f"{MODULES}.base.CellClassifier", f"{MODULES}.PlainCNN", ""]
 )
 def test_a_class_that_is_not_known_is_not_imported(
     good: bytes, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    Path("stranger.py").write_text("open('IMPORTED', 'w')\n")
+    Path("newcomer.py").write_text("open('IMPORTED', 'w')\n")
     message = altered(good, lambda content: content.update(module_class=name))
     assert f"class '{name}' is none of the known modules (" in message
     assert "add --trust PACKAGE on the command line, or import it in Python before loading" in message
