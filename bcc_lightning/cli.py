@@ -13,15 +13,17 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.balancing.combination import combination_warning
 from bcc_lightning.callbacks.averaging import averaging_callback
-from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
+from bcc_lightning.callbacks.checkpoints import Keep, WholeFileCheckpoints
 from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.ensembling.members import find_members, unknown_training
 from bcc_lightning.errors import UserError
 from bcc_lightning.experiment_files import experiment_names, find_experiment
 from bcc_lightning.modules import CellClassifier
+from bcc_lightning.modules.schedules import Mode
 from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.recipe import Progress, refuse_changes
@@ -56,9 +58,14 @@ class Selection:
     """
 
     monitor: str = "val/accuracy"
-    mode: Literal["max", "min"] = "max"
+    mode: Mode = "max"
     patience: int | None = 5
-    keep: Literal["best", "last"] = "best"
+    keep: Keep = "best"
+
+    def __post_init__(self) -> None:
+        check_types("selection", Selection, vars(self))
+        if self.patience is not None and self.patience < 1:
+            raise UserError(f"--selection.patience is {self.patience}, it must be 1 or more, or null, which never stops early")
 
 
 class ExperimentCLI(LightningCLI):

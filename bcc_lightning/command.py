@@ -16,6 +16,7 @@ from bcc_lightning.faults import RENAME, fault_of
 from bcc_lightning.interruption import STOPPING
 from bcc_lightning.printable import printable
 from bcc_lightning.streams import lasting_streams
+from bcc_lightning.trust import OPTION, trusting
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -62,7 +63,9 @@ def outcome(body: Callable[[list[str]], int | None], arguments: list[str]) -> in
     """Run a command and report the errors that a person can mend; arguments and exit codes as `run_command`."""
     try:
         refuse_other_encodings(arguments)
-        return body([argument for argument in arguments if argument != "--traceback"]) or 0
+        packages, rest = take_option([argument for argument in arguments if argument != "--traceback"], OPTION)
+        with trusting(packages):
+            return body(rest) or 0
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:

@@ -14,6 +14,7 @@ from bcc_lightning.ensembling.members import find_members
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import run_experiment
 from bcc_lightning.modules.ensemble import Weighting
+from bcc_lightning.rebuilding import data_config
 from bcc_lightning.tracking.finding import find_run
 from bcc_lightning.tracking.sources import Source
 from bcc_lightning.writable import refuse_unwritable_folder
@@ -26,7 +27,7 @@ USAGE = """usage: python -m bcc_lightning.ensemble --run A --run B [--checkpoint
   --out         folder that gets a copy of the ensemble's files
   --exp         instead of --run and --checkpoint: an experiment that names its members, such as an2dl_ensemble
 
-Other options are those of fit, such as --tracking.folder, --data.root, --summary and --trainer.accelerator."""
+Other options are those of fit, such as --tracking.folder, --data.root, --summary, --trainer.accelerator and --trust."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,7 +90,7 @@ def write_config(members: list[Source], folder: Path) -> Path:
     configs = [member.config for member in members if member.config is not None]
     if not configs:
         raise UserError("checkpoints alone do not tell which cells to test on; name at least one member with --run")
-    largest: dict[str, Any] = max(configs, key=lambda config: int(config["data"]["init_args"]["image_size"]))
+    largest: dict[str, Any] = max(configs, key=lambda config: int(data_config(config)["init_args"].get("image_size", 0)))
     model = {"class_path": "Ensemble", "init_args": {"members": [member.name for member in members]}}
     config = {"exp": ["ensemble"], "seed_everything": largest["seed_everything"], "model": model, "data": largest["data"]}
     file = folder / "ensemble.yaml"

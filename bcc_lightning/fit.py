@@ -24,6 +24,7 @@ from bcc_lightning.ensembling.members import refuse_disagreement
 from bcc_lightning.ensembling.voting import vote
 from bcc_lightning.errors import UserError
 from bcc_lightning.idle_training import refuse_idle_training
+from bcc_lightning.modules.checkpoint import read_checkpoint
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.printable import printable
 from bcc_lightning.run_facts import describe, fill
@@ -132,6 +133,8 @@ def resume_configuration(folder: RunFolder, flags: list[str]) -> ExperimentCLI:
         UserError: a flag cannot take effect, or would give the run a second recipe.
     """
     refuse_with_resume(flags)
+    if folder.last_checkpoint.is_file():
+        read_checkpoint(folder.last_checkpoint)  # what is wrong with it shows before the run is opened
     progress = Progress.of([folder.last_checkpoint], is_complete=is_complete(folder))
     return ExperimentCLI(resume_arguments(folder, flags), folder, progress)
 

@@ -33,10 +33,21 @@ def rebuild(source: Source, **changes: Any) -> tuple[CellClassifier, CellDataMod
 
 
 def data_config(config: dict[str, Any], **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of any data module
-    """Take the data module's part of a run's configuration, with its seed, and change arguments that it has."""
-    own = {**config["data"]["init_args"], "seed": config["seed_everything"]}
+    """Take the data module's part of a run's configuration, with its seed, and change arguments that it has.
+
+    Raises:
+        UserError: the configuration lacks them.
+    """
+    try:
+        data = config["data"]
+        own = {**data["init_args"], "seed": config["seed_everything"]}
+        class_path = data["class_path"]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            "the configuration of a run lacks data.class_path, data.init_args or seed_everything; was its config.yaml changed?"
+        ) from error
     own |= {name: value for name, value in changes.items() if name in own}
-    return {"class_path": config["data"]["class_path"], "init_args": own}
+    return {"class_path": class_path, "init_args": own}
 
 
 def build_data(config: dict[str, Any]) -> CellDataModule:

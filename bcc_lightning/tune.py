@@ -15,6 +15,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.recording import end_failed
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking, without_password
+from bcc_lightning.trust import trust_flags
 from bcc_lightning.tuning.confirmation import confirm
 from bcc_lightning.tuning.executors.base import Assignment, Executor
 from bcc_lightning.tuning.executors.choice import make_executor
@@ -168,7 +169,8 @@ def seats_of(options: Options) -> Seats:
 def assign(storage: Storage, tracking: Tracking, plan: Plan, seats: Seats, cli: ExperimentCLI) -> Assignment:
     """Say what each worker needs to know."""
     own = [] if cli.config["data"]["init_args"]["num_workers"] is not None else seats.flags(cli.datamodule.num_workers)
-    return Assignment(storage, plan.study, Path(plan.logs), str(without_password(tracking.resolved_uri)), [own])
+    uri = str(without_password(tracking.resolved_uri))
+    return Assignment(storage, plan.study, Path(plan.logs), uri, [[*own, *trust_flags()]], plan.program)
 
 
 def watch_over(search: OpenStudy, run: TrackedRun, executor: Executor, seats: int, options: Options) -> None:

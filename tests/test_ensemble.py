@@ -242,6 +242,6 @@ def test_mistakes(
 def test_checkpoint_that_names_a_class_of_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file may say anything; only classes of cell classifiers are built."""
     torch.save({"module_class": "subprocess.Popen", "hyper_parameters": {"args": ["touch", "harm"]}, "state_dict": {}}, "x.ckpt")
-    with pytest.raises(Exception, match=r"subprocess\.Popen, which is no CellClassifier"):
+    with pytest.raises(Exception, match=r"class 'subprocess\.Popen' is none of the known modules"):
         load_classifier("x.ckpt")
     assert not Path("harm").exists()

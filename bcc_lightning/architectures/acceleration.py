@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from bcc_lightning.argument_types import check_choice
+
 Precision = Literal["auto", "32", "bf16"]
 
 FUSED_OPTIMIZERS = frozenset({"adam", "adamw", "sgd"})
@@ -35,6 +37,7 @@ def runs_in_bf16(network: nn.Module, device: torch.device, precision: Precision)
         precision: ``auto`` takes bfloat16 where it is faster; ``32`` and ``bf16`` force one.
     """
     if precision != "auto":
+        check_choice("model.precision", precision, Precision)
         return precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())

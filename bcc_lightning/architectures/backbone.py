@@ -1,5 +1,6 @@
 """A timm network as this project uses it: without its classifier, fed with pixels in [0, 1]."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,6 +16,9 @@ from bcc_lightning.architectures.pretrained import find_weights, load_backbone_w
 from bcc_lightning.architectures.small_stem import put_small_stem, stages_behind_small_stem
 from bcc_lightning.errors import UserError
 
+WEIGHTS = {"cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"}
+"""Arguments with which timm takes weights, or the description of a network, from elsewhere."""
+
 MAP_DIMENSIONS = 4
 """(B, C, H, W); a transformer of tokens gives three."""
 
@@ -25,9 +29,22 @@ def check_name(name: str) -> None:
     Raises:
         UserError: with near matches.
     """
+    source = name.partition(":")[0] if ":" in name else None
+    if source is not None:
+        raise UserError(f"backbone '{name}' is from {source}; only networks that timm itself has can be named, without a source")
     if not timm.is_model(name):
         near = get_close_matches(name, timm.list_models(), n=5)
         raise UserError(f"timm has no backbone '{name}'" + (f"; did you mean {', '.join(near)}?" if near else ""))
+
+
+def refuse_files(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of timm's networks that choose weights, which timm would fetch or read by itself.
+
+    Raises:
+        UserError: with the arguments.
+    """
+    if chosen := sorted(WEIGHTS & arguments.keys()):
+        raise UserError(f"--model.variant takes no {', '.join(chosen)}; start from a file with --model.weights FILE")
 
 
 def create_network(name: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
@@ -90,6 +107,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         check_name(name)
+        refuse_files(timm_arguments)
         check_image_size(name, image_size, small_stem)
         if name.startswith("swin_"):
             timm_arguments = {"img_size": image_size, "window_size": swin_window(image_size), **timm_arguments}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from bcc_lightning.argument_types import built_from, check_types
 from bcc_lightning.errors import UserError
 
 KERAS_MOMENTUM, KERAS_EPSILON = 0.01, 1e-3
@@ -48,6 +49,7 @@ class Head:
     norm_epsilon: float = KERAS_EPSILON
 
     def __post_init__(self) -> None:
+        check_types("model.head", Head, vars(self))
         for name, share in (("input_dropout", self.input_dropout), ("dropout", self.dropout)):
             if not 0 <= share < 1:
                 raise UserError(f"--model.head.{name} is {share}, it must be from 0 to below 1; usual is 0.3 to 0.5")
@@ -65,8 +67,12 @@ AVERAGE = Head(pooling="avg")
 
 
 def as_head(head: Head | Mapping[str, Any]) -> Head:
-    """Read a head from what a checkpoint or a configuration holds."""
-    return head if isinstance(head, Head) else Head(**head)
+    """Read a head from what a checkpoint or a configuration holds.
+
+    Raises:
+        UserError: an entry is unknown or out of range.
+    """
+    return head if isinstance(head, Head) else built_from(Head, head, "--model.head")
 
 
 def head_arguments(head: Head | Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bcc_lightning.argument_types import check_choice
+
 ChannelOrder = Literal["rgb", "bgr"]
 
 Statistic = tuple[float, float, float]
@@ -28,6 +30,7 @@ class InputNormalisation(nn.Module):
 
     def __init__(self, mean: Statistic = (0.0, 0.0, 0.0), std: Statistic = (1.0, 1.0, 1.0), order: ChannelOrder = "rgb") -> None:
         super().__init__()
+        check_choice("model.input_order", order, ChannelOrder)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.order = order

@@ -22,6 +22,7 @@ from bcc_lightning.architectures.cam_target import SMALLEST_MAP, CamTarget
 from bcc_lightning.architectures.head import KERAS_EPSILON, KERAS_MOMENTUM, ClassifierHead, Head
 from bcc_lightning.architectures.input_size import refuse_smaller
 from bcc_lightning.architectures.normalisation import InputNormalisation
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.errors import UserError
 
 LEAST_TO_HALVE = 2
@@ -56,6 +57,7 @@ class ConvBlocks:
     norm_epsilon: float = KERAS_EPSILON
 
     def __post_init__(self) -> None:
+        check_types("model.blocks", ConvBlocks, vars(self))
         if not self.channels or min(self.channels) < 1 or self.convolutions < 1 or self.stride not in (1, 2):
             raise UserError(
                 f"--model.blocks has channels {self.channels}, convolutions {self.convolutions}, stride {self.stride}; it takes "

@@ -166,6 +166,13 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
         raise UserError(f"weights file {path} does not exist; give another with --model.weights FILE")
     try:
         state: dict[str, Any] = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, UnpicklingError, SafetensorError) as error:
+    except UnpicklingError as error:
+        raise UserError(
+            f"weights file {path} cannot be read as a state dict: it is damaged, or holds something other than weights, which "
+            "could run code and is not read"
+        ) from error
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(f"weights file {path} cannot be read as a state dict: {error!s:.200}") from error
+    if not isinstance(state, dict):
+        raise UserError(f"weights file {path} cannot be read as a state dict: it holds a {type(state).__name__}")
     return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}

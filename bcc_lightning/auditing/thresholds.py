@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.auditing.findings import AuditReport, Finding
 
 
@@ -30,6 +31,10 @@ class Thresholds:
     border_above_chance: float = 0.1
     file_above_chance: float = 0.1
     colour_above_chance: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number: nothing would ever lie above it."""
+        check_types("thresholds", Thresholds, vars(self))
 
 
 @dataclass(frozen=True)

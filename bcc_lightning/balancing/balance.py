@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from bcc_lightning.argument_types import check_choice
 from bcc_lightning.balancing.draws import Draws, EqualClasses, EveryCell, Weighted
 from bcc_lightning.errors import UserError
 
@@ -45,8 +46,7 @@ def balance_cells(
     Raises:
         UserError: the name is unknown, or a class has no cell.
     """
-    if balance not in get_args(Balance):
-        raise UserError(f"balance '{balance}' does not exist; --data.balance takes {', '.join(get_args(Balance))}")
+    check_choice("data.balance", balance, Balance)
     equal = np.ones(len(labels), np.float32)
     if balance == "none":
         return Balancing(equal, EveryCell(len(labels)))

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bcc_lightning.argument_types import check_choice
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.modules.arguments import Averaging
@@ -162,6 +163,7 @@ def averaging_callback(average: Averaging, ema_decay: float, swa_start: float) -
         ema_decay: see `MovingAverage`.
         swa_start: see `EpochMean`.
     """
+    check_choice("model.average", average, Averaging)
     if average == "none":
         return None
     return MovingAverage(ema_decay) if average == "ema" else EpochMean(swa_start)

@@ -5,21 +5,26 @@ import os
 import shutil
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from bcc_lightning.argument_types import check_choice
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import write_checkpoint
+from bcc_lightning.modules.schedules import Mode
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.whole_file import whole_file
 
 PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """Entries of Lightning's state of a `ModelCheckpoint` that are paths."""
+
+Keep = Literal["best", "last"]
+"""Which epoch's weights a run keeps."""
 
 
 class WholeFileCheckpoints(TorchCheckpointIO):
@@ -182,7 +187,7 @@ def keep_test_time(checkpoint: Path, module: CellClassifier) -> None:
         torch.save(content, draft)
 
 
-def selection_callbacks(folder: RunFolder | None, monitor: str, mode: str, patience: int | None, keep: str) -> list[Callback]:
+def selection_callbacks(folder: RunFolder | None, monitor: str, mode: Mode, patience: int | None, keep: Keep) -> list[Callback]:
     """Build the callbacks that choose an epoch, stop in time and keep the state of the last epoch.
 
     Args:
@@ -191,7 +196,12 @@ def selection_callbacks(folder: RunFolder | None, monitor: str, mode: str, patie
         mode: whether ``max`` or ``min`` is better.
         patience: epochs without a better value before training stops; None never stops early.
         keep: ``best`` or ``last``.
+
+    Raises:
+        UserError: `mode` or `keep` is unknown.
     """
+    check_choice("selection.mode", mode, Mode)
+    check_choice("selection.keep", keep, Keep)
     best = BestCheckpoint(
         folder.state / "best_before.ckpt" if folder else None,
         dirpath=folder.checkpoints if folder else None,

@@ -17,6 +17,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.callbacks.averaging import AveragedWeights
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import UserError
@@ -44,6 +45,7 @@ class Stage:
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        check_types("stages", Stage, vars(self))
         if not re.fullmatch(r"head|all|last:[1-9]\d*", self.train):
             raise UserError(f"stages: train is '{self.train}', it must be head, all or last:N with N from 1, e.g. last:3")
         if self.lr < 0 or self.weight_decay < 0:

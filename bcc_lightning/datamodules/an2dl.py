@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule
 from bcc_lightning.datamodules.cell_images import CellImages, check_labels
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
@@ -47,6 +48,7 @@ class AN2DL(CellDataModule):
         test_share: float = 0.1,
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
+        check_types("data", AN2DL, locals())
         super().__init__(val_share=val_share, test_share=test_share, **base)
         self.file = self.root / "training_set.npz"
         self.keep_outliers = keep_outliers

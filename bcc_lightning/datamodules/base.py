@@ -12,6 +12,7 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.balancing.balance import Balance, Balancing, balance_cells
 from bcc_lightning.balancing.draws import Draws
 from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
@@ -91,6 +92,7 @@ class CellDataModule(LightningDataModule):
         test_on: list[str] | None = None,
         class_map: dict[str, str] | None = None,
     ) -> None:
+        check_types("data", CellDataModule, locals())
         super().__init__()
         refuse_below(1, image_size=image_size, batch_size=batch_size)
         refuse_below(0, num_workers=num_workers or 0)

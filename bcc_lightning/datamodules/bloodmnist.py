@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule
 from bcc_lightning.datamodules.cell_images import CellImages, check_labels
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
@@ -42,6 +43,7 @@ class BloodMNIST(CellDataModule):
         download: bool = False,
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
+        check_types("data", BloodMNIST, locals())
         super().__init__(**base)
         suffix = "" if resolution == SMALLEST_RESOLUTION else f"_{resolution}"
         self.file_resolution = resolution

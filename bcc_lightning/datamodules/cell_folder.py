@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import Any
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.balanced_folder import MANIFEST
 from bcc_lightning.datamodules.files import ImageFiles
 from bcc_lightning.datamodules.listing import BALANCED_TRAIN, CellListing, list_folder
@@ -23,6 +24,7 @@ class CellFolder(ImageFiles):
     folder = "cell_folder"
 
     def __init__(self, classes: list[str] | None = None, **base: Any) -> None:  # noqa: ANN401 - the base class's own arguments
+        check_types("data", CellFolder, locals())
         super().__init__(**base)
         self.classes = tuple(classes) if classes else None
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.files import ImageFiles
 from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS, CellListing, refuse_outside, split_code
 from bcc_lightning.datamodules.names import Names
@@ -37,6 +38,7 @@ class CellTable(ImageFiles):
         classes: list[str] | None = None,
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
+        check_types("data", CellTable, locals())
         super().__init__(**base)
         self.table = Path(table) if table else self.root / "cells.csv"
         self.root = self.table.parent

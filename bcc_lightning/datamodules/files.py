@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule, refuse_below
 from bcc_lightning.datamodules.cache import CachedImages, cached_images
 from bcc_lightning.datamodules.cell_images import CellImages
@@ -38,6 +39,7 @@ class ImageFiles(CellDataModule):
         cache_dir: str | None = None,
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
+        check_types("data", ImageFiles, locals())
         super().__init__(**base)
         refuse_below(1, crop=1 if crop is None else crop)
         if not EIGHT <= bits <= MOST_BITS:

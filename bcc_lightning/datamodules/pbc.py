@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.base import data_folder
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES, canonical
 from bcc_lightning.datamodules.files import ImageFiles
@@ -36,6 +37,7 @@ class PBC(ImageFiles):
         wbcatt: str | None = None,
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
+        check_types("data", PBC, locals())
         super().__init__(**base)
         self.split = split
         self.wbcatt = Path(wbcatt) if wbcatt else data_folder("wbcatt")

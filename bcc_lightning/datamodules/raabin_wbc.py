@@ -5,6 +5,7 @@ Kouzehkanan et al., Sci Rep 12 (2022) 1123, doi:10.1038/s41598-021-04426-x.
 
 from typing import Any
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.classes import WHITE_CELL_CLASSES
 from bcc_lightning.datamodules.files import ImageFiles
 from bcc_lightning.datamodules.listing import CellListing, list_folder, subfolders
@@ -24,6 +25,7 @@ class RaabinWBC(ImageFiles):
     folder = "raabin_wbc"
 
     def __init__(self, test_folder: str | None = None, **base: Any) -> None:  # noqa: ANN401 - the base class's own arguments
+        check_types("data", RaabinWBC, locals())
         super().__init__(**base)
         self.test_folder = test_folder
 

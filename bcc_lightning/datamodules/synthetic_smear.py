@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.base import CellDataModule, refuse_below
 from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
@@ -39,6 +40,7 @@ class SyntheticSmear(CellDataModule):
         painting_seed: int = 0,
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
+        check_types("data", SyntheticSmear, locals())
         super().__init__(**base)
         refuse_below(1, train_cells=train_cells, val_cells=val_cells, test_cells=test_cells)
         self.sizes = dict(zip(SPLITS, (train_cells, val_cells, test_cells), strict=True))

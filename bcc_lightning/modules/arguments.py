@@ -1,17 +1,21 @@
 """The ranges of a module's arguments, checked before anything is built."""
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, Literal
 
 from bcc_lightning.errors import UserError
 
 Averaging = Literal["none", "ema", "swa"]
 
-NOT_NEGATIVE = ("0 or more", lambda x: x >= 0)
+NOT_NEGATIVE = ("0 or more", lambda x: 0 <= x < inf)
 BELOW_ONE = ("from 0 to below 1", lambda x: 0 <= x < 1)
 
 RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "class_names": ("two names or more, each once", lambda x: len(set(x)) == len(x) > 1),
+    "image_size": ("1 or more", lambda x: x >= 1),
     "lr": NOT_NEGATIVE,
+    "focal_gamma": NOT_NEGATIVE,
     "weight_decay": NOT_NEGATIVE,
     "warmup_epochs": NOT_NEGATIVE,
     "momentum": BELOW_ONE,
@@ -21,7 +25,7 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "layer_decay": ("above 0, up to 1, which switches it off", lambda x: 0 < x <= 1),
     "lr_factor": ("above 0 and below 1", lambda x: 0 < x < 1),
     "plateau_patience": ("1 or more", lambda x: x >= 1),
-    "milestones": ("epochs from 1 in ascending order", lambda x: not x or (x[0] >= 1 and sorted(set(x)) == x)),
+    "milestones": ("epochs from 1 in ascending order", lambda x: not x or (x[0] >= 1 and sorted(set(x)) == list(x))),
 }
 
 

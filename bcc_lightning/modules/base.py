@@ -17,7 +17,8 @@ from bcc_lightning.architectures.blocks import network_blocks
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.freezing import hold_statistics
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
-from bcc_lightning.architectures.resizing import resize
+from bcc_lightning.architectures.resizing import scale_and_resize
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.metrics import external_metrics, final_metrics, validation_metrics
@@ -94,6 +95,7 @@ class CellClassifier(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_types("model", type(self), self.hparams)
         check_arguments(self.hparams)
         if len(class_names) <= 1:
             raise UserError(f"a classifier needs two classes or more; the data have {', '.join(class_names) or 'none'}")
@@ -154,11 +156,15 @@ class CellClassifier(LightningModule):
 
         Returns:
             (B, 3, S, S) float32 in [0, 1].
+
+        Raises:
+            TypeError: the images are not uint8.
+            ValueError: they do not have this shape.
         """
         return scale_and_resize(images, self.image_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classify images: (B, 3, H, W) uint8 to logits (B, C) float32."""
+        """Classify images: (B, 3, H, W) uint8 to logits (B, C) float32; raises as `prepare`."""
         return cast(Tensor, self.network(self.prepare(images)))
 
     def forward_views(self, images: Tensor) -> Tensor:
@@ -264,9 +270,4 @@ class CellClassifier(LightningModule):
         """Refuse a checkpoint that was trained on other classes."""
         trained_on = checkpoint["hyper_parameters"]["class_names"]
         if list(trained_on) != self.class_names:
-            raise ValueError(f"the checkpoint knows the classes {trained_on}, this data set has {self.class_names}")
-
-
-def scale_and_resize(images: Tensor, image_size: int) -> Tensor:
-    """Scale images to [0, 1] and bring them to a size; see `CellClassifier.prepare`."""
-    return resize(images.float() / 255, image_size)
+            raise UserError(f"the checkpoint knows the classes {trained_on}, this data set has {self.class_names}")

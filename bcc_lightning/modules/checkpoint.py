@@ -1,5 +1,7 @@
 """From a checkpoint file back to a module, without data, configuration or network."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
@@ -10,7 +12,22 @@ import torch
 from bcc_lightning.errors import UserError
 from bcc_lightning.interruption import interruption_held
 from bcc_lightning.modules.base import CLASS_PATH, CellClassifier
+from bcc_lightning.trust import OPTION, is_trusted
 from bcc_lightning.whole_file import whole_file
+
+REFUSED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    UserError,
+    ValueError,
+)
+"""What constructors raise on hyper-parameters that somebody has altered, or another version has written."""
 
 
 def load_classifier(file: str | Path) -> CellClassifier:
@@ -23,19 +40,47 @@ def load_classifier(file: str | Path) -> CellClassifier:
         The module on the CPU, in evaluation mode.
 
     Raises:
-        UserError: the file does not exist or is no checkpoint of this project.
+        UserError: the file does not exist, is no checkpoint of this project, or its parts do not fit one another.
+    """
+    checkpoint = read_checkpoint(file)
+    try:
+        module = build_classifier({"class_path": checkpoint[CLASS_PATH], "init_args": checkpoint["hyper_parameters"]})
+        module.load_state_dict(checkpoint["state_dict"])
+    except (UserError, RuntimeError, TypeError, AttributeError) as error:
+        raise UserError(f"{file}: {' '.join(str(error).split())[:600]}") from error
+    return module.eval()
+
+
+def read_checkpoint(file: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of this project without running code from it.
+
+    Args:
+        file: the checkpoint.
+
+    Returns:
+        Its content, with the name of the class, hyper-parameters and weights among it.
+
+    Raises:
+        UserError: the file does not exist, is damaged, holds more than weights and plain values, or is none of this project.
     """
     if not Path(file).is_file():
         raise UserError(f"checkpoint {file} does not exist")
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
+    except UnpicklingError as error:
+        raise UserError(
+            f"{file} is no checkpoint of this project, or damaged: it holds something other than weights and plain values, "
+            "which could run code and is not read"
+        ) from error
+    # On a damaged file torch also raises what comes from unpacking its archive.
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is no checkpoint of this project, or damaged: {error!s:.200}") from error
-    if CLASS_PATH not in checkpoint:
-        raise UserError(f"{file} is no checkpoint of this project: it lacks '{CLASS_PATH}'")
-    module = build_classifier({"class_path": checkpoint[CLASS_PATH], "init_args": checkpoint["hyper_parameters"]})
-    module.load_state_dict(checkpoint["state_dict"])
-    return module.eval()
+    kinds = {CLASS_PATH: str, "hyper_parameters": dict, "state_dict": dict}
+    if not isinstance(checkpoint, dict):
+        raise UserError(f"{file} is no checkpoint of this project: it holds a {type(checkpoint).__name__}")
+    if missing := [key for key, kind in kinds.items() if not isinstance(checkpoint.get(key), kind)]:
+        raise UserError(f"{file} is no checkpoint of this project: it lacks '{missing[0]}'")
+    return checkpoint
 
 
 def save_classifier(module: CellClassifier, file: Path) -> None:
@@ -68,19 +113,54 @@ def build_classifier(description: dict[str, Any]) -> CellClassifier:
     """Build a module with random weights from a description as `describe_classifier` gives it.
 
     Raises:
-        UserError: the class is none of a cell classifier; a file may name anything, so nothing else is called.
+        UserError: the class is not known here, or its constructor refuses the arguments.
     """
-    package, name = description["class_path"].rsplit(".", 1)
-    kind = getattr(import_module(package), name)
-    if not (isinstance(kind, type) and issubclass(kind, CellClassifier)):
-        raise UserError(f"a checkpoint names the class {description['class_path']}, which is no CellClassifier")
-    return kind(**plain_arguments(description["init_args"]))
+    name, arguments = description.get("class_path"), description.get("init_args")
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise UserError(f"a module is described by class_path and init_args, not by {description!r:.100}")
+    kind = find_class(name)
+    try:
+        return kind(**plain_arguments(arguments))
+    except REFUSED as error:
+        raise UserError(f"{kind.__name__} cannot be built with the hyper-parameters that are stored: {error!s:.300}") from error
+
+
+def find_class(name: str) -> type[CellClassifier]:
+    """Find a class of modules by its full name; nothing is imported unless a person trusts it.
+
+    Args:
+        name: module and name of the class.
+
+    Raises:
+        UserError: no such class is defined.
+    """
+    if is_trusted(name):
+        with suppress(ImportError):
+            import_module(name.rpartition(".")[0])
+    known = {full_name(kind): kind for kind in subclasses(CellClassifier)}
+    if name in known:
+        return known[name]
+    raise UserError(
+        f"class '{name}' is none of the known modules ({', '.join(sorted(kind.__name__ for kind in known.values()))}). Next "
+        f"step: if you trust its package, add {OPTION} PACKAGE on the command line, or import it in Python before loading"
+    )
+
+
+def subclasses(kind: type[CellClassifier]) -> Iterator[type[CellClassifier]]:
+    """List the subclasses of a class, and theirs, in the order of their definition."""
+    for child in kind.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+def full_name(kind: type) -> str:
+    """Return module and name of a class, as a checkpoint names it."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def describe_classifier(module: CellClassifier) -> dict[str, Any]:
     """Describe a module in a plain dict: ``class_path`` and ``init_args``."""
-    kind = type(module)
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain_arguments(dict(module.hparams))}
+    return {"class_path": full_name(type(module)), "init_args": plain_arguments(dict(module.hparams))}
 
 
 def plain_arguments(arguments: dict[str, Any]) -> dict[str, Any]:

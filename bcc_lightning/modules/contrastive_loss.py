@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from bcc_lightning.errors import UserError
+
 
 def supervised_contrastive_loss(points: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Compute for each point how badly its own class stands out from all other points.
@@ -17,7 +19,12 @@ def supervised_contrastive_loss(points: Tensor, labels: Tensor, temperature: flo
 
     Returns:
         (N,) float32; 0 for a point that is alone in its class.
+
+    Raises:
+        UserError: the temperature is not above 0.
     """
+    if not temperature > 0:
+        raise UserError(f"temperature of the contrastive loss is {temperature}, it must be above 0; 0.05 to 0.5 are usual")
     itself = torch.eye(len(points), dtype=torch.bool, device=points.device)
     similarity = (points @ points.T / temperature).masked_fill(itself, float("-inf"))
     log_share = similarity.log_softmax(dim=1).masked_fill(itself, 0.0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.cam_target import CamTarget
+from bcc_lightning.architectures.resizing import scale
 from bcc_lightning.architectures.soft_voting import TINY, SoftVoting, pool
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
@@ -67,7 +68,7 @@ class Ensemble(CellClassifier):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Scale images to [0, 1] only: each member brings them to its own size."""
-        return images.float() / 255
+        return scale(images)
 
     def train(self, mode: bool = True) -> "Ensemble":
         """Stay in evaluation mode: the members are finished."""

@@ -1,11 +1,13 @@
 """Losses per cell, and their weighted mean over a batch."""
 
+from math import inf
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
+from bcc_lightning.argument_types import check_choice
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import UserError
 
@@ -21,7 +23,11 @@ def weighted_loss(logits: Tensor, batch: CellBatch, name: LossName, focal_gamma:
         name: cross-entropy or the focal loss.
         focal_gamma: see `focal_loss`.
         label_smoothing: likewise.
+
+    Raises:
+        UserError: the name is unknown, or a number is out of range.
     """
+    check_choice("model.loss", name, LossName)
     target = batch.label if batch.target is None else batch.target
     if name == "focal":
         per_cell = focal_loss(logits, target, focal_gamma, label_smoothing)
@@ -47,9 +53,9 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, label_smoothi
         (B,) float32, or float64 where the logits are.
 
     Raises:
-        UserError: gamma is below 0.
+        UserError: gamma is below 0, or as `soft_labels`.
     """
-    if gamma < 0:
+    if not 0 <= gamma < inf:
         raise UserError(f"gamma of the focal loss is {gamma}, it must be 0 or more; 2 is the paper's, 0 is cross-entropy")
     log_p = log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
     share = soft_labels(target, logits.shape[1], label_smoothing, log_p.dtype)
@@ -68,7 +74,14 @@ def soft_labels(target: Tensor, num_classes: int, label_smoothing: float = 0.0, 
         dtype: of the result.
 
     Returns:
-        (B, C) of `dtype`, rows sum to 1.
+        (B, C) of `dtype`; rows sum to 1 where those given do, which is not checked, since a GPU would have to be waited for.
+
+    Raises:
+        UserError: shares have another number of classes, or the smoothing is out of range.
     """
+    if not 0 <= label_smoothing < 1:
+        raise UserError(f"label_smoothing is {label_smoothing}, it must be from 0 to below 1")
+    if target.ndim > 1 and target.shape[1] != num_classes:
+        raise UserError(f"soft labels have the shape {tuple(target.shape)}, the logits have {num_classes} classes")
     share = (one_hot(target, num_classes) if target.ndim == 1 else target).to(dtype)
     return share * (1 - label_smoothing) + label_smoothing / num_classes

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bcc_lightning.architectures.acceleration import FUSED_OPTIMIZERS
+from bcc_lightning.argument_types import check_choice
 from bcc_lightning.errors import UserError
 
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
@@ -43,8 +44,9 @@ def make_optimizer(
         fused: take torch's fused implementation where there is one.
 
     Raises:
-        UserError: there is nothing to train.
+        UserError: the name is unknown, or there is nothing to train.
     """
+    check_choice("model.optimizer", name, OptimizerName)
     if not groups:
         raise UserError("all parameters are frozen, so there is nothing to train; free some of them")
     options: dict[str, Any] = {"fused": True} if fused and name in FUSED_OPTIMIZERS else {}

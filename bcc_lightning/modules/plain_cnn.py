@@ -9,6 +9,7 @@ from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.head import AVERAGE, Head, as_head, head_arguments
 from bcc_lightning.architectures.normalisation import ChannelOrder, InputNormalisation, Statistic
 from bcc_lightning.architectures.plain_cnn import ConvBlocks, PlainNet
+from bcc_lightning.argument_types import built_from
 from bcc_lightning.modules.base import CellClassifier
 
 FOUR_BLOCKS = ConvBlocks()
@@ -42,7 +43,7 @@ class PlainCNN(CellClassifier):
     def build_network(self) -> nn.Module:
         """Build the network for the image size."""
         h = self.hparams
-        blocks, head = ConvBlocks(**h["blocks"]), as_head(h["head"])
+        blocks, head = built_from(ConvBlocks, h["blocks"], "--model.blocks"), as_head(h["head"])
         normalise = InputNormalisation(h["input_mean"], h["input_std"], h["input_order"])
         name = type(self).__name__
         return PlainNet(name, self.image_size, len(self.class_names), blocks, head, normalise, h["precision"])

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ChainedScheduler, LambdaLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, ReduceLROnPlateau
 
+from bcc_lightning.argument_types import check_choice, check_types
 from bcc_lightning.errors import UserError
 
 ScheduleName = Literal["constant", "cosine", "one_cycle", "plateau", "step"]
@@ -39,6 +40,10 @@ class Schedule:
     milestones: list[int] = field(default_factory=list)
     factor: float = 0.1
     patience: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse a name that does not exist, and numbers that are none."""
+        check_types("schedule", Schedule, vars(self))
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def configure_schedule(
         monitor: metric that a plateau is found in.
         mode: whether ``max`` or ``min`` of it is better.
     """
+    check_choice("selection.mode", mode, Mode)
     if schedule.name == "plateau":
         # torch counts the epochs that it still tolerates; early stopping, and Keras, those before it acts.
         plateau = ReduceLROnPlateau(optimizer, mode, schedule.factor, schedule.patience - 1, threshold=0)

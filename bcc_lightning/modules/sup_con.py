@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bcc_lightning.architectures.freezing import freeze
 from bcc_lightning.architectures.head import Head, as_head, head_arguments
 from bcc_lightning.architectures.sup_con import SupConNet
+from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.cell_images import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.contrastive_loss import supervised_contrastive_loss
@@ -44,6 +45,7 @@ class SupConClassifier(TransferClassifier):
         head: Head = CLASSIFIER,
         **transfer: Any,  # noqa: ANN401 - the base classes' own arguments
     ) -> None:
+        check_types("model", SupConClassifier, locals())
         if contrastive_epochs < 0 or projection < 1 or temperature <= 0:
             raise UserError(
                 f"--model.contrastive_epochs {contrastive_epochs} must be 0 or more, --model.projection {projection} 1 or more, "

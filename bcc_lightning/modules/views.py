@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bcc_lightning.argument_types import check_choice
+
 TestTime = Literal["none", "flips", "dihedral"]
 
 VIEWS: dict[TestTime, int] = {"none": 1, "flips": 4, "dihedral": 8}
@@ -20,6 +22,7 @@ def views(images: Tensor, test_time: TestTime) -> Iterator[Tensor]:
         test_time: ``flips`` gives the image, its mirror images and the half turn, ``dihedral`` all four quarter turns and
             their mirror images.
     """
+    check_choice("model.test_time", test_time, TestTime)
     turns = {"none": [0], "flips": [0, 2], "dihedral": [0, 1, 2, 3]}[test_time]
     for turn in turns:
         turned = torch.rot90(images, turn, (2, 3))
@@ -39,6 +42,7 @@ def mean_log_probability(classify: Callable[[Tensor], Tensor], images: Tensor, t
     Returns:
         (B, C) float32, logarithms of the mean probabilities, which a softmax turns back; with ``none`` the logits.
     """
+    check_choice("model.test_time", test_time, TestTime)
     if test_time == "none":
         return classify(images)
     # In double precision the order of the views, which a flip changes, leaves no trace in the result.
@@ -49,4 +53,5 @@ def mean_log_probability(classify: Callable[[Tensor], Tensor], images: Tensor, t
 
 def describe_views(test_time: TestTime) -> str | None:
     """Say what was done to the test cells, or None where each was looked at once."""
+    check_choice("model.test_time", test_time, TestTime)
     return None if test_time == "none" else f"{test_time}, {VIEWS[test_time]} views"

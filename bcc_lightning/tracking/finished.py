@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -18,6 +17,7 @@ from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.folder import PARENT, RunFolder
 from bcc_lightning.tracking.store import Tracking, artifact_place
 from bcc_lightning.tracking.summary import Summary, read_summary
+from bcc_lightning.yaml_file import read_mapping
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ class FinishedRun:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Its resolved configuration."""
-        content: dict[str, Any] = yaml.safe_load(self.artifact("config.yaml").read_text(encoding="utf-8"))
-        return content
+        return read_mapping(self.artifact("config.yaml"), "the configuration of a run")
 
     @property
     def checkpoint(self) -> Path:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -14,6 +13,7 @@ from bcc_lightning.tracking.finding import find_run, open_for_reading
 from bcc_lightning.tracking.finished import FinishedRun, folder_of
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Summary, read_summary
+from bcc_lightning.yaml_file import read_mapping
 
 REGISTERED = "models:/"
 
@@ -72,7 +72,7 @@ def of_file(checkpoint: Path) -> Source:
     if folder is None:
         return Source(str(checkpoint), checkpoint.name, checkpoint)
     summary = read_summary(folder.summary)
-    config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    config = read_mapping(folder.config, "the configuration of a run")
     return Source(str(checkpoint), f"{summary.experiment} ({summary.run_id[:8]})", checkpoint, config, summary)
 
 

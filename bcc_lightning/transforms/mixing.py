@@ -5,12 +5,13 @@ and both of torchvision's draw from torch's global generator. Hence own function
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bcc_lightning.argument_types import check_choice
 from bcc_lightning.errors import UserError
 
 MixingName = Literal["none", "mixup", "cutmix", "mixup_cutmix"]
@@ -136,8 +137,7 @@ def make_mixing(name: MixingName, mixup_alpha: float = 0.2, cutmix_alpha: float 
     Raises:
         UserError: the name is not known, or an alpha is not above 0.
     """
-    if name not in get_args(MixingName):
-        raise UserError(f"mixing '{name}' does not exist; it can be {', '.join(get_args(MixingName))}")
+    check_choice("data.mixing", name, MixingName)
     for parameter, alpha in (("mixup_alpha", mixup_alpha), ("cutmix_alpha", cutmix_alpha)):
         if not 0 < alpha < float("inf"):
             raise UserError(f"{parameter} is {alpha}, it must be above 0; usual are 0.2 for MixUp and 1.0 for CutMix")

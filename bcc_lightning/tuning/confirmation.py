@@ -15,6 +15,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.intervals import wilson
 from bcc_lightning.tracking.folder import PARENT_VARIABLE
 from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.trust import trust_flags
 from bcc_lightning.tuning.plan import FIT
 from bcc_lightning.tuning.study import OpenStudy
 
@@ -91,7 +92,7 @@ def train_and_test(tuned: Path, flags: list[str], seed: int, parent: str) -> tup
     with TemporaryDirectory() as folder:
         summary = Path(folder) / "summary.json"
         own = ["--seed_everything", str(seed), "--summary", str(summary), "--tracking.run_name", f"confirmation, seed {seed}"]
-        command = [sys.executable, "-m", FIT, "--exp", str(tuned), *flags, *own]
+        command = [sys.executable, "-m", FIT, "--exp", str(tuned), *flags, *own, *trust_flags()]
         if run_in_order(command, {**os.environ, PARENT_VARIABLE: parent}):
             raise UserError(f"the confirmation with seed {seed} failed, see above; the same command goes on with it")
         content = json.loads(summary.read_text(encoding="utf-8"))

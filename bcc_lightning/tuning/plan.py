@@ -4,6 +4,8 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from bcc_lightning.argument_types import built_from, check_types
+from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.space import Space, read_space
 
 Direction = Literal["maximize", "minimize"]
@@ -68,6 +70,19 @@ class Plan:
     def command(self) -> list[str]:
         """The program that a trial runs, before its arguments."""
         return self.program or [sys.executable, "-m", FIT]
+
+    @classmethod
+    def read(cls, content: object, study: str) -> "Plan":
+        """Read a plan from a storage, where another version or another program may have written it.
+
+        Raises:
+            UserError: it is none.
+        """
+        if not isinstance(content, dict):
+            raise UserError(f"study {study} was not started by this program, so nothing says what its trials run")
+        plan = built_from(cls, content, f"study {study}")
+        check_types(f"study {study}", cls, content)
+        return plan
 
     def as_dict(self) -> dict[str, Any]:
         """Give a plain dict for JSON."""

@@ -65,7 +65,7 @@ class OpenStudy:
                 storage=storage.create(), study_name=plan.study, directions=plan.directions, load_if_exists=True
             )
             if before := study.user_attrs.get(PLAN):
-                refuse_another_search(Plan(**before), plan)
+                refuse_another_search(Plan.read(before, plan.study), plan)
             study.set_user_attr(PLAN, plan.as_dict())
         return cls(storage, study, plan)
 
@@ -76,7 +76,7 @@ class OpenStudy:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.load_study(study_name=name, storage=storage.open())
-        plan = Plan(**study.user_attrs[PLAN])
+        plan = Plan.read(study.user_attrs.get(PLAN), name)
         study.pruner = make_pruner(plan)
         return cls(storage, study, plan)
 
@@ -121,7 +121,7 @@ class OpenStudy:
 
     def refresh(self) -> None:
         """Read how many trials are wanted: another command may have raised it."""
-        self.plan = Plan(**self.study.user_attrs[PLAN])
+        self.plan = Plan.read(self.study.user_attrs.get(PLAN), self.study.study_name)
 
     def finish(
         self, number: int, state: "TrialState", values: Sequence[float] | None = None, ending: str | None = None, reason: str = ""

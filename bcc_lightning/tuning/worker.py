@@ -1,6 +1,7 @@
 """A worker: takes a free slot, runs the trial in a fresh process, tells how it ended, and takes the next."""
 
 import argparse
+import json
 import math
 import os
 import signal
@@ -12,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bcc_lightning.errors import UserError
 from bcc_lightning.liveness import BEAT_SECONDS, signs_of_life
 from bcc_lightning.tracking.folder import PARENT_VARIABLE
+from bcc_lightning.trust import OPTION
 from bcc_lightning.tuning.channel import Greeting
 from bcc_lightning.tuning.liveness import Observer, Worker
+from bcc_lightning.tuning.plan import FIT, Plan
 from bcc_lightning.tuning.sampling import OF_FOLDS
 from bcc_lightning.tuning.space import Value, flags
 from bcc_lightning.tuning.storage import Storage
@@ -204,6 +208,22 @@ def reap(search: OpenStudy, observer: Observer) -> "list[FrozenTrial]":
     return dead
 
 
+def refuse_foreign_program(plan: Plan, program: list[str]) -> None:
+    """Refuse to run what only the storage names: others may write there.
+
+    Args:
+        plan: what is searched, as the storage holds it.
+        program: what whoever started this worker said that trials run; empty for `fit`.
+
+    Raises:
+        UserError: the plan names another program, or trusts packages.
+    """
+    if plan.program != program:
+        raise UserError(f"study {plan.study} would run {plan.program or FIT}, not {program or FIT}; its plan was changed")
+    if any(argument.partition("=")[0] == OPTION for argument in plan.argv):
+        raise UserError(f"study {plan.study} holds {OPTION}; say whom you trust behind -- when you start the worker")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``python -m bcc_lightning.tuning.worker``, which executors start; it may also be started by hand, on any machine."""
     parser = argparse.ArgumentParser(prog="python -m bcc_lightning.tuning.worker", description=__doc__)
@@ -211,12 +231,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--seat", type=int, default=0, help="place among the workers of an executor, from 0")
     parser.add_argument("--seconds", type=float, default=math.inf, help="time after which no further trial is begun")
+    parser.add_argument("--program", type=json.loads, default=[], help="what trials run instead of fit, as a JSON list")
     parser.add_argument("flags", nargs="*", help="flags of this machine for each trial, after --")
     options = parser.parse_args(argv)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):  # SLURM: the executor, or the time limit that is near
         signal.signal(number, lambda *_: stop.set())
-    search = OpenStudy.load(Storage(options.storage), options.study)
+    try:
+        search = OpenStudy.load(Storage(options.storage), options.study)
+        refuse_foreign_program(search.plan, options.program)
+    except UserError as error:
+        from bcc_lightning.command import EXIT_USER_ERROR  # imports torch, which workers do without
+
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
     TrialWorker(search, options.seat, options.seconds, options.flags, stop=stop).work()
     return 0
 

@@ -122,5 +122,5 @@ def test_an_absent_class_is_named(balance: Balance) -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(UserError, match=r"balance 'focal' does not exist; --data\.balance takes none, class_weights"):
+    with pytest.raises(UserError, match=r"--data\.balance is 'focal', it must be one of none, class_weights"):
         balance_cells(LABELS, 3, "focal")  # type: ignore[arg-type]

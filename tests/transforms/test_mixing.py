@@ -134,7 +134,7 @@ def test_none_mixes_nothing() -> None:
 
 
 def test_mistakes_are_told() -> None:
-    with pytest.raises(UserError, match="mixing 'cutout' does not exist; it can be none, mixup, cutmix, mixup_cutmix"):
+    with pytest.raises(UserError, match=r"--data\.mixing is 'cutout', it must be one of none, mixup, cutmix, mixup_cutmix"):
         make_mixing("cutout")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="cutmix_alpha is 0, it must be above 0"):
         make_mixing("cutmix", cutmix_alpha=0)

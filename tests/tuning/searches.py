@@ -49,7 +49,7 @@ def trials_last(seconds: float, folder: Path) -> None:
 
 
 def executor_of(name: ExecutorName, search: OpenStudy, workers: int, study: str | None = None) -> Executor:
-    assignment = Assignment(search.storage, study or search.plan.study, Path(search.plan.logs))
+    assignment = Assignment(search.storage, study or search.plan.study, Path(search.plan.logs), program=search.plan.program)
     return make_executor(name, assignment, Seats(workers, [], 1), JobOptions(cpus=1), ActorOptions(cpus=1))
 
 

@@ -54,7 +54,7 @@ def test_a_job_gets_what_was_asked_for(tmp_path: Path, slurm_cluster: dict[str, 
     monkeypatch.setenv("SLURM_CONF", slurm_cluster["SLURM_CONF"])
     trials_last(60, tmp_path)
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path))
-    assignment = Assignment(search.storage, search.plan.study, Path(search.plan.logs))
+    assignment = Assignment(search.storage, search.plan.study, Path(search.plan.logs), program=search.plan.program)
     workers = Slurm(assignment, JobOptions("all", minutes=7, cpus=2, more={"comment": "night"}))
     workers.place(0, math.inf)
     shown = subprocess.run(["scontrol", "show", "job"], capture_output=True, text=True, check=True).stdout

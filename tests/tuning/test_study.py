@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -17,7 +18,9 @@ from bcc_lightning.tuning.liveness import Observer, Worker
 from bcc_lightning.tuning.parent_run import open_parent_run
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, FAILED, INTERRUPTED, OUT_OF_MEMORY, OpenStudy, retry_due
-from tests.tuning.searches import stub_plan
+from bcc_lightning.tuning.worker import main as worker_main
+from bcc_lightning.tuning.worker import refuse_foreign_program
+from tests.tuning.searches import stub_plan, stub_program
 
 START_TOGETHER = """
 import os, sys
@@ -198,3 +201,24 @@ def test_a_study_goes_on_after_its_folder_has_moved(tmp_path: Path) -> None:
     assert moved.storage.file == tmp_path / "elsewhere #2" / "studies.db"
     with pytest.raises(UserError, match="another argv"):
         search("elsewhere #2", "--model.lr", "1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"program": ["touch", "CALLED"]}, "would run .*CALLED"),
+        ({"argv": ["--trust", "stranger"]}, "holds --trust"),
+    ],
+)
+def test_a_worker_runs_nothing_that_only_the_storage_names(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+    plan = replace(stub_plan(tmp_path, program=[]), **changes)
+    with pytest.raises(UserError, match=expected):
+        refuse_foreign_program(plan, [])
+    refuse_foreign_program(stub_plan(tmp_path), stub_program(tmp_path))
+
+
+def test_a_study_of_another_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = storage_of(None, tmp_path)
+    optuna.create_study(storage=storage.create(), study_name="theirs")
+    assert worker_main(["--storage", storage.url, "--study", "theirs"]) == 2
+    assert "study theirs was not started by this program" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """What every executor does: it puts workers on seats, sees whether they live, and ends them."""
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ class Assignment:
         logs: folder that gets the output of the workers.
         tracking: URI of the store of the trials' runs.
         flags: flags for each trial, by seat; what all seats share if there is one entry, nothing if there is none.
+        program: what trials run where it is not `fit`, see `bcc_lightning.tuning.plan.Plan`.
     """
 
     storage: Storage
@@ -28,6 +30,7 @@ class Assignment:
     logs: Path
     tracking: str = ""
     flags: Sequence[Sequence[str]] = field(default_factory=list)
+    program: Sequence[str] = ()
 
     def flags_of(self, seat: int) -> list[str]:
         """Give the flags of a seat's trials."""
@@ -36,9 +39,9 @@ class Assignment:
     def arguments(self, seat: int, seconds: float) -> list[str]:
         """Word the arguments of ``python -m bcc_lightning.tuning.worker``; see `Executor.place`."""
         time = [] if math.isinf(seconds) else ["--seconds", str(seconds)]
-        return [
-            "--storage", self.storage.url, "--study", self.study, "--seat", str(seat), *time, "--", *self.flags_of(seat)
-        ]  # fmt: skip
+        program = ["--program", json.dumps(list(self.program))] if self.program else []
+        where = ["--storage", self.storage.url, "--study", self.study, "--seat", str(seat)]
+        return [*where, *time, *program, "--", *self.flags_of(seat)]
 
     def name(self, seat: int | str) -> str:
         """Name a seat's worker as no other study's is named; all begin with the name of the seat ``""``."""

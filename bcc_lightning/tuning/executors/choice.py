@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from bcc_lightning.argument_types import check_choice
 from bcc_lightning.tuning.executors.base import Assignment, Executor
 from bcc_lightning.tuning.executors.in_process import InProcess
 from bcc_lightning.tuning.executors.local import Local, Seats
@@ -24,8 +25,9 @@ def make_executor(
         ray: what each actor of Ray gets.
 
     Raises:
-        UserError: a package that it needs is missing, or there is no cluster.
+        UserError: the name is unknown, a package that it needs is missing, or there is no cluster.
     """
+    check_choice("executor", name, ExecutorName)
     if name == "slurm":
         return Slurm(assignment, slurm)
     if name == "ray":

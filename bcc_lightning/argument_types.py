@@ -1,0 +1,131 @@
+"""Arguments are what their annotations say, also for callers from Python, where no parser has looked at them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
+from numbers import Integral, Real
+from os import PathLike
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from bcc_lightning.errors import UserError
+
+Built = TypeVar("Built")
+
+SINGLE: dict[Any, tuple[str, tuple[type, ...]]] = {
+    bool: ("true or false", (bool, np.bool_)),
+    int: ("a whole number", (Integral,)),
+    float: ("a number", (Real,)),
+    str: ("a text", (str, PathLike)),
+    NoneType: ("null", (NoneType,)),
+}
+"""Types with a name for people, and what counts as them; neither a bool nor NaN is a number."""
+
+
+def check_choice(option: str, value: object, choices: Any) -> None:  # noqa: ANN401 - a Literal type
+    """Refuse a value that is none of a few.
+
+    Args:
+        option: how the command line calls it, e.g. ``model.loss``.
+        value: the value.
+        choices: a ``Literal`` type.
+
+    Raises:
+        UserError: with the value, what is allowed, and a near match.
+    """
+    if not fits(value, choices):
+        raise UserError(refusal(option, value, choices))
+
+
+def check_types(option: str, constructor: type, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of a class that are not what its annotations say.
+
+    Args:
+        option: how the command line calls the class, e.g. ``model``.
+        constructor: the class; what its bases take is checked as well.
+        arguments: values by name, such as the ``locals()`` with which a constructor begins; other names are ignored.
+
+    Raises:
+        UserError: with the first wrong value and what is allowed.
+    """
+    hints: dict[str, Any] = annotations(constructor)
+    for name, value in arguments.items():
+        if name in hints and not fits(value, hints[name]):
+            raise UserError(refusal(f"{option}.{name}", value, hints[name]))
+
+
+def built_from(kind: type[Built], entries: Mapping[str, Any], option: str) -> Built:
+    """Build a dataclass from entries, as a checkpoint or a configuration holds them.
+
+    Raises:
+        UserError: an entry is unknown; what else is wrong with one, the class itself says.
+    """
+    known = annotations(kind)
+    if unknown := [str(name) for name in entries if name not in known]:
+        raise UserError(f"{option} has no {', '.join(unknown)}; it takes {', '.join(known)}")
+    return kind(**entries)
+
+
+def annotations(constructor: type) -> dict[str, Any]:
+    """Return the annotations of what a class and its bases are built with, by name."""
+    found: dict[str, Any] = {}
+    for kind in reversed(constructor.__mro__):
+        own: Callable[..., None] | None = vars(kind).get("__init__")
+        if kind.__module__.partition(".")[0] not in {"builtins", "lightning", "torch"} and own:
+            with suppress(NameError, TypeError):  # of somebody else's class, whose annotations cannot be read
+                found |= get_type_hints(own)
+    return {name: hint for name, hint in found.items() if name != "return"}
+
+
+def fits(value: Any, hint: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is what an annotation says; what is not plain, such as a class, is not looked at."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return any(fits(value, type(part)) and bool(value == part) for part in parts)
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin in (list, tuple):
+        every = [parts[0]] * len(value) if origin is list and isinstance(value, list | tuple) else parts
+        return isinstance(value, list | tuple) and len(value) == len(every) and all(map(fits, value, every))
+    if hint not in SINGLE:
+        return origin is not dict or isinstance(value, Mapping)
+    return isinstance(value, SINGLE[hint][1]) and (hint is bool or not isinstance(value, bool)) and not is_nan(value)
+
+
+def is_nan(value: object) -> bool:
+    """Return whether a value is a number that is none; it would pass every comparison that refuses what is too large."""
+    return isinstance(value, Real) and value != value  # noqa: PLR0124 - what NaN is known by
+
+
+def refusal(option: str, value: object, hint: Any) -> str:  # noqa: ANN401 - an annotation
+    """Format the error for a value that is not what an annotation says."""
+    choices = [str(choice) for choice in literals(hint)]
+    near = get_close_matches(str(value).lower(), choices, n=1)
+    return f"--{option} is {value!r}, it must be {named(hint)}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def literals(hint: Any) -> Iterator[object]:  # noqa: ANN401 - an annotation
+    """List the values of the literal types in an annotation."""
+    for part in get_args(hint):
+        if get_origin(hint) is Literal:
+            yield part
+        else:
+            yield from literals(part)
+
+
+def named(hint: Any) -> str:  # noqa: ANN401 - an annotation
+    """Name a type as a person would."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if origin in (Union, UnionType):
+        return " or ".join(map(named, parts))
+    if origin is list:
+        return f"a list, each entry {named(parts[0])}"
+    if origin is tuple:
+        return f"{len(parts)} entries, each {named(parts[0])}"
+    if origin is dict:
+        return "a mapping"
+    return SINGLE[hint][0] if hint in SINGLE else str(getattr(hint, "__name__", hint))
