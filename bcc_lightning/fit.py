@@ -90,6 +90,8 @@ def run_experiment(argv: list[str], trial: TrialChannel | None = None) -> Summar
     if warning := cli.warning():
         print(f"warning: {warning}", file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        for notice in cli.datamodule.notices():
+            print(notice)
         return fit_recorded(cli, resumed, trial)
     train_or_vote(cli, None, resumed, None, [], Summary("", cli.experiment_name))
     return None
