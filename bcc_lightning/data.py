@@ -113,9 +113,13 @@ def describe(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - json
     Console().print(table)
     for name, fact in facts.items():
         print(printable(f"{name}: {fact}"))
+    notices = data.notices()
+    for notice in notices:
+        print(printable(notice))
     if options["out"]:
         out = Path(options["out"])
-        write_json(out / "describe.json", {**facts, "classes": names, "counts": {s: c.tolist() for s, c in counts.items()}})
+        counted = {split: count.tolist() for split, count in counts.items()}
+        write_json(out / "describe.json", {**facts, "classes": names, "counts": counted, "notices": notices})
         save_figure(class_counts_figure(counts, names), out / "class_counts.png")
         save_figure(samples_figure(data.splits["train"], names), out / "samples.png")
         write_split(data.splits, out / "split.csv")
@@ -128,6 +132,7 @@ def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargp
     from bcc_lightning.auditing.cells import ArrayCells, FileCells
     from bcc_lightning.auditing.page import write_audit
     from bcc_lightning.auditing.thresholds import exceeded
+    from bcc_lightning.datamodules.notices import set_notices
 
     out = required(options, "out")
     data.prepare_data()
@@ -139,6 +144,11 @@ def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargp
         cells = ArrayCells(stored.take(slice(None)), stored.ids, stored.labels, splits, data.class_names)
     checkpoint = Path(options["checkpoint"]) if options["checkpoint"] else None
     report = find_faults(cells, checkpoint)
+    # Images may be unreadable here, so that only what is known without them is said.
+    notices = [*data.file_notices(), *set_notices(cells.labels, cells.splits, cells.class_names)]
+    report.notes[:0] = notices
+    for notice in notices:
+        print(notice)
     write_audit(report, cells, out, options["thresholds"])
     reasons = exceeded(report, options["thresholds"])
     for reason in reasons:

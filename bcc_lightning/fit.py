@@ -117,6 +117,8 @@ def run_configured(cli: ExperimentCLI, trial: TrialChannel | None = None, claim:
     if warning := cli.warning():
         print(printable(f"warning: {warning}"), file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        for notice in cli.datamodule.notices():
+            print(printable(notice))
         return fit_recorded(cli, claim, trial)
     train_or_vote(cli, None, resumed, None, [], Summary("", cli.experiment_name))
     return None

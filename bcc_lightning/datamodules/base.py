@@ -1,10 +1,11 @@
 """The data module that all data sets share: split, balance, transform, load."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from bcc_lightning.datamodules.cell_images import CellBatch, CellDataset, CellIm
 from bcc_lightning.datamodules.identity import identify, whole
 from bcc_lightning.datamodules.listing import SPLITS, SplitName
 from bcc_lightning.datamodules.names import Names
+from bcc_lightning.datamodules.notices import cut_notices, group_notices, set_notices
 from bcc_lightning.datamodules.sampling import EpochSampler
 from bcc_lightning.datamodules.split_file import read_split
 from bcc_lightning.datamodules.splitting import Codes, SplitPlan, divide
@@ -27,6 +29,9 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.safe_names import refuse_names
 from bcc_lightning.transforms.mixing import MixingName, make_mixing
 from bcc_lightning.transforms.pipelines import make_pipeline
+
+if TYPE_CHECKING:
+    from bcc_lightning.datamodules.external import ExternalSet
 
 DATA_DIR_VARIABLE = "BCC_DATA_DIR"
 """Environment variable that names the folder with all data sets."""
@@ -152,8 +157,8 @@ class CellDataModule(LightningDataModule):
             (N,) int8, split of each cell.
         """
         cells = self.cells
-        given = cells.splits if self.split_file is None else read_split(self.split_file, cells, self.dropped)
-        return divide(plan, cells.labels, given, cells.groups)
+        given = cells.splits if self.split_file is None else read_split(self.split_file, cells, self.dropped).codes
+        return divide(plan, cells.labels, given, cells.groups, self.group_names)
 
     def fold_sizes(self) -> list[dict[SplitName, int]]:
         """Count the training, validation and test cells of each fold of one cross-validation."""
@@ -169,6 +174,11 @@ class CellDataModule(LightningDataModule):
     @cached_property
     def external(self) -> dict[str, CellImages]:
         """The further test sets by name, with the labels of this data set."""
+        return {name: found.cells for name, found in self.external_sets.items()}
+
+    @cached_property
+    def external_sets(self) -> "dict[str, ExternalSet]":
+        """The further test sets by name, with what is to be known of them."""
         from bcc_lightning.datamodules.external import read_external_sets
 
         return read_external_sets(self.test_on, self)
@@ -197,6 +207,32 @@ class CellDataModule(LightningDataModule):
     def dropped(self) -> list[str]:
         """Ids of cells that were left out, such as copies."""
         return []
+
+    @property
+    def group_names(self) -> Sequence[str]:
+        """Names of the groups, which the groups of the cells are numbers of."""
+        return ()
+
+    def file_notices(self) -> list[str]:
+        """Describe what was read under several spellings and what was left out, before an image is decoded."""
+        return []
+
+    def notices(self) -> list[str]:
+        """Describe what a person should know before training: spellings, what is left out, classes that a set lacks.
+
+        Returns:
+            Plain sentences, each in one line.
+        """
+        cells, codes = self.cells, self.codes
+        found = [*self.file_notices(), *set_notices(cells.labels, codes, self.class_names)]
+        if cells.groups is not None:
+            sets = self.split_plan.folds or len(SPLITS)
+            found += group_notices(cells.labels, cells.groups, self.class_names, self.group_names, sets)
+        if self.split_file is not None:
+            found += read_split(self.split_file, cells, self.dropped).notices
+        elif cells.splits is not None:
+            found += cut_notices(cells.splits, codes)
+        return found + [f"{name}: {notice}" for name, one in self.external_sets.items() for notice in one.notices]
 
     @property
     def is_balanced_folder(self) -> bool:

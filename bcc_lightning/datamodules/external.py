@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule, da
 from bcc_lightning.datamodules.cell_folder import CellFolder
 from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.datamodules.cell_table import CellTable
-from bcc_lightning.datamodules.classes import label_map
+from bcc_lightning.datamodules.classes import class_key, label_map
 from bcc_lightning.datamodules.files import ImageFiles
 from bcc_lightning.datamodules.splitting import TEST
 from bcc_lightning.errors import UserError
@@ -23,14 +23,32 @@ OWN_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "
 """Names, in small letters, that mean a set of the run's own data set; a further test set is never called so."""
 
 
-def read_external_sets(names: list[str], data: CellDataModule) -> dict[str, CellImages]:
+class ExternalSet(NamedTuple):
+    """A further test set.
+
+    Attributes:
+        cells: with the labels of the data set that is trained on.
+        class_names: of the set itself.
+        notices: what was read under several spellings, and what was left out.
+    """
+
+    cells: CellImages
+    class_names: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def read_external_sets(names: list[str], data: CellDataModule) -> dict[str, ExternalSet]:
     """Read further test sets, each under a name of its own.
 
     Raises:
         UserError: as `read_external`, or two of them have the same name.
     """
     places = [find_set(name) for name in names]
-    return {name: read_external(place, data) for name, place in zip(set_names(places), places, strict=True)}
+    sets = {name: read_external(place, data) for name, place in zip(set_names(places), places, strict=True)}
+    held = {class_key(name) for found in sets.values() for name in found.class_names}
+    if sets and (unused := [name for name in data.class_map if class_key(name) not in held]):
+        raise UserError(f"--data.class_map names {', '.join(unused)}, which no set of --data.test_on holds; correct or remove it")
+    return sets
 
 
 def find_set(name: str) -> Path:
@@ -76,7 +94,7 @@ def set_name(place: Path, parts: int = 1) -> str:
     return "-".join(path.parts[1:][-parts:])
 
 
-def read_external(place: Path, data: CellDataModule) -> CellImages:
+def read_external(place: Path, data: CellDataModule) -> ExternalSet:
     """Read a further test set.
 
     Of a folder with a test part only that part is read, of others all cells.
@@ -86,7 +104,7 @@ def read_external(place: Path, data: CellDataModule) -> CellImages:
         data: the data set that the network is trained on; gives class names, their other names, and the image size.
 
     Returns:
-        The cells, with the labels of `data`.
+        The set, its cells with the labels of `data`.
 
     Raises:
         UserError: one of its classes has no counterpart, or it holds cells that are trained on.
@@ -96,12 +114,15 @@ def read_external(place: Path, data: CellDataModule) -> CellImages:
         **{name: getattr(data, name) for name in ("cache_dir", "bits", "reread") if hasattr(data, name)},
     }
     source = CellTable(str(place), **shape) if place.suffix in TABLES else CellFolder(root=str(place), **shape)
+    source.fewest_classes = 1
     labels = label_map(source.class_names, data.class_names, data.class_map, str(place))
     refuse_trained_on(source, data)
     cells = shrink(source.read(), data.image_size)
     if cells.splits is not None and (cells.splits == TEST).any():
         cells = cells.part(np.flatnonzero(cells.splits == TEST))
-    return replace(cells, labels=labels[cells.labels])
+    return ExternalSet(
+        replace(cells, labels=labels[cells.labels]), source.class_names, (*source.listing.notices, *source.copy_notices())
+    )
 
 
 def refuse_trained_on(source: ImageFiles, data: CellDataModule) -> None:

@@ -1,5 +1,6 @@
 """The data module of all data sets that are image files."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.datamodules.copies import without_copies
 from bcc_lightning.datamodules.depth import EIGHT, MOST_BITS
 from bcc_lightning.datamodules.listing import CellListing
+from bcc_lightning.datamodules.spelling import shown
 from bcc_lightning.errors import UserError
 
 
@@ -29,6 +31,9 @@ class ImageFiles(CellDataModule):
         cache_dir: folder of decoded images; by default ``$BCC_CACHE_DIR``, else the user's cache folder.
         **base: see `CellDataModule`.
     """
+
+    fewest_classes = 2
+    """A network needs two classes to tell apart; a further test set may hold one."""
 
     def __init__(
         self,
@@ -62,7 +67,15 @@ class ImageFiles(CellDataModule):
                 f"{self.root} does not exist.\nNext step: place the data set there, or name another place with --data.root DIR "
                 f"or {DATA_DIR_VARIABLE}=PARENT. To try the program without data: --exp quickstart"
             )
-        return self.list_files()
+        listing = self.list_files()
+        if len(listing.class_names) < self.fewest_classes:
+            name, count = shown(listing.class_names[0]), len(listing)
+            raise UserError(
+                f"{listing.root} holds one class only, {name} ({count:,} images), where at least two are expected: one folder "
+                "per class, train/, val/, test/ of them, or a table with two labels. Next step: add images of another class, or "
+                "name another root"
+            )
+        return listing
 
     @cached_property
     def cached(self) -> CachedImages:
@@ -80,6 +93,29 @@ class ImageFiles(CellDataModule):
     def dropped(self) -> list[str]:
         """Paths of the copies that were left out."""
         return list(self.listing.paths.take(np.flatnonzero(~self.kept)))
+
+    @property
+    def group_names(self) -> Sequence[str]:
+        """Names of the groups of the listing."""
+        return self.listing.group_names
+
+    def file_notices(self) -> list[str]:
+        """Describe what the listing has merged and left out."""
+        return list(self.listing.notices)
+
+    def notices(self) -> list[str]:
+        """Add which copies were left out."""
+        return [*super().notices(), *self.copy_notices()]
+
+    def copy_notices(self) -> list[str]:
+        """Describe which files were left out as copies, in a sentence; none where there are none."""
+        if self.kept.all():
+            return []
+        rows = np.flatnonzero(~self.kept)
+        starts = self.cached.digests[:, :8].copy().view(np.uint64).reshape(-1)
+        conflicting = int((~np.isin(starts[rows], starts[self.kept])).sum())
+        labels = f", {conflicting:,} of them because the same file has two labels" if conflicting else ""
+        return [f"Left out: {len(rows):,} byte-identical copies{labels}, e.g. {shown(self.listing.paths[int(rows[0])])}."]
 
     def read(self) -> CellImages:
         """Open the decoded images; a published split is kept."""

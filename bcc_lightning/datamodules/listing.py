@@ -1,20 +1,25 @@
 """What is known of image files before a pixel is read: path, class, split, group, weight."""
 
-import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from bcc_lightning.datamodules.classes import canonical
-from bcc_lightning.datamodules.decoding import SUFFIXES
+from bcc_lightning.datamodules.classes import find_classes
+from bcc_lightning.datamodules.folder_files import image_files
+from bcc_lightning.datamodules.layout import ClassFolder, read_layout, refuse_single_folder
+from bcc_lightning.datamodules.left_out import LeftOut
 from bcc_lightning.datamodules.names import Names
+from bcc_lightning.datamodules.set_names import SetName, set_name
+from bcc_lightning.datamodules.spelling import shown, spelling_key
 from bcc_lightning.errors import UserError
 
-SplitName = Literal["train", "val", "test"]
+SplitName = SetName
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 NO_SPLIT = -1
 """Code of a cell that belongs to no split yet; the others are indices into `SPLITS`."""
@@ -33,8 +38,10 @@ class CellListing:
         class_names: names of the C classes, in label order.
         labels: (N,) int64, index into the class names.
         splits: (N,) int8, index into `SPLITS` where the split is given, else `NO_SPLIT`.
-        groups: (N,) int64, patient or slide; None where unknown.
+        groups: (N,) int64, index into the group names; None where unknown.
         weights: (N,) float32, weight in the loss; None where all are 1.
+        group_names: names of the groups, such as patients or slides.
+        notices: sentences about what was read under several spellings, and what was left out.
     """
 
     root: Path
@@ -44,104 +51,106 @@ class CellListing:
     splits: npt.NDArray[np.int8]
     groups: npt.NDArray[np.int64] | None = None
     weights: npt.NDArray[np.float32] | None = None
+    group_names: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of files N."""
         return len(self.labels)
 
 
-def list_folder(root: Path, class_names: tuple[str, ...] | None = None, parts: Mapping[str, int] | None = None) -> CellListing:
-    """List a folder that holds ``train/ val/ test/`` of class folders, or class folders alone.
+def list_folder(
+    root: Path, class_names: tuple[str, ...] | None = None, sets: Mapping[str, SplitName] | None = None
+) -> CellListing:
+    """List a folder that holds a folder of class folders for each set, or class folders alone.
 
     Args:
         root: the folder.
-        class_names: class folders to be read, in label order, whatever way they are spelled; by default all, in alphabetical
+        class_names: classes to be read, in label order, whatever way their folders are spelled; by default all, in alphabetical
             order, under the project's names where they are known.
-        parts: folders of splits and their codes; by default those named ``train``, ``val`` and ``test``.
+        sets: folders of sets; by default those whose names mean a set, see `set_names.set_name`.
 
     Raises:
-        UserError: the folder is missing, a class folder is missing or empty, or a link leads out of the root.
+        UserError: the folder is missing, has another layout, a class folder is missing or empty, or a link leads out of the root.
     """
     if not root.is_dir():
         raise UserError(f"{root} is no folder; it must hold class folders, or train/, val/ and test/ with class folders in them")
-    parts = parts or {name: code for name in subfolders(root) if (code := part_code(name)) != NO_SPLIT} or {"": NO_SPLIT}
-    names = class_names or tuple(sorted({canonical(name) for part in parts for name in subfolders(root / part)}))
-    if not names:
-        raise UserError(f"{root} holds no class folders; expected is one folder per class, or train/, val/, test/ of them")
-    labels: list[npt.NDArray[np.int64]] = []
-    splits: list[npt.NDArray[np.int8]] = []
-
-    def paths() -> Iterator[str]:
-        """Go through the files, and note label and split of each on the way."""
-        for part, code in parts.items():
-            for label, name in enumerate(names):
-                count = 0
-                for path in class_files(root, part, name):
-                    count += 1
-                    yield path
-                labels.append(np.full(count, label, np.int64))
-                splits.append(np.full(count, code, np.int8))
-
-    listing = CellListing(root, Names.of(paths()), names, np.concatenate(labels), np.concatenate(splits))
-    counts = np.bincount(listing.labels, minlength=len(names))
-    if (counts == 0).any():
-        empty = ", ".join(name for name, count in zip(names, counts, strict=True) if not count)
-        raise UserError(f"{root} holds no image of class {empty}; add images or remove the empty folder")
+    left_out = LeftOut()
+    folders = read_layout(root, class_names, sets, left_out)
+    files = {folder: Names.of(image_files(root, folder.path, left_out)) for folder in folders}
+    counts: Counter[str] = Counter()
+    for folder, paths in files.items():
+        counts[folder.name] += len(paths)
+    refuse_single_folder(folders, root)
+    classes = find_classes(counts, class_names, str(root))
+    for folder in folders:
+        if classes.labels[folder.name] is None:
+            left_out.add("unwanted", next(iter(files[folder]), folder.path), len(files[folder]))
+    labels = {folder: label for folder in folders if (label := classes.labels[folder.name]) is not None}
+    places = {name: place for place, name in enumerate(dict.fromkeys(folder.set_folder for folder in folders))}
+    read = sorted(labels, key=lambda folder: (places[folder.set_folder], labels[folder]))
+    sizes = [len(files[folder]) for folder in read]
+    listing = CellListing(
+        root,
+        Names(pa.concat_arrays([pa.array([], pa.string()), *(files[folder].array for folder in read)])),
+        classes.names,
+        np.repeat(np.array([labels[folder] for folder in read], np.int64), sizes),
+        np.repeat(np.array([code_of(folder.set_name) for folder in read], np.int8), sizes),
+        notices=(*classes.notices, *deeper_notices(files, read), *left_out.notices()),
+    )
+    empty = np.flatnonzero(np.bincount(listing.labels, minlength=len(classes.names)) == 0)
+    if len(empty):
+        missing = ", ".join(classes.names[label] for label in empty)
+        raise UserError(f"{root} holds no image of class {missing}; add images or remove the empty folder")
     return listing
 
 
-def class_files(root: Path, part: str, class_name: str) -> Iterator[str]:
-    """Go through the image files of a class in a part: those of every folder whose name means the class."""
-    for name in subfolders(root / part):
-        if name == class_name or canonical(name) == canonical(class_name):
-            yield from image_files(root, f"{part}/{name}".lstrip("/"))
+def deeper_notices(files: Mapping[ClassFolder, Names], read: list[ClassFolder]) -> list[str]:
+    """Describe images in folders within class folders, in a sentence; none where there are none."""
+    deeper = {}
+    for folder in read:
+        depth = pc.count_substring(files[folder].array, "/").to_numpy(zero_copy_only=False)
+        rows = np.flatnonzero(depth > folder.path.count("/") + 1)
+        if len(rows):
+            deeper[folder] = (len(rows), files[folder][int(rows[0])])
+    if not deeper:
+        return []
+    total, (_, example) = sum(count for count, _ in deeper.values()), next(iter(deeper.values()))
+    first = next(iter(deeper))
+    return [
+        f"{total:,} images lie in folders within class folders, e.g. {shown(example)}, and count as cells of the class "
+        f"folder, here {shown(first.name)}."
+    ]
 
 
 def split_code(name: str) -> int:
-    """Tell which split a name means, in any case; `NO_SPLIT` if none."""
-    return SPLITS.index(name.lower()) if name.lower() in SPLITS else NO_SPLIT
+    """Return the code of the set that a name means, see `set_names.set_name`; `NO_SPLIT` if none."""
+    return code_of(set_name(name))
 
 
-def part_code(folder: str) -> int:
-    """Tell which split a folder is; a balanced training part is one too."""
-    return SPLITS.index("train") if folder == BALANCED_TRAIN else split_code(folder)
-
-
-def subfolders(folder: Path) -> list[str]:
-    """Name the folders in a folder, in order; hidden ones are left out."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def image_files(root: Path, folder: str) -> Iterator[str]:
-    """Go through the image files below a folder, in order.
+def split_codes(names: Sequence[str], what: str) -> list[int]:
+    """Return the codes of the sets that names mean.
 
     Args:
-        root: where paths begin.
-        folder: relative to it.
+        names: the different names in a column.
+        what: where they were found, for messages.
 
     Raises:
-        UserError: a symbolic link leads out of the root.
+        UserError: a name means no set, or two different ones mean the same.
     """
-    refuse_outside(root, folder)
-    with os.scandir(root / folder) as entries:
-        names, links, folders = [], set(), set()  # most are plain files, of which only the name is kept
-        for entry in entries:
-            if not entry.name.startswith("."):
-                names.append(entry.name)
-                links |= {entry.name} if entry.is_symlink() else set()
-                folders |= {entry.name} if entry.is_dir() else set()
-    for name in sorted(names):
-        path = f"{folder}/{name}"
-        if name in links:
-            refuse_outside(root, path)
-        if name in folders:
-            yield from image_files(root, path)
-        elif os.path.splitext(name)[1].lower() in SUFFIXES:
-            yield path
+    codes = [split_code(name) for name in names]
+    first: dict[int, str] = {}
+    for name, code in zip(names, codes, strict=True):
+        if code == NO_SPLIT:
+            raise UserError(f"{what} '{shown(name)}'; allowed are {', '.join(SPLITS)}")
+        if spelling_key(first.setdefault(code, name)) != spelling_key(name):
+            raise UserError(
+                f"{what} '{shown(name)}' beside '{shown(first[code])}', which both mean the {SPLITS[code]} set; write one name "
+                "for each set, and take cells of a second test set out"
+            )
+    return codes
 
 
-def refuse_outside(root: Path, path: str) -> None:
-    """Refuse a symbolic link that leads out of the root: an archive from elsewhere could point at anything."""
-    if not (root / path).resolve().is_relative_to(root.resolve()):
-        raise UserError(f"{root / path} is a link that leads out of {root}; copy the file, or name the folder it lies in as root")
+def code_of(split: SplitName | None) -> int:
+    """Return the code of a set; `NO_SPLIT` if none."""
+    return SPLITS.index(split) if split else NO_SPLIT

@@ -59,6 +59,10 @@ def published_split(listing: CellListing, tables: Path) -> CellListing:
     """
     rows = pd.concat([read_table(tables / f"pbc_attr_v1_{split}.csv").assign(split=code) for code, split in enumerate(SPLITS)])
     names = pd.Series([path.rsplit("/", 1)[-1] for path in listing.paths])
+    if names.duplicated().any():
+        raise UserError(
+            f"{listing.root} holds two files named {names[names.duplicated()].iloc[0]}; WBCAtt's tables know each once"
+        )
     place = pd.Index(names).get_indexer(pd.Index(rows["img_name"]))
     if (place < 0).any():
         absent = rows["img_name"][place < 0]
@@ -69,12 +73,17 @@ def published_split(listing: CellListing, tables: Path) -> CellListing:
     if (found != rows["label"].map(canonical).to_numpy()).any():
         raise UserError(f"{listing.root} holds some of WBCAtt's images in another class than {tables}; is it the PBC set?")
     order = np.argsort(place)
+    others = np.setdiff1d(np.arange(len(listing)), place)
+    unnamed = [
+        f"Left out: {len(others):,} images that WBCAtt's tables do not name, e.g. {listing.paths[row]}." for row in others[:1]
+    ]
     chosen = place[order]
     return replace(
         listing,
         paths=listing.paths.take(chosen),
         labels=listing.labels[chosen],
         splits=rows["split"].to_numpy(np.int8)[order],
+        notices=(*listing.notices, *unnamed),
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.classes import WHITE_CELL_CLASSES
 from bcc_lightning.datamodules.files import ImageFiles
-from bcc_lightning.datamodules.listing import CellListing, list_folder, subfolders
-from bcc_lightning.datamodules.splitting import TEST, TRAIN
+from bcc_lightning.datamodules.folder_files import read_folder
+from bcc_lightning.datamodules.listing import CellListing, list_folder
+from bcc_lightning.datamodules.set_names import set_name
+from bcc_lightning.datamodules.spelling import file_key
 from bcc_lightning.errors import UserError
 
 
@@ -35,14 +37,19 @@ class RaabinWBC(ImageFiles):
         Raises:
             UserError: a folder is missing, or there are several test folders and none is chosen.
         """
-        tests = [name for name in subfolders(self.root) if name.lower().startswith("test")]
+        folders = read_folder(self.root, "").folders
+        tests = [name for name in folders if set_name(name) == "test"]
         if self.test_folder is None and len(tests) != 1:
             raise UserError(
                 f"{self.root} holds the test folders {tests}; choose one with --data.test_folder NAME, others with --data.test_on"
             )
-        test = self.test_folder or tests[0]
-        if missing := [name for name in ("Train", test) if not (self.root / name).is_dir()]:
+        wanted = self.test_folder or tests[0]
+        test = next((name for name in folders if file_key(name) == file_key(wanted)), wanted)
+        trains = [name for name in folders if set_name(name) == "train"]
+        if len(trains) > 1:
+            raise UserError(f"{self.root} holds {' and '.join(trains)}, which both mean the training set; move one out of it")
+        if missing := [name for name in (*(trains or ["Train"]), test) if name not in folders]:
             raise UserError(
                 f"{self.root} lacks the folder {missing[0]}; it must hold Train and Test-A or Test-B with five class folders each"
             )
-        return list_folder(self.root, self.class_names, {"Train": TRAIN, test: TEST})
+        return list_folder(self.root, self.class_names, {trains[0]: "train", test: "test"})

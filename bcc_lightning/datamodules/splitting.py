@@ -3,6 +3,7 @@
 Published parts are kept; only what is missing is cut from the training part.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS
+from bcc_lightning.datamodules.spelling import shown
 from bcc_lightning.errors import UserError
 
 TRAIN, VAL, TEST = range(len(SPLITS))
@@ -48,7 +50,13 @@ class SplitPlan:
             )
 
 
-def divide(plan: SplitPlan, labels: Ints, published: Codes | None = None, groups: Ints | None = None) -> Codes:
+def divide(
+    plan: SplitPlan,
+    labels: Ints,
+    published: Codes | None = None,
+    groups: Ints | None = None,
+    group_names: Sequence[str] = (),
+) -> Codes:
     """Divide cells.
 
     Without a published test set, each fold in turn is the test set, so that every cell is tested once, and the validation set is
@@ -59,6 +67,7 @@ def divide(plan: SplitPlan, labels: Ints, published: Codes | None = None, groups
         labels: (N,) classes.
         published: (N,) split codes that stay as they are; `NO_SPLIT` counts as training.
         groups: (N,) cells of one group, such as a patient, stay together.
+        group_names: names of the groups, for messages.
 
     Returns:
         (N,) split codes.
@@ -76,7 +85,7 @@ def divide(plan: SplitPlan, labels: Ints, published: Codes | None = None, groups
             if not (codes == code).any():
                 pool = np.flatnonzero(codes == TRAIN)
                 codes[cut(pool, labels, groups, share * len(labels) / len(pool), plan.seed)] = code
-    refuse_divided_groups(codes, groups)
+    refuse_divided_groups(codes, groups, group_names)
     return codes.astype(np.int8)
 
 
@@ -135,7 +144,7 @@ def refuse_too_few(labels: Ints, least: int, purpose: str) -> None:
         raise UserError(f"each class needs at least {least} images before {purpose}; {few}. Add images or leave the class out")
 
 
-def refuse_divided_groups(codes: Codes, groups: Ints | None) -> None:
+def refuse_divided_groups(codes: Codes, groups: Ints | None, group_names: Sequence[str] = ()) -> None:
     """Refuse a division with a group on two sides: the network would be tested on patients that it has seen."""
     if groups is None:
         return
@@ -144,6 +153,7 @@ def refuse_divided_groups(codes: Codes, groups: Ints | None) -> None:
     if divided.any():
         group = groups[order][1:][divided][0]
         sides = ", ".join(SPLITS[code] for code in sorted(set(codes[groups == group].tolist())))
+        name = shown(group_names[group]) if len(group_names) else group
         raise UserError(
-            f"group {group} stands in {sides}; a patient or slide belongs on one side, so correct the split or the groups"
+            f"group {name} stands in {sides}; a patient or slide belongs on one side, so correct the split or the groups"
         )
