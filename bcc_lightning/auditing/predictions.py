@@ -8,6 +8,7 @@ import torch
 
 from bcc_lightning.auditing.cells import AuditedCells
 from bcc_lightning.auditing.scan import shrink
+from bcc_lightning.datamodules.classes import class_key
 from bcc_lightning.errors import UserError
 
 BATCH = 64
@@ -31,12 +32,13 @@ def predict(cells: AuditedCells, positions: npt.NDArray[np.int64], checkpoint: P
     from bcc_lightning.modules.checkpoint import load_classifier
 
     module = load_classifier(checkpoint)
-    if sorted(module.class_names) != sorted(cells.class_names):
+    known = list(map(class_key, module.class_names))
+    if sorted(known) != sorted(map(class_key, cells.class_names)):
         raise UserError(
             f"{checkpoint} knows the classes {', '.join(module.class_names)}; the audited cells have "
             f"{', '.join(cells.class_names)}. Give a checkpoint that was trained on these classes, or leave it out"
         )
-    order = [module.class_names.index(name) for name in cells.class_names]
+    order = [known.index(class_key(name)) for name in cells.class_names]
     parts = [np.zeros((0, len(order)), np.float32)]
     for start in range(0, len(positions), BATCH):
         images = [shrink(cells.read(p).image, module.image_size) for p in positions[start : start + BATCH].tolist()]

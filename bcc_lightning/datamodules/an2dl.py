@@ -74,6 +74,12 @@ class AN2DL(CellDataModule):
         """Hash the file."""
         return file_hash(self.file, "sha256")
 
+    def notices(self) -> list[str]:
+        """Add how many rows were left out."""
+        left_out = len(self.dropped)
+        said = [f"Left out: {left_out:,} images that are not cells, copies, or cells under several labels."] if left_out else []
+        return [*super().notices(), *said]
+
     def facts(self) -> dict[str, str]:
         """Add how many rows were left out."""
         return {**super().facts(), "data.outliers_left_out": str(int((~self.kept).sum()))}

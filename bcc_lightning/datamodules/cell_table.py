@@ -15,7 +15,7 @@ import pyarrow.parquet
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.classes import find_classes
 from bcc_lightning.datamodules.files import ImageFiles
-from bcc_lightning.datamodules.listing import NO_SPLIT, CellListing, split_codes
+from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS, CellListing, split_codes
 from bcc_lightning.datamodules.names import Names
 from bcc_lightning.datamodules.spelling import merge_spellings, merged_notices, shown, spelling_key
 from bcc_lightning.datamodules.table_paths import TablePaths
@@ -130,7 +130,8 @@ def named_columns(file: Path, table: pa.Table) -> tuple[pa.Table, list[str]]:
     if missing := [name for name in ("path", "label") if name not in places]:
         raise UserError(f"{file} lacks the column {', '.join(missing)}; it has {', '.join(table.column_names)}. {NEEDED}")
     others = [shown(head) for head in table.column_names if spelling_key(head) not in COLUMNS]
-    notices = [f"Columns of {file.name} that are not read: {', '.join(others)}."] if others else []
+    hint = "" if "group" in places else "; patients or slides stay on one side of a split where their column is called group"
+    notices = [f"Columns of {file.name} that are not read: {', '.join(others)}{hint}."] if others else []
     chosen = table.select([places[name][0] for name in found]).rename_columns(found)
     for name in found:
         if empty := empty_rows(chosen[name]):
@@ -204,7 +205,8 @@ def read_splits(file: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int
     """Read names of sets, whatever their spelling: (N,) int8 codes, and notices."""
     counts, rows = values_of(column)
     codes = split_codes(list(counts), f"{file} holds the split")
-    return np.array(codes, np.int8)[rows], tuple(merged_notices(counts, merge_spellings(counts), "sets"))
+    names = {spelling: SPLITS[code] for spelling, code in zip(counts, codes, strict=True)}
+    return np.array(codes, np.int8)[rows], tuple(merged_notices(counts, names, "sets"))
 
 
 def read_weights(file: Path, column: pa.ChunkedArray) -> npt.NDArray[np.float32]:

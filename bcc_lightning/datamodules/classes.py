@@ -105,8 +105,8 @@ def label_map(source: Sequence[str], target: Sequence[str], renamed: Mapping[str
         UserError: a class of the source has no counterpart, or `renamed` holds one that is not wanted, or two of a class.
     """
     places = {class_key(name): label for label, name in enumerate(target)}
-    if unknown := [name for name in renamed.values() if class_key(name) not in places]:
-        raise UserError(f"--data.class_map names the class {unknown[0]}; allowed are {', '.join(target)}")
+    if unknown := [name for name, counterpart in renamed.items() if class_key(counterpart) not in places]:
+        raise UserError(f"--data.class_map gives {unknown[0]} the name {renamed[unknown[0]]}; allowed are {', '.join(target)}")
     others: dict[str, str] = {}
     for name, counterpart in renamed.items():
         if class_key(others.setdefault(class_key(name), counterpart)) != class_key(counterpart):

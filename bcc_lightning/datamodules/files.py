@@ -118,7 +118,16 @@ class ImageFiles(CellDataModule):
         return [f"Left out: {len(rows):,} byte-identical copies{labels}, e.g. {shown(self.listing.paths[int(rows[0])])}."]
 
     def read(self) -> CellImages:
-        """Open the decoded images; a published split is kept."""
+        """Open the decoded images; a published split is kept.
+
+        Raises:
+            UserError: every image bears two labels.
+        """
+        if not self.kept.any():
+            raise UserError(
+                f"{self.root} holds no image that bears one label only, e.g. {shown(self.listing.paths[0])} lies in two classes; "
+                "remove links and copies between class folders"
+            )
         listing = self.listing
         cells = CellImages(
             self.cached.images,

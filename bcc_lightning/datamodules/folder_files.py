@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bcc_lightning.datamodules.decoding import SUFFIXES
 from bcc_lightning.datamodules.left_out import LeftOut, is_system_file, is_system_folder, is_thumbnail, is_thumbnail_folder
 from bcc_lightning.datamodules.set_names import set_name
-from bcc_lightning.datamodules.spelling import same_names, shown
+from bcc_lightning.datamodules.spelling import quoted, same_names, shown
 from bcc_lightning.errors import UserError
 
 
@@ -39,13 +39,14 @@ def read_folder(root: Path, folder: str, left_out: LeftOut | None = None) -> Fol
             have names that differ only in case, blanks or Unicode form.
     """
     left_out = left_out or LeftOut()
-    images, folders, links, others = [], [], set(), []
+    images, folders, links, others, special = [], [], set(), [], []
     try:
         with os.scandir(root / folder) as entries:
             for entry in entries:
                 name = entry.name
                 if entry.is_symlink():
                     links.add(name)
+                    refuse_dead_link(root, join(folder, name))
                 if entry.is_dir():
                     folders.append(name)
                 elif not is_image_name(name):
@@ -53,11 +54,13 @@ def read_folder(root: Path, folder: str, left_out: LeftOut | None = None) -> Fol
                 elif entry.is_file():
                     images.append(name)
                 else:
-                    refuse_dead_link(root, join(folder, name), name in links)
-                    left_out.add("special", join(folder, name))
+                    special.append(name)
     except OSError as error:
-        raise UserError(f"{root / folder} cannot be read ({error.strerror}); change its permissions, or leave it out") from error
-    for name in others:
+        raise UserError(
+            f"{root / folder} cannot be read ({error.strerror}); restore it, change its permissions, or move it out"
+        ) from error
+    left_out.add("special", join(folder, min(special, default="")), len(special))
+    for name in sorted(others):
         if is_system_file(name):
             left_out.add("hidden", join(folder, name))
         else:
@@ -157,7 +160,7 @@ def refuse_set_folder(root: Path, path: str) -> None:
     is_data_set = any(has_images(root, join(path, inner)) for inner in read_folder(root, path).folders)
     root_meant = f"name {root / above} as root if it is the data set, or move the folders" if is_data_set else "move the folders"
     raise UserError(
-        f"{root / path} is named like the {set_name(name)} set but lies in the folder {shown(above)}; sets come first, classes "
+        f"{root / path} is named like a set but lies in the folder {shown(above)}; sets come first, classes "
         f"in them: {shown(name)}/CLASS/IMAGE. Next step: {root_meant}, or list the images in a table for --data CellTable"
     )
 
@@ -172,19 +175,18 @@ def refuse_outside(root: Path, path: str) -> None:
         raise UserError(f"{root / path} is a link that leads out of {root}; copy the file, or name the folder it lies in as root")
 
 
-def refuse_dead_link(root: Path, path: str, is_link: bool) -> None:
-    """Refuse a link that leads nowhere: an image would be missing."""
-    if is_link:
+def refuse_dead_link(root: Path, path: str) -> None:
+    """Refuse a link that leads nowhere, or in a circle, in place of an image: it would be missing."""
+    if is_image_name(path.rpartition("/")[2]) and not os.path.exists(root / path):
         refuse_outside(root, path)
-        if not (root / path).exists():
-            raise UserError(f"{root / path} is a link that leads nowhere; fetch the file that it means, or remove the link")
+        raise UserError(f"{root / path} is a link that leads nowhere; fetch the file that it means, or remove the link")
 
 
 def refuse_same_names(root: Path, folder: str, images: list[str]) -> None:
     """Refuse two images in a folder that are one on other systems."""
     if same := same_names(images):
         raise UserError(
-            f"{root / folder} holds {shown(same[0])} and {shown(same[1])} ({same[0]!a}, {same[1]!a}), whose names differ only in "
+            f"{root / folder} holds {quoted(same[0])} and {quoted(same[1])}, whose names differ only in "
             "case, blanks or Unicode form; other systems take them for one file. Rename or remove one of them"
         )
 

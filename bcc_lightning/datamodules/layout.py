@@ -7,7 +7,7 @@ from typing import NamedTuple
 from bcc_lightning.datamodules.classes import CANONICAL, class_key
 from bcc_lightning.datamodules.folder_files import has_images, image_paths, join, read_folder, refuse_set_folder
 from bcc_lightning.datamodules.left_out import LeftOut
-from bcc_lightning.datamodules.set_names import SetName, set_name
+from bcc_lightning.datamodules.set_names import LONG_NAMES, SetName, set_name
 from bcc_lightning.datamodules.spelling import shown
 from bcc_lightning.errors import UserError
 
@@ -114,8 +114,8 @@ def refuse_two_of_a_set(root: Path, sets: Mapping[str, SetName]) -> None:
     for found in sets.values():
         if len(same := [name for name in sets if sets[name] == found]) > 1:
             raise UserError(
-                f"{root} holds {listed(same)}, which both mean the {found} set. Next step: merge them, or move one out of "
-                f"{root}; a second test set is named with --data.test_on FOLDER"
+                f"{root} holds {listed(same)}, which both mean the {LONG_NAMES[found]} set. Next step: merge them, or move one "
+                f"out of {root}; a second test set is named with --data.test_on FOLDER"
             )
 
 

@@ -27,10 +27,7 @@ SENTENCES: dict[Kind, tuple[str, str]] = {
     "hidden": ("hidden or system file or folder", "hidden or system files and folders"),
     "thumbnail": ("thumbnail", "thumbnails"),
     "other": ("file that is not an image by its ending", "files that are not images by their endings"),
-    "microscope": (
-        "file in a microscope's or camera's own format, which is not read (export it as PNG or TIFF)",
-        "files in a microscope's or camera's own format, which is not read (export them as PNG or TIFF)",
-    ),
+    "microscope": ("file in a microscope's or camera's own format", "files in a microscope's or camera's own format"),
     "no_ending": ("file without an ending", "files without an ending"),
     "loose": ("image outside class folders", "images outside class folders"),
     "unwanted": ("image of a class that is not asked for", "images of classes that are not asked for"),
@@ -130,7 +127,8 @@ class LeftOut:
                 continue
             endings = ", ".join(f"{number:,} {shown(end)}" for end, number in self.endings.get(kind, Counter()).most_common(5))
             which = f" ({endings})" if endings else ""
-            yield f"Left out: {count:,} {one if count == 1 else several}{which}, e.g. {shown(self.examples[kind])}."
+            advice = " Export as PNG or TIFF what is to be read." if kind == "microscope" else ""
+            yield f"Left out: {count:,} {one if count == 1 else several}{which}, e.g. {shown(self.examples[kind])}.{advice}"
 
 
 def is_thumbnail_folder(name: str) -> bool:

@@ -15,7 +15,7 @@ from bcc_lightning.datamodules.folder_files import image_files
 from bcc_lightning.datamodules.layout import ClassFolder, read_layout, refuse_single_folder
 from bcc_lightning.datamodules.left_out import LeftOut
 from bcc_lightning.datamodules.names import Names
-from bcc_lightning.datamodules.set_names import SetName, set_name
+from bcc_lightning.datamodules.set_names import LONG_NAMES, SetName, set_name
 from bcc_lightning.datamodules.spelling import shown, spelling_key
 from bcc_lightning.errors import UserError
 
@@ -85,7 +85,8 @@ def list_folder(
     classes = find_classes(counts, class_names, str(root))
     for folder in folders:
         if classes.labels[folder.name] is None:
-            left_out.add("unwanted", next(iter(files[folder]), folder.path), len(files[folder]))
+            first = next(iter(files[folder]), None)
+            left_out.add("unwanted" if first else "no_images", first or folder.path, len(files[folder]) or 1)
     labels = {folder: label for folder in folders if (label := classes.labels[folder.name]) is not None}
     places = {name: place for place, name in enumerate(dict.fromkeys(folder.set_folder for folder in folders))}
     read = sorted(labels, key=lambda folder: (places[folder.set_folder], labels[folder]))
@@ -145,8 +146,8 @@ def split_codes(names: Sequence[str], what: str) -> list[int]:
             raise UserError(f"{what} '{shown(name)}'; allowed are {', '.join(SPLITS)}")
         if spelling_key(first.setdefault(code, name)) != spelling_key(name):
             raise UserError(
-                f"{what} '{shown(name)}' beside '{shown(first[code])}', which both mean the {SPLITS[code]} set; write one name "
-                "for each set, and take cells of a second test set out"
+                f"{what} '{shown(name)}' beside '{shown(first[code])}', which both mean the {LONG_NAMES[SPLITS[code]]} set; "
+                "write one name for each set, and take cells of a second test set out"
             )
     return codes
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS, SplitName
+from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS
+from bcc_lightning.datamodules.set_names import LONG_NAMES
 from bcc_lightning.datamodules.spelling import shown
 
-LONG_NAMES: dict[SplitName, str] = {"train": "training", "val": "validation", "test": "test"}
 NAMED = 5
 """Groups that a sentence names."""
 
@@ -33,8 +33,8 @@ def set_notices(labels: npt.NDArray[np.int64], codes: npt.NDArray[np.int8], clas
             yield f"Class {shown(class_name)} has no training cell{there}: it cannot be learned."
     for name in [name for name in counts if name != "train"]:
         if absent := [shown(class_names[label]) for label in np.flatnonzero(counts[name] == 0).tolist()]:
-            classes = "class" if len(absent) == 1 else "classes"
-            yield f"The {LONG_NAMES[name]} set has no cell of {classes} {', '.join(absent)}: its figures say nothing about them."
+            classes, them = ("class", "it") if len(absent) == 1 else ("classes", "them")
+            yield f"The {LONG_NAMES[name]} set has no cell of {classes} {', '.join(absent)}; its figures do not cover {them}."
 
 
 def group_notices(

@@ -6,6 +6,8 @@ from bcc_lightning.datamodules.spelling import spelling_key
 
 SetName = Literal["train", "val", "test"]
 
+LONG_NAMES: dict[SetName, str] = {"train": "training", "val": "validation", "test": "test"}
+
 WORDS: dict[SetName, tuple[str, ...]] = {
     "train": ("train", "training", "balancedtrain", "balancedtraining"),
     "val": ("val", "valid", "validate", "validation", "validating", "dev", "devel", "development"),

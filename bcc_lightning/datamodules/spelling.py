@@ -66,6 +66,11 @@ def shown(text: str) -> str:
     return text if text.isprintable() else ascii(text)
 
 
+def quoted(text: str) -> str:
+    """Write a name in quotes, such that different spellings look different."""
+    return f"'{text}'" if text.isprintable() and unicodedata.is_normalized("NFC", text) else ascii(text)
+
+
 def refuse_nameless(name: str, kind: str, where: str) -> None:
     """Refuse a name that cannot be shown.
 
@@ -124,8 +129,8 @@ def merged_notices(counts: Mapping[str, int], names: Mapping[str, str], kind: st
         if number == NAMED:
             yield f"{len(several) - NAMED} further {kind} were read under several spellings."
             return
-        cells = " and ".join(f"'{shown(spelling)}' ({counts[spelling]:,} cells)" for spelling in spellings)
-        yield f"The {kind} {cells} are read as one, {shown(name)}."
+        *first, last = (f"{quoted(spelling)} ({counts[spelling]:,} cells)" for spelling in spellings)
+        yield f"The {kind} {', '.join(first)} and {last} are read as one, {shown(name)}."
 
 
 NAMED = 5

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bcc_lightning.datamodules.cell_images import CellImages
 from bcc_lightning.datamodules.listing import NO_SPLIT, SPLITS, SplitName, split_codes
-from bcc_lightning.datamodules.spelling import file_key, number_key, shown, spelling_key
+from bcc_lightning.datamodules.spelling import file_key, number_key, quoted, spelling_key
 from bcc_lightning.errors import UserError
 from bcc_lightning.whole_file import whole_file
 
@@ -112,7 +112,7 @@ def find_cells(
     refuse_rows(file, ids[place < 0], "cells that the data set lacks", "is it the split of another data set?")
     first, meant = ids.iloc[rows[0]], known[place[rows[0]]]
     return place, [
-        f"{len(rows):,} ids of {file.name} are spelled otherwise in the data set, e.g. '{shown(first)}' is {shown(meant)}."
+        f"Spelled otherwise in the data set: {len(rows):,} ids of {file.name}, e.g. {quoted(first)} is read as {quoted(meant)}."
     ]
 
 

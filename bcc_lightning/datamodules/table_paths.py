@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from bcc_lightning.datamodules.folder_files import is_image_name, join, refuse_outside
 from bcc_lightning.datamodules.left_out import SYSTEM_FOLDERS, LeftOut, is_thumbnail_folder
 from bcc_lightning.datamodules.names import Names
-from bcc_lightning.datamodules.spelling import file_key, shown
+from bcc_lightning.datamodules.spelling import file_key, quoted, shown
 from bcc_lightning.errors import UserError
 
 
@@ -44,10 +44,8 @@ class TablePaths:
         """Describe which paths have another spelling on the disk, and which images beside the others the table does not name."""
         if self.respelled:
             path, found = self.respelled[0]
-            yield (
-                f"{len(self.respelled):,} paths of the table are spelled otherwise on the disk, e.g. '{shown(path)}' is read as "
-                f"{shown(found)}."
-            )
+            number = f"{len(self.respelled):,} of the table's paths"
+            yield f"Spelled otherwise on the disk: {number}, e.g. {quoted(path)} is read as {quoted(found)}."
         left_out, named = LeftOut(), set[str]()
         for folder, rows in self.rows.items():
             images = [name for name in os.listdir(self.root / folder) if is_image_name(name)]
@@ -110,9 +108,7 @@ class TablePaths:
         if text.startswith("/") or ".." in text.split("/"):
             place, root = (self.root / text).resolve(), self.root.resolve()
             if not place.is_relative_to(root):
-                raise UserError(
-                    f"{self.root / path} leads out of {self.root}; name files in the table's folder, or move the table"
-                )
+                raise UserError(f"{self.root / path} is a path that leads out of {self.root}; move the table or the file")
             text = place.relative_to(root).as_posix()
         found = ""
         for part in PurePosixPath(text).parts:

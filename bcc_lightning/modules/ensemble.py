@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.resizing import scale
 from bcc_lightning.architectures.soft_voting import TINY, SoftVoting, pool
+from bcc_lightning.datamodules.classes import class_key
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import build_classifier, describe_classifier, load_classifier
@@ -86,7 +87,7 @@ class Ensemble(CellClassifier):
     def _refuse(self, module: CellClassifier) -> None:
         if isinstance(module, Ensemble):
             raise UserError("a member is an ensemble itself; name its members instead")
-        if module.class_names != self.class_names:
+        if list(map(class_key, module.class_names)) != list(map(class_key, self.class_names)):
             raise UserError(
                 f"a member knows the classes {', '.join(module.class_names)}, the data have {', '.join(self.class_names)}; "
                 "all must have the same in the same order"

@@ -267,7 +267,7 @@ def test_splits_groups_and_weights(tmp_path: Path) -> None:
         ({"split": ["train", "test", "val", None] * 6}, r"column split: 6 rows are empty"),
         ({"weight": [1.0, -2.0] * 12}, r"column weight holds \[-2.\]; weights are numbers above 0"),
         ({"weight": ["a", "b"] * 12}, r"column weight"),
-        ({"split": ["train", "test", "val"] * 8, "group": ["patient 1"] * 24}, r"group 0 stands in train, val, test"),
+        ({"split": ["train", "test", "val"] * 8, "group": ["patient 1"] * 24}, r"group patient 1 stands in train, val, test"),
         ({"label": [None] * 24}, r"column label: 24 rows are empty"),
     ],
 )
@@ -352,7 +352,7 @@ def test_labels_of_the_challenge_that_cannot_be_read(tmp_path: Path, labels: np.
     [
         (lambda rows: rows[:-1], r"holds not all cells: missing are some \(1 or more"),
         (lambda rows: pd.concat([rows, rows[:1]]), r"holds cells twice"),
-        (lambda rows: rows.replace({"split": {"val": "valid"}}), r"holds splits that are none .* the first is 'valid'"),
+        (lambda rows: rows.replace({"split": {"val": "holdout"}}), r"holds the split 'holdout'; allowed are train, val, test"),
         (lambda rows: rows.replace({"id": {rows["id"][0]: "other.png"}}), r"holds cells that the data set lacks"),
         (lambda rows: rows.replace({"split": {"val": "train"}}), r"puts no cell into val"),
         (lambda rows: rows.rename(columns={"split": "part"}), r"lacks split; it must have the columns id and split"),
