@@ -309,8 +309,24 @@ def run_unfinished(plan: CrossValidation, run: TrackedRun, fold: int, run_fold: 
     else:
         summary = run_fold([*fold_arguments(plan, fold), "--tracking.run_name", f"fold {fold}"])
     if summary is not None:
+        refuse_changed_data(plan, fold, summary)
         plan.finished[str(fold)] = summary.as_dict()
         plan.keep(run.folder)
+
+
+def refuse_changed_data(plan: CrossValidation, fold: int, summary: Summary) -> None:
+    """Refuse a fold whose data are not those of the folds before it: their mean would mix two data sets.
+
+    Raises:
+        UserError: with the components of the data that differ.
+    """
+    for other in plan.finished.values():
+        differing = [name for name, value in other["identity"].items() if summary.identity.get(name) != value]
+        if differing:
+            raise UserError(
+                f"the data changed before fold {fold + 1} was trained: {', '.join(differing)} differ from those before it. "
+                "Next step: bring back the data that it began with and resume, or start the cross-validation again"
+            )
 
 
 def report_fold(trial: TrialChannel, plan: CrossValidation, fold: int) -> None:

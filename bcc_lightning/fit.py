@@ -113,7 +113,7 @@ def run_configured(cli: ExperimentCLI, trial: TrialChannel | None = None, claim:
     if resumed:
         refuse_other_data(resumed.path.name, resumed.data_record, resumed.split, cli.datamodule)
     refuse_disagreement(cli.members, cli.datamodule)
-    refuse_another_split(cli.starts.values(), cli.datamodule.facts())
+    refuse_another_split(cli.starts.values(), cli.datamodule.facts(), cli.datamodule.identity())
     if warning := cli.warning():
         print(printable(f"warning: {warning}"), file=sys.stderr)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]

@@ -79,10 +79,14 @@ def test_a_run_that_does_not_exist_and_a_file_that_does_not_are_told_apart(capsy
 
 
 def test_a_start_that_saw_the_same_cells_in_another_split_is_refused() -> None:
-    facts = {"data.sha256": "a" * 64, "split.sha256": "b" * 64}
+    facts, identity = {"data.sha256": "a" * 64, "split.sha256": "b" * 64}, {"pixels": "p" * 64}
     trained = Source(
         "id", "branch (id)", Path("best.ckpt"), summary=Summary("id", "branch", data={**facts, "split.sha256": "c" * 64})
     )
     with pytest.raises(UserError, match="cccccccccccc, not bbbbbbbbbbbb"):
-        refuse_another_split([trained], facts)
-    refuse_another_split([trained], {"data.sha256": "d" * 64, "split.sha256": "b" * 64})
+        refuse_another_split([trained], facts, identity)
+    corrected = {"data.sha256": "d" * 64, "split.sha256": "b" * 64}
+    refuse_another_split([trained], corrected, identity)
+    trained.summary.identity["pixels"] = "p" * 64  # type: ignore[union-attr]  # the same cells, whose labels were corrected since
+    with pytest.raises(UserError, match="cccccccccccc, not bbbbbbbbbbbb"):
+        refuse_another_split([trained], corrected, identity)

@@ -127,6 +127,10 @@ class CellDataModule(LightningDataModule):
 
     def identity(self) -> dict[str, str]:
         """Hash the components of the data set: pixels, ids, labels, groups, weights, classes; see `identify`."""
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, str]:
         return identify(self.fingerprint(), self.cells, self.class_names)
 
     @cached_property

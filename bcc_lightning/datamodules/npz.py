@@ -1,14 +1,19 @@
 """Reading arrays from ``.npz`` files that may be missing, cut off, altered or hostile."""
 
 import hashlib
+import math
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from bcc_lightning.errors import UserError
+
+LARGEST_RATIO, SMALL = 200, 2**28
+"""How many times smaller than its content an array of more than 256 MiB may be packed; images are hardly ten times smaller."""
 
 
 def file_hash(file: Path, algorithm: str) -> str:
@@ -28,6 +33,7 @@ def read_npz(file: Path, keys: list[str]) -> dict[str, npt.NDArray[np.generic]]:
         UserError: the file is cut off or no npz, lacks a key, or holds pickled objects.
     """
     try:
+        refuse_bomb(file)
         with np.load(file, allow_pickle=False) as archive:
             missing = [key for key in keys if key not in archive]
             if missing:
@@ -39,8 +45,50 @@ def read_npz(file: Path, keys: list[str]) -> dict[str, npt.NDArray[np.generic]]:
         if "allow_pickle" not in str(error):
             raise UserError(broken(file, error)) from error
         raise UserError(f"{file} holds pickled objects, which could run code, and is refused; save plain uint8 arrays") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, MemoryError) as error:
         raise UserError(broken(file, error)) from error
+
+
+def refuse_bomb(file: Path) -> None:
+    """Refuse an archive whose arrays would not fit into memory, or that are far larger than images can be packed.
+
+    Only the archive's directory and the heads of its arrays are read.
+
+    Raises:
+        UserError: with the sizes.
+    """
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        for entry in entries:
+            if entry.file_size > SMALL and entry.file_size > LARGEST_RATIO * entry.compress_size:
+                raise UserError(
+                    f"{file} packs {entry.file_size:,} bytes of {entry.filename!a} into {entry.compress_size:,}, unlike images; "
+                    "it is refused, since unpacking it could fill the memory"
+                )
+            with archive.open(entry) as stream:
+                refuse_false_head(file, entry, stream)
+    total, free = sum(entry.file_size for entry in entries), free_memory()
+    if total > free:
+        raise UserError(f"{file} holds {total:,} bytes unpacked, but {free:,} bytes of memory are free; use a machine with more")
+
+
+def refuse_false_head(file: Path, entry: zipfile.ZipInfo, stream: IO[bytes]) -> None:
+    """Refuse an array whose head promises more than the archive holds: NumPy would reserve memory for all of it."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    promised = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and promised > entry.file_size:
+        raise UserError(f"{file}: {entry.filename!a} promises {promised:,} bytes and holds {entry.file_size:,}; fetch it again")
+
+
+def free_memory() -> int:
+    """Read how much memory programs can still have, in bytes; a very large number where the system does not say."""
+    try:
+        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 2**63
 
 
 def broken(file: Path, error: Exception) -> str:

@@ -41,15 +41,17 @@ def refuse_disagreement(sources: list[Source], data: CellDataModule) -> None:
     Raises:
         UserError: with the fact in which they differ, and both values.
     """
-    reference = data.facts()
+    reference, own = data.facts(), data.identity() if sources else {}
     for source in sources:
         if source.summary is None:
             continue
         facts = source.summary.data
         for fact, what in MUST_AGREE.items():
             if facts.get(fact) != reference[fact]:
+                differing = [name for name, value in source.summary.identity.items() if own.get(name, value) != value]
+                parts = f" (its {', '.join(differing)} differ)" if differing else ""
                 raise UserError(
-                    f"{source.title} has another {what} than the ensemble: {describe(facts, fact)}, "
+                    f"{source.title} has another {what} than the ensemble{parts}: {describe(facts, fact)}, "
                     f"not {describe(reference, fact)}. Next step: train all members on the same file and the same split, "
                     "e.g. with --data.split_file and the split.csv of one of them"
                 )

@@ -34,21 +34,26 @@ def is_run(wanted: str) -> bool:
     return wanted.startswith(REGISTERED) or not (Path(wanted).suffix or "/" in wanted)
 
 
-def refuse_another_split(sources: Iterable[Source], facts: dict[str, str]) -> None:
-    """Refuse networks that were trained on the same cells in another split: they may have learnt cells of the test part.
+def refuse_another_split(sources: Iterable[Source], facts: dict[str, str], identity: dict[str, str]) -> None:
+    """Refuse networks that were trained on the same cells in another split: they may have learnt cells of the test set.
+
+    The cells are the same where their pixels are, whatever has become of labels, groups and weights.
 
     Args:
         sources: the networks.
         facts: facts of the data to train on, see `CellDataModule.facts`.
+        identity: hashes of its components, see `CellDataModule.identity`.
 
     Raises:
         UserError: with both splits.
     """
     for source in sources:
         seen = source.summary.data if source.summary else {}
-        if seen.get("data.sha256") == facts["data.sha256"] and seen.get("split.sha256") != facts["split.sha256"]:
+        pixels = source.summary.identity.get("pixels") if source.summary else None
+        is_same = seen.get("data.sha256") == facts["data.sha256"] or pixels == identity["pixels"]
+        if is_same and seen.get("split.sha256") != facts["split.sha256"]:
             raise UserError(
                 f"{source.title} was trained on the same data in another split (split.sha256 "
                 f"{seen.get('split.sha256', 'unknown')[:12]}, not {facts['split.sha256'][:12]}), so it may have learnt cells of "
-                "the test part. Next step: --data.split_file with the split.csv of that run, or train it again"
+                "the test set. Next step: --data.split_file with the split.csv of that run, or train it again"
             )

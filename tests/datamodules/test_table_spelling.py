@@ -171,7 +171,7 @@ def test_tables_do_not_open_what_is_no_file_and_name_no_thumbnails(tmp_path: Pat
     with pytest.raises(UserError, match="names files in blast/@eaDir, a folder in which a system or program keeps thumbnails"):
         read(tmp_path, path=["blast/@eaDir/c0.png", *PATHS[1:]])
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(UserError, match="names pipe.png, which is not a regular file"):
+    with pytest.raises(UserError, match=r"names pipe.png, which is not a regular file"):
         read(tmp_path, path=["pipe.png", *PATHS[1:]])
 
 
@@ -242,5 +242,5 @@ def test_a_further_test_set_says_what_it_leaves_out_and_may_hold_one_class(tmp_p
     assert data.external["ward"].labels.tolist() == [1, 1, 1]
     assert "ward: Left out: 1 file that is not an image by its ending (1 .txt), e.g. notes.txt." in data.notices()
     data = CellFolder(root=str(root), image_size=32, test_on=[str(other)], class_map={"blasts": "monocyte"})
-    with pytest.raises(UserError, match="--data.class_map names blasts, which no set of --data.test_on holds"):
+    with pytest.raises(UserError, match=r"--data.class_map names blasts, which no set of --data.test_on holds"):
         data.setup()
