@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,25 +41,20 @@ def read_folder(root: Path, folder: str, left_out: LeftOut | None = None) -> Fol
     """
     left_out = left_out or LeftOut()
     images, folders, links, others, special = [], [], set(), [], []
-    try:
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if entry.is_symlink():
-                    links.add(name)
-                    refuse_dead_link(root, join(folder, name))
-                if entry.is_dir():
-                    folders.append(name)
-                elif not is_image_name(name):
-                    others.append(name)
-                elif entry.is_file():
-                    images.append(name)
-                else:
-                    special.append(name)
-    except OSError as error:
-        raise UserError(
-            f"{root / folder} cannot be read ({error.strerror}); restore it, change its permissions, or move it out"
-        ) from error
+    with reading(root / folder), os.scandir(root / folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if entry.is_symlink():
+                links.add(name)
+                refuse_dead_link(root, join(folder, name))
+            if entry.is_dir():
+                folders.append(name)
+            elif not is_image_name(name):
+                others.append(name)
+            elif entry.is_file():
+                images.append(name)
+            else:
+                special.append(name)
     left_out.add("special", join(folder, min(special, default="")), len(special))
     for name in sorted(others):
         if is_system_file(name):
@@ -131,8 +127,27 @@ def image_files(root: Path, folder: str, left_out: LeftOut, entered: tuple[Path,
 
 
 def has_images(root: Path, folder: str) -> bool:
-    """Tell whether an image lies anywhere below a folder."""
-    return next(image_paths(root, folder), None) is not None
+    """Tell whether an image lies anywhere below a folder; looks no further than the first."""
+    folders = []
+    with reading(root / folder), os.scandir(root / folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            elif is_image_name(entry.name) and entry.is_file():
+                return True
+    own = (name for name in folders if not is_thumbnail_folder(name) and not is_system_folder(name))
+    return any(has_images(root, join(folder, name)) for name in own)
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with a folder into an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}); restore it, change its permissions, or move it out"
+        ) from error
 
 
 def image_paths(root: Path, folder: str, left_out: LeftOut | None = None) -> Iterator[str]:
