@@ -74,8 +74,10 @@ def key_part(name: str, longest: int) -> str:
         name: any text.
         longest: characters at most.
     """
-    dots = not name.strip(".")  # `.` and `..` lead elsewhere in a path
-    written = [char if re.match(r"[\w.\- ]", char) and not dots else f":{character_name(char)}:" for char in name]
+    dots = name.startswith("..") or name == "."  # lead elsewhere in a path, or look to MLflow as if they did
+    written = [
+        char if re.match(r"[\w.\- ]", char) and not (dots and char == ".") else f":{character_name(char)}:" for char in name
+    ]
     return cut(written or [":empty:"], longest, f":sha256-{hash_of(name)}:", len)
 
 

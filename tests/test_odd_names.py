@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("BCC_CACHE_DIR", str(folder / "cache"))
-        flags = [*QUICK, "--trainer.max_epochs", "1", "--tracking.run_name", "a\udcff", "--summary", "out.json"]
+        flags = [*QUICK, "--trainer.max_epochs", "1", "--tracking.run_name", "a [red]", "--summary", "out.json"]
         assert main(["--exp", "an2dl_cnn", *data, *renamed, *flags]) == 0
     return folder
 
@@ -109,4 +109,4 @@ def test_files_and_pages(run: Run) -> None:
     page = artifact(run, "report.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "recall/&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert run.info.run_name == r"a\udcff"
+    assert run.info.run_name == "a [red]"

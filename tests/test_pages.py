@@ -42,9 +42,9 @@ def test_the_report_escapes(tmp_path: Path, place: str) -> None:
         elif place == "data":
             summary.data[name] = name
         elif place == "member":
-            summary.members.append({"name": name, "title": name, "weight": 0.5, "test/accuracy": 0.5})
+            summary.members.append({"name": name, "title": name, "weight": 0.5, "test/accuracy": 0.5, "most_frequent": 0.5})
         elif place == "fold":
-            summary.folds.append({"run_id": f"{row}{name}", "cells": name, "test/accuracy": 0.5})
+            summary.folds.append({"run_id": f"{row}{name}", "cells": name, "test/accuracy": 0.5, "most_frequent": 0.5})
     folder = RunFolder(tmp_path)
     folder.create()
     if place == "configuration":

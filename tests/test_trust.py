@@ -11,9 +11,9 @@ import yaml
 from jsonargparse import Namespace
 
 from bcc_lightning.cli import ExperimentCLI, configuration_arguments
-from bcc_lightning.command import run_command
+from bcc_lightning.command import run_command, take_option
 from bcc_lightning.errors import UserError
-from bcc_lightning.fit import configure, main
+from bcc_lightning.fit import main
 from bcc_lightning.rebuilding import build_data, data_config
 from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.store import Tracking
@@ -189,7 +189,7 @@ def test_trusted_packages_give_modules_data_callbacks_and_functions(stranger: Pa
     built: list[ExperimentCLI] = []
 
     def body(argv: list[str]) -> None:
-        built.append(configure(argv)[1])
+        built.append(ExperimentCLI(configuration_arguments(*take_option(argv, "--exp"))))
         assert trust_flags() == ["--trust", "stranger"]
 
     assert run_command(body, ["--exp", "an2dl_cnn", "--exp", "mine.yaml", "--data.image_size", "32", "--trust", "stranger"]) == 0

@@ -8,7 +8,6 @@ was written before it and by how many threads. Files appear whole; what is whole
 import csv
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from bcc_lightning.datamodules.splitting import TRAIN
 from bcc_lightning.errors import UserError
 from bcc_lightning.safe_names import refuse_names
 from bcc_lightning.transforms.pipelines import pipeline_steps
-from bcc_lightning.whole_file import whole_file, write_json
+from bcc_lightning.whole_file import DRAFT, whole_file, write_json
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("file", "source", "class", "copy", "augment", "seed", "sha256")
@@ -100,7 +99,7 @@ def write_balanced_folder(listing: CellListing, out: Path, augment: str | dict[s
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".lock"):
             agree(out, parameters(sources, training.sha256, augment, seed))
-            remove_drafts(out, sources)
+            remove_drafts(out)
             whole = whole_files(out, sources)
             sums = write_missing(listing.root, out, sources, whole, copier)
             write_manifest(out, sources, sums, augment, seed)
@@ -222,13 +221,10 @@ def agree(out: Path, wanted: dict[str, Any]) -> None:
         raise UserError(f"{out} was made with other arguments: {'; '.join(differing)}. Choose another folder, or remove this one")
 
 
-def remove_drafts(out: Path, sources: list[Source]) -> None:
-    """Remove what a killed call was writing; the lock tells that no other call is at work."""
-    planned = {file for source in sources for file in source.files()}
-    for draft in out.glob("*/.*.png"):
-        name = re.fullmatch(r"\.(.+)\.\d+\.png", draft.name)
-        if name and f"{draft.parent.name}/{name[1]}.png" in planned:
-            draft.unlink()
+def remove_drafts(out: Path) -> None:
+    """Remove what a killed call was writing; the lock shows that no other call is at work."""
+    for draft in out.glob(f"*/{DRAFT}*.png"):
+        draft.unlink()
 
 
 def whole_files(out: Path, sources: list[Source]) -> dict[str, str]:

@@ -76,7 +76,7 @@ def test_colour_modes_are_counted_and_16_bits_refused(tmp_path: Path) -> None:
     assert {found.paths[0]: found.note.split(" (")[0].split(",")[0] for found in report.unreadable} == {
         "ü/leer.jpg": "is no image",
         "ü/ohne_ende.jpg": "is cut off or damaged",
-        "ü/tief.png": "has 16 or more bits per channel",
+        "ü/tief.png": "has 16 bits per channel; save it with 8 bits",
     }
     assert report.counts["colour_modes"] == {"CMYK": 1, "L": 1, "RGB": 1, "RGBA": 1}
     assert report.counts["image_sizes"] == {"64x64": 4}

@@ -50,7 +50,7 @@ def draw(kind: str, names: list[str]) -> Figure:
         case "samples":
             return samples_figure(cells(count), names)
         case "members":
-            return members_figure(dict.fromkeys(names, 3), 4)
+            return members_figure(dict.fromkeys(names, 3), 4, 0.5)
         case "preview":
             return preview_figure(list(cells(count).take(range(count))), names, {})
     return sheet(names)
