@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = write_table(folder / "cells", "cells.csv", seed=0)
     other = write_table(folder / "other", f"{SET}.csv", seed=1)
     data = ["--data", "CellTable", "--data.table", str(table), "--data.test_on", json.dumps([str(other)])]
-    renamed = ["--data.class_map", json.dumps({"a+/b": "CD34+", "a*/b": "CD34*"})]
+    renamed = ["--data.class_map", json.dumps({"CD34+": "CD34+", "CD34*": "CD34*"})]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("BCC_CACHE_DIR", str(folder / "cache"))
@@ -48,9 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("a\nb", r"class 'a\nb' has control"), ("PLATELET", "'PLATELET' and the class 'platelet'")]
-)
+@pytest.mark.parametrize(("name", "message"), [("a\nb", r"class 'a\\nb', which has control characters")])
 def test_what_cannot_be_written_is_refused_before_training(tmp_path: Path, name: str, message: str) -> None:
     root = write_folder(tmp_path / "cells", WHITE_CELL_CLASSES[:2] + EIGHT_CELL_CLASSES[-1:])
     files = sorted(root.rglob("*.png"))

@@ -19,6 +19,7 @@ from bcc_lightning.tracking.recording import end_failed, ending, file_run
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Summary, read_summary
+from bcc_lightning.whole_file import copy_whole
 from tests.full_disk import file_size_limit
 from tests.miniature import SMALL, artifacts_of, runs_in
 
@@ -58,7 +59,7 @@ def test_report_on_a_full_disk_fails_the_run_and_files_the_rest(run: TrackedRun,
         file_run(run, finished(run), copy="copy.json")
     assert filed().info.status == "FAILED"
     assert filed().data.tags["failure"].startswith("OSError: [Errno 28] No space left on device")
-    assert artifacts_of(filed()) == {"summary.json"}
+    assert artifacts_of(filed()) == set()
     assert read_summary(run.folder.summary).status == read_summary(Path("copy.json")).status == "FAILED"
 
 
@@ -101,22 +102,20 @@ def test_copy_of_the_summary_that_cannot_be_written(run: TrackedRun) -> None:
 def test_artifacts_that_do_not_fit_leave_nothing_torn(run: TrackedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     (run.folder.artifacts / "best.ckpt").write_bytes(bytes(1000))
 
-    def tear(run_id: str, folder: str) -> NoReturn:
-        target = Path(run.artifact_uri)
-        target.mkdir(parents=True)
-        (target / "summary.json").write_bytes((Path(folder) / "summary.json").read_bytes())
-        (target / "best.ckpt").write_bytes(bytes(500))
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target / "best.ckpt"))
+    def full(source: Path, target: Path) -> None:
+        if source.name == "best.ckpt":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        copy_whole(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run.client, "log_artifacts", tear)
+        patch.setattr("bcc_lightning.tracking.run.copy_whole", full)
         waiting = file_run(run, finished(run)) or ""
     assert "best.ckpt: No space left on device. Next step: free space" in waiting
     assert f"`--resume {run.run_id}` files it" in waiting
     assert filed().info.status == "FAILED"
     assert filed().data.tags["failure"].startswith("not filed: ")
-    assert artifacts_of(filed()) == {"summary.json"}
-    assert TrackedRun.reopen(Tracking(), run.run_id).close("FINISHED") is None
+    assert artifacts_of(filed()) == set()
+    assert TrackedRun.reopen(Tracking(), run.run_id, run.claim).close("FINISHED") is None
     assert artifacts_of(filed()) == {"summary.json", "report.html", "best.ckpt"}
     assert "failure" not in filed().data.tags
 
