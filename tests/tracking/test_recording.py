@@ -59,7 +59,7 @@ def test_report_on_a_full_disk_fails_the_run_and_files_the_rest(run: TrackedRun,
         file_run(run, finished(run), copy="copy.json")
     assert filed().info.status == "FAILED"
     assert filed().data.tags["failure"].startswith("OSError: [Errno 28] No space left on device")
-    assert artifacts_of(filed()) == set()
+    assert artifacts_of(filed()) == {"summary.json"}
     assert read_summary(run.folder.summary).status == read_summary(Path("copy.json")).status == "FAILED"
 
 
