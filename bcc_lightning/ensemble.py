@@ -9,10 +9,10 @@ from typing import Any, get_args
 import yaml
 
 from bcc_lightning.command import run_command, take_option
-from bcc_lightning.cross_validation import tracking_of
 from bcc_lightning.ensembling.members import find_members
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import run_experiment
+from bcc_lightning.fold_plan import tracking_of
 from bcc_lightning.modules.ensemble import Weighting
 from bcc_lightning.rebuilding import data_config
 from bcc_lightning.tracking.finding import find_run

@@ -18,11 +18,12 @@ from bcc_lightning.callbacks.trial_report import TrialReport
 from bcc_lightning.cli import ExperimentCLI, configuration_arguments
 from bcc_lightning.command import run_command, take_option
 from bcc_lightning.console import print_result, print_unfinished
-from bcc_lightning.cross_validation import cross_validate, cross_validation_plan, tracking_of
+from bcc_lightning.cross_validation import cross_validate
 from bcc_lightning.datamodules.base import VALIDATION
 from bcc_lightning.ensembling.members import refuse_disagreement
 from bcc_lightning.ensembling.voting import vote
 from bcc_lightning.errors import UserError
+from bcc_lightning.fold_plan import cross_validation_plan, tracking_of
 from bcc_lightning.idle_training import refuse_idle_training
 from bcc_lightning.modules.checkpoint import read_checkpoint
 from bcc_lightning.modules.ensemble import Ensemble

@@ -72,7 +72,7 @@ def start_of(process: int) -> str | None:
 
 @contextmanager
 def signs_of_life(give: Callable[[int], None], pause: float) -> Iterator[None]:
-    """Give signs of life meanwhile.
+    """Send signs of life meanwhile.
 
     Args:
         give: raises a mark to a number.
@@ -81,7 +81,7 @@ def signs_of_life(give: Callable[[int], None], pause: float) -> Iterator[None]:
     done = threading.Event()
 
     def keep_on() -> None:
-        """Give one sign after the other."""
+        """Send one sign after the other."""
         number = 1
         while not done.wait(pause):
             give(number)

@@ -10,8 +10,8 @@ from typing import Any
 from bcc_lightning.cli import ExperimentCLI
 from bcc_lightning.command import EXIT_INTERRUPTED, run_command
 from bcc_lightning.console import ui_command
-from bcc_lightning.cross_validation import tracking_of
 from bcc_lightning.errors import UserError
+from bcc_lightning.fold_plan import tracking_of
 from bcc_lightning.tracking.recording import end_failed
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking, without_password

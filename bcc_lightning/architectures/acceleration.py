@@ -29,7 +29,7 @@ def lay_out(network: nn.Module) -> nn.Module:
 
 
 def runs_in_bf16(network: nn.Module, device: torch.device, precision: Precision) -> bool:
-    """Tell whether a network should run under bfloat16 autocast on a device.
+    """Check whether a network should run under bfloat16 autocast on a device.
 
     Args:
         network: the network; its layers decide under ``auto``.
@@ -55,7 +55,7 @@ def suited_precision(network: nn.Module, device: torch.device, precision: Precis
 
 
 def cpu_has_bf16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    """Check whether this CPU multiplies bfloat16 in hardware; emulated, it is slower than float32."""
     capabilities = cpu_capabilities()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # Intel and AMD, Intel, ARM
 
@@ -67,5 +67,5 @@ def cpu_capabilities() -> Mapping[str, object]:
 
 
 def has_depthwise_convolution(network: nn.Module) -> bool:
-    """Tell whether a network convolves channel by channel, which CPUs do slower in bfloat16 than in float32."""
+    """Check whether a network convolves channel by channel, which CPUs do slower in bfloat16 than in float32."""
     return any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in network.modules())

@@ -67,7 +67,7 @@ class ConvBlocks:
             raise UserError(f"--model.blocks.pooled is {self.pooled}, it must be from 0 to the {len(self.channels)} blocks")
 
     def is_pooled(self, block: int) -> bool:
-        """Tell whether a block ends with pooling."""
+        """Check whether a block ends with pooling."""
         return self.pooled is None or block < self.pooled
 
     def sides(self, image_size: int) -> list[int]:

@@ -124,7 +124,7 @@ def without_heads(state: dict[str, Tensor], heads: tuple[str, ...]) -> dict[str,
 
 
 def fits(own: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    """Tell whether two state dicts have the same keys and shapes."""
+    """Check whether two state dicts have the same keys and shapes."""
     return own.keys() == other.keys() and all(own[key].shape == other[key].shape for key in own)
 
 

@@ -104,5 +104,5 @@ def measured(report: AuditReport) -> dict[str, float]:
 
 
 def across_splits(pair: Finding) -> bool:
-    """Tell whether the two cells of a pair lie in different splits."""
+    """Check whether the two cells of a pair lie in different splits."""
     return len(set(pair.splits)) > 1

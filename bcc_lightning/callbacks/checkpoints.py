@@ -151,7 +151,7 @@ class LastCheckpoint(MovableCheckpoint):
 
 
 def is_of(checkpoint: Path, last: int) -> bool:
-    """Tell whether a checkpoint exists and holds weights of an epoch up to the last that was finished."""
+    """Check whether a checkpoint exists and holds weights of an epoch up to the last that was finished."""
     epoch = epoch_of(checkpoint)
     return epoch is not None and epoch <= last
 

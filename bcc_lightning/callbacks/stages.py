@@ -180,7 +180,7 @@ class BestOfStage:
             self.weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
 
     def ends(self, stage: Stage) -> bool:
-        """Tell whether a stage is over."""
+        """Check whether a stage is over."""
         return self.epochs >= stage.epochs or (stage.patience is not None and self.waited >= stage.patience)
 
 

@@ -109,7 +109,7 @@ def write_balanced_folder(listing: CellListing, out: Path, augment: str | dict[s
 
 
 def is_balanced_folder(folder: Path) -> bool:
-    """Tell whether a folder was written by `write_balanced_folder`."""
+    """Check whether a folder was written by `write_balanced_folder`."""
     return (folder / PARAMETERS).is_file()
 
 

@@ -125,7 +125,7 @@ class ImageFiles(CellDataModule):
         """
         if not self.kept.any():
             raise UserError(
-                f"{self.root} holds no image that bears one label only, e.g. {shown(self.listing.paths[0])} lies in two classes; "
+                f"{self.root} holds no image that bears one label only, e.g. {shown(self.listing.paths[0])} is in two classes; "
                 "remove links and copies between class folders"
             )
         listing = self.listing

@@ -127,7 +127,7 @@ def image_files(root: Path, folder: str, left_out: LeftOut, entered: tuple[Path,
 
 
 def has_images(root: Path, folder: str) -> bool:
-    """Tell whether an image lies anywhere below a folder; looks no further than the first."""
+    """Check whether an image is anywhere below a folder; looks no further than the first."""
     folders = []
     with reading(root / folder), os.scandir(root / folder) as entries:
         for entry in entries:
@@ -160,7 +160,7 @@ def image_paths(root: Path, folder: str, left_out: LeftOut | None = None) -> Ite
 
 
 def is_image_name(name: str) -> bool:
-    """Tell whether a file is an image by its ending, in any case, and not hidden."""
+    """Check whether a file is an image by its ending, in any case, and not hidden."""
     return os.path.splitext(name)[1].rstrip().lower() in SUFFIXES and not name.startswith((".", "~$"))
 
 
@@ -175,7 +175,7 @@ def refuse_set_folder(root: Path, path: str) -> None:
     is_data_set = any(has_images(root, join(path, inner)) for inner in read_folder(root, path).folders)
     root_meant = f"name {root / above} as root if it is the data set, or move the folders" if is_data_set else "move the folders"
     raise UserError(
-        f"{root / path} is named like a set but lies in the folder {shown(above)}; sets come first, classes "
+        f"{root / path} is named like a set but is inside the folder {shown(above)}; sets come first, classes "
         f"in them: {shown(name)}/CLASS/IMAGE. Next step: {root_meant}, or list the images in a table for --data CellTable"
     )
 
@@ -187,7 +187,9 @@ def refuse_outside(root: Path, path: str) -> None:
     except (OSError, RuntimeError):  # links in a circle, on Python before 3.13
         inside = True
     if not inside:
-        raise UserError(f"{root / path} is a link that leads out of {root}; copy the file, or name the folder it lies in as root")
+        raise UserError(
+            f"{root / path} is a link that leads out of {root}; copy the file, or name the folder that holds it as root"
+        )
 
 
 def refuse_dead_link(root: Path, path: str) -> None:

@@ -20,7 +20,7 @@ class ClassFolder(NamedTuple):
     Attributes:
         path: of the folder, relative to the root.
         name: of the folder, which names the class.
-        set_folder: name of the set's folder that it lies in; empty where there are none.
+        set_folder: name of the set's folder that holds it; empty where there are none.
         set_name: the set that this means, None where there are none.
     """
 

@@ -132,22 +132,22 @@ class LeftOut:
 
 
 def is_thumbnail_folder(name: str) -> bool:
-    """Tell whether a folder holds thumbnails, or older copies, of the images beside it."""
+    """Check whether a folder holds thumbnails, or older copies, of the images beside it."""
     return letters(name) in THUMBNAIL_FOLDERS
 
 
 def is_system_folder(name: str) -> bool:
-    """Tell whether a folder is hidden, or kept by an operating system or a network drive."""
+    """Check whether a folder is hidden, or kept by an operating system or a network drive."""
     return name.startswith(".") or file_key(name) in SYSTEM_FOLDERS
 
 
 def is_system_file(name: str) -> bool:
-    """Tell whether a file is hidden, or kept by an operating system or an office program."""
+    """Check whether a file is hidden, or kept by an operating system or an office program."""
     return name.startswith((".", "~$")) or file_key(name) in SYSTEM_FILES or name.lower().endswith(SYSTEM_SUFFIX)
 
 
 def is_thumbnail(name: str, beside: frozenset[str] | set[str]) -> bool:
-    """Tell whether a file is the thumbnail of another one.
+    """Check whether a file is the thumbnail of another one.
 
     Args:
         name: of the file.

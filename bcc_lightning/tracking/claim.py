@@ -96,7 +96,7 @@ class Claim:
             raise
 
     def release(self) -> None:
-        """Give the right back."""
+        """Release the right."""
         self._stack.close()
         with suppress(OSError):
             holder = read_holder(self.folder)
@@ -165,7 +165,7 @@ def claimed(folder: RunFolder) -> Iterator[Claim | None]:
 
 
 def is_trained(folder: RunFolder) -> bool:
-    """Tell whether a process trains a run, as far as its folder shows it at once; in doubt it does."""
+    """Check whether a process trains a run, as far as its folder shows it at once; in doubt it does."""
     if not folder.lock.is_file():
         return False
     try:
@@ -216,7 +216,7 @@ def read_holder(folder: RunFolder) -> Holder | None:
 
 
 def may_live(folder: RunFolder, is_exclusive: bool) -> bool:
-    """Tell whether the process that a run's folder names may live although its lock is free: on another host, or unlocked."""
+    """Check whether the process that a run's folder names may live although its lock is free: on another host, or unlocked."""
     holder = read_holder(folder)
     return holder is not None and (holder.boot != boot_id() or not is_exclusive)
 

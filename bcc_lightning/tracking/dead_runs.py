@@ -55,7 +55,7 @@ def tidy(client: MlflowClient, tracking: Tracking) -> None:
 
 
 def is_dead(run: Run, tracking: Tracking) -> bool:
-    """Tell whether the process of a run is gone: by the run's folder where it is here, else by the process itself."""
+    """Check whether the process of a run is gone: by the run's folder where it is here, else by the process itself."""
     tags = run.data.tags
     if PROCESS not in tags or tags[PROCESS] == DETACHED:
         return False
@@ -66,7 +66,7 @@ def is_dead(run: Run, tracking: Tracking) -> bool:
 
 
 def is_left_over(client: MlflowClient, folder: RunFolder) -> bool:
-    """Tell whether a run's folder is of no use any more: filed whole, or killed before there was anything to go on with."""
+    """Check whether a run's folder is of no use any more: filed whole, or killed before there was anything to go on with."""
     if is_trained(folder):
         return False
     try:

@@ -102,7 +102,7 @@ def follow_folder(database: Path, home: Path, in_use: str | None = None) -> None
 
 
 def has_table(connection: sqlite3.Connection, name: str) -> bool:
-    """Tell whether a database has a table."""
+    """Check whether a database has a table."""
     return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone())
 
 
@@ -146,7 +146,7 @@ def own_folder(tag: str | None) -> str | None:
 
 
 def same_folder(one: Path, other: Path) -> bool:
-    """Tell whether two paths, through links or not, are one folder; one that does not exist is what its path says."""
+    """Check whether two paths, through links or not, are one folder; one that does not exist is what its path says."""
     if one.absolute() == other.absolute():
         return True
     return one.exists() and other.exists() and one.samefile(other)

@@ -100,7 +100,7 @@ def refuse_changes(run_id: str, best: Path, stored: Flat, given: Flat, progress:
 
 
 def has_split(file: Path, split: Path) -> bool:
-    """Tell whether a split file puts each cell into the set that it was in; then only the file's place is another."""
+    """Check whether a split file puts each cell into the set that it was in; then only the file's place is another."""
     try:
         given, filed = read_sets(file), read_sets(split)
     except (OSError, KeyError, ValueError):
@@ -147,12 +147,12 @@ def why_not(name: str, stored: Flat, given: Flat, progress: Progress) -> str | N
 
 
 def has_stages(stored: Flat) -> bool:
-    """Tell whether a run is fine-tuned in stages."""
+    """Check whether a run is fine-tuned in stages."""
     return stored.get("stages", "[]") != "[]"
 
 
 def belongs(name: str, group: tuple[str, ...]) -> bool:
-    """Tell whether a name is in a group, or is a part of something in it."""
+    """Check whether a name is in a group, or is a part of something in it."""
     return name in group or name.startswith(tuple(f"{each}." for each in group))
 
 

@@ -48,7 +48,7 @@ def last_active(folder: RunFolder) -> float:
 
 
 def is_complete(folder: RunFolder) -> bool:
-    """Tell whether a run did all its work and only waits to be sent."""
+    """Check whether a run did all its work and only waits to be sent."""
     summary = read_json(folder.summary)
     return summary is not None and summary["status"] == "FINISHED"
 

@@ -79,7 +79,7 @@ def best_trials(trials: "list[FrozenTrial]", plan: Plan) -> "list[FrozenTrial]":
     signs = [1.0 if direction == "maximize" else -1.0 for direction in plan.directions]
 
     def surpasses(one: "FrozenTrial", other: "FrozenTrial") -> bool:
-        """Tell whether a trial is better in one metric and worse in none."""
+        """Check whether a trial is better in one metric and worse in none."""
         pairs = [(sign * a, sign * b) for sign, a, b in zip(signs, one.values, other.values, strict=True)]
         return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 

@@ -107,7 +107,7 @@ class OpenStudy:
         return self._trial(number)
 
     def has_work(self) -> bool:
-        """Tell whether a slot is free."""
+        """Check whether a slot is free."""
         from optuna.trial import TrialState
 
         self.refresh()
@@ -206,7 +206,7 @@ def retry_due(trials: "Iterable[FrozenTrial]") -> "FrozenTrial | None":
 
 
 def may_be_repeated(trial: "FrozenTrial", by_number: "dict[int, FrozenTrial]") -> bool:
-    """Tell whether a trial, by how it ended and how those ended that it repeats, is to be repeated."""
+    """Check whether a trial, by how it ended and how those ended that it repeats, is to be repeated."""
     from optuna.trial import TrialState
 
     ending = trial.user_attrs.get(ENDING)

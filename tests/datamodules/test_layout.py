@@ -82,7 +82,7 @@ def test_a_class_is_one_class_whatever_its_folders_are_called(tmp_path: Path) ->
             r"blast/train is named like a set but lies in .* blast",
         ),
         (["blast", "other/Training", "other/test"], r"other/Training is named like a set .* Training/CLASS/IMAGE"),
-        (["blast/batch/test", "other"], r"blast/batch/test is named like a set but lies in the folder blast/batch"),
+        (["blast/batch/test", "other"], r"blast/batch/test is named like a set but is inside the folder blast/batch"),
         (sets("train/train", "test/test"), r"test/test is named like a set .* name .*/test as root if it is the data set"),
         (
             [f"data-master/{one}" for one in CLASSES],

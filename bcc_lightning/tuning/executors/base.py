@@ -73,7 +73,7 @@ class Executor(Protocol):
         """Start a worker on a free seat, which begins no further trial after so many seconds."""
 
     def lives(self, seat: int) -> bool:
-        """Tell whether a worker that was placed on a seat has not ended, or waits for its turn."""
+        """Check whether a worker that was placed on a seat has not ended, or waits for its turn."""
 
     def failure(self, seat: int) -> str | None:
         """Say why the last worker of a seat has failed; None where it has not."""
