@@ -79,7 +79,7 @@ def test_a_class_is_one_class_whatever_its_folders_are_called(tmp_path: Path) ->
         ([*sets("train", "test"), *sets("holdout")], "holds holdout beside the set folders test, train"),
         (
             [f"{one}/{name}" for one in CLASSES for name in ("train", "val")],
-            r"blast/train is named like a set but lies in .* blast",
+            r"blast/train is named like a set but is inside .* blast",
         ),
         (["blast", "other/Training", "other/test"], r"other/Training is named like a set .* Training/CLASS/IMAGE"),
         (["blast/batch/test", "other"], r"blast/batch/test is named like a set but is inside the folder blast/batch"),
