@@ -51,7 +51,7 @@ def test_markup_of_tables_is_shown_as_it_is(name: str) -> None:
 
 
 def test_describe_shows_class_folders_by_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = {"basophil": "[red]", "eosinophil": "[bold", "lymphocyte": ":smile:", "monocyte": "\x1b[31mx", "neutrophil": "$x{$"}
+    names = {"basophil": "[red]", "eosinophil": "[bold", "lymphocyte": ":smile:", "monocyte": "<b>x", "neutrophil": "$x{$"}
     root = write_folder(tmp_path / "[b]cells", WHITE_CELL_CLASSES, **names)
     assert data(["describe", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
