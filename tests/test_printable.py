@@ -56,8 +56,9 @@ def test_describe_shows_class_folders_by_their_names(tmp_path: Path, capsys: pyt
     assert data(["describe", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
+    unwrapped = "".join(shown.split())  # a title is as wide as its table
     for name in (*names.values(), "[b]cells"):
-        assert printable(name) in shown
+        assert name in unwrapped
     assert {"class_counts.png", "samples.png"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
 
