@@ -97,7 +97,7 @@ def run_folds(
     summary = Summary(run.run_id, cli.experiment_name, test_time=describe_views(cli.model.hparams["test_time"]))
     summary.tested_on = VALIDATION if trial else summary.tested_on
     if trial:
-        open_trial_run(trial, run)
+        open_trial_run(trial, run, cli.datamodule.facts())
     waiting = None
     try:
         with ending(summary), child_runs(run.run_id):

@@ -41,7 +41,7 @@ from bcc_lightning.tracking.starts import refuse_another_split
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.summary import Stopwatch, Summary, read_summary
 from bcc_lightning.tuning.channel import TrialChannel
-from bcc_lightning.tuning.trial_run import open_trial_run, report_end, tag_end
+from bcc_lightning.tuning.trial_run import open_trial_run, refuse_changed_data, report_end, tag_end
 from bcc_lightning.writable import refuse_unwritable
 
 
@@ -113,6 +113,8 @@ def run_configured(cli: ExperimentCLI, trial: TrialChannel | None = None, claim:
     refuse_idle_training(cli)
     if resumed:
         refuse_other_data(resumed.path.name, resumed.data_record, resumed.split, cli.datamodule)
+    if trial:
+        refuse_changed_data(trial, cli.datamodule.facts())
     refuse_disagreement(cli.members, cli.datamodule)
     refuse_another_split(cli.starts.values(), cli.datamodule.facts(), cli.datamodule.identity())
     if warning := cli.warning():
@@ -217,7 +219,7 @@ def train_recorded(
         with ending(summary):
             describe(cli, run, summary)
             if trial:
-                open_trial_run(trial, run)
+                open_trial_run(trial, run, cli.datamodule.facts())
             callbacks = [throughput, figures, Explanation(run.folder)]
             train_or_vote(cli, run.folder, resumed, logger, callbacks, summary, trial)
     finally:

@@ -34,6 +34,7 @@ class Greeting:
         by_epoch: whether each epoch is reported; else each fold of a cross-validation.
         mean: whether folds report the mean so far; else each its own value.
         tags: tags of its run.
+        data: hash of the data that earlier trials were trained on, by resolution.
     """
 
     study: str
@@ -42,6 +43,7 @@ class Greeting:
     by_epoch: bool = True
     mean: bool = True
     tags: dict[str, str] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
 
 
 class TrialChannel(AbstractContextManager["TrialChannel"]):
@@ -70,11 +72,11 @@ class TrialChannel(AbstractContextManager["TrialChannel"]):
         os.set_inheritable(int(number), False)
         return cls(socket.socket(fileno=int(number)))
 
-    def opened(self, run_id: str) -> None:
-        """Name the trial's run; the folds of a cross-validation open theirs after it."""
+    def opened(self, run_id: str, data: dict[str, str] | None = None) -> None:
+        """Report the trial's run, and the hash of its data by resolution; folds of a cross-validation open theirs after it."""
         if self._run_id is None:
             self._run_id = run_id
-            self._send({"run": run_id})
+            self._send({"run": run_id, "data": data or {}})
 
     def trains(self) -> None:
         """Say that a training step begins; only the first is told."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial, TrialState
 
-PLAN, PARENT_RUN = "plan", "run"
-"""Attributes of a study: what is searched, and MLflow's id of the run whose children the trials are."""
+PLAN, PARENT_RUN, DATA = "plan", "run", "data"
+"""Attributes of a study: what is searched, MLflow's id of the run above its trials, hash of the data by resolution."""
 
 WORKER, BEAT, RETRY_OF, ENDING, REASON, RUN = "worker", "beat", "retry_of", "ending", "reason", "run"
 """Attributes of a trial: who works at it, how often that has shown itself, which trial it repeats, how and why it ended, its
@@ -118,6 +118,16 @@ class OpenStudy:
     def parent_run(self) -> str | None:
         """MLflow's id of the run whose children the trials are."""
         return self.study.user_attrs.get(PARENT_RUN)
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Hash of the data that the trials are trained on, by resolution, as far as it is known."""
+        return dict(self.study.user_attrs.get(DATA, {}))
+
+    def note_data(self, found: dict[str, str]) -> None:
+        """Keep the hash of the data of the first trial with a resolution."""
+        with self.storage.lock():
+            self.study.set_user_attr(DATA, {**found, **self.data})
 
     def refresh(self) -> None:
         """Read how many trials are wanted: another command may have raised it."""

@@ -113,6 +113,7 @@ class TrialWorker:
         for message in process.messages(lambda: self.stop.is_set() or lost.is_set()):
             if RUN in message:
                 self.search.set_attribute(trial.number, RUN, message[RUN])
+                self.search.note_data(message["data"])
             elif "training" in message:
                 self.search.set_attribute(trial.number, START_SECONDS, process.age)
             elif "step" in message:
@@ -180,7 +181,7 @@ class TrialWorker:
             tags["trial.retry_of"] = str(before)
         if self._ran_out_of_memory(number):
             tags["trial.out_of_memory_retry"] = "true"
-        return Greeting(plan.study, number, plan.metrics[0], not plan.folds, plan.pruner != OF_FOLDS, tags)
+        return Greeting(plan.study, number, plan.metrics[0], not plan.folds, plan.pruner != OF_FOLDS, tags, self.search.data)
 
     def _environment(self) -> dict[str, str]:
         parent = self.search.parent_run

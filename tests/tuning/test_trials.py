@@ -22,7 +22,8 @@ from bcc_lightning.datamodules.synthetic_smear import SyntheticSmear
 from bcc_lightning.errors import Pruned, UserError
 from bcc_lightning.fit import main
 from bcc_lightning.fold_plan import CrossValidation
-from bcc_lightning.tuning.channel import VARIABLE, Greeting
+from bcc_lightning.tuning.channel import VARIABLE, Greeting, TrialChannel
+from bcc_lightning.tuning.trial_run import refuse_changed_data
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import PAINTED, QUICK, artifacts_of, runs_in
 
@@ -88,7 +89,8 @@ def test_nothing_that_a_trial_says_or_files_depends_on_the_test_part(tmp_path: P
     assert "Validation metrics" in report
     assert "Test metrics" not in report
     assert "Which cells are mistaken for which" in report
-    assert messages[0] == {"run": run.info.run_id}
+    assert messages[0]["run"] == run.info.run_id
+    assert messages[0]["data"] == {run.data.tags["data.resolution"]: run.data.tags["data.sha256"]}
     assert messages[1] == {"training": True}
     assert [message["step"] for message in messages[2:-1]] == [0, 1]
     assert messages[-2]["value"] == pytest.approx(run.data.metrics["val/accuracy"])
@@ -161,3 +163,15 @@ def test_folds_are_reported_one_by_one(tmp_path: Path) -> None:
     assert messages[-1]["figures"]["val/accuracy"] == pytest.approx(so_far[-1])
     assert parent.data.tags["trial.state"] == "complete"
     assert not any(name.startswith("test/") for run in runs for name in run.data.metrics)
+
+
+def test_a_trial_on_other_data_than_the_trials_before_it_is_refused() -> None:
+    def channel(**data: str) -> TrialChannel:
+        greeting = Greeting("study", 7, "val/accuracy", data={f"{side} native": sha for side, sha in data.items()})
+        return cast(TrialChannel, SimpleNamespace(greeting=greeting))
+
+    facts = {"data.resolution": "s28 native", "data.sha256": "a" * 64}
+    refuse_changed_data(channel(), facts)
+    refuse_changed_data(channel(s28="a" * 64, s64="c" * 64), facts)
+    with pytest.raises(UserError, match=r"have changed since study study began: data.sha256 is aaaaaaaaaaaa, .* is bbbbbbbbbbbb"):
+        refuse_changed_data(channel(s28="b" * 64), facts)
