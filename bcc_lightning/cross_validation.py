@@ -238,7 +238,7 @@ def sum_up(summary: Summary, plan: CrossValidation) -> None:
     summary.parameters = folds[0]["parameters"]
     summary.warnings = equal_folds([f["metrics"][summary.accuracy_of_folds] for f in folds])
     summary.warnings += [f"Fold {n}: {text}" for n, fold in enumerate(folds, start=1) for text in fold["warnings"]]
-    summary.notes = list(dict.fromkeys(note for fold in folds for note in fold["notes"]))
+    summary.notes = [f"Fold {n}: {text}" for n, fold in enumerate(folds, start=1) for text in fold["notes"]]
     summary.confusion = np.sum([fold["confusion"] for fold in folds], axis=0).tolist()
     accuracy = summary.accuracy_of_folds
     summary.folds = [

@@ -69,7 +69,7 @@ def write_report(folder: RunFolder, summary: Summary) -> None:
 
 def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
     """Lay out the metrics of the chosen weights: name, value, 95 % interval; recall of single classes last."""
-    names = [n for n in summary.metrics if n in summary.intervals or (n.endswith(MOST_FREQUENT) and not n.startswith("val/"))]
+    names = [name for name in summary.metrics if name.replace(MOST_FREQUENT, "/accuracy") in summary.intervals]
     rows = []
     for name in sorted(names, key=place_of):
         interval = "{:.4f} to {:.4f}".format(*summary.intervals[name]) if name in summary.intervals else ""
