@@ -82,7 +82,11 @@ def decode(content: bytes, bits: int = EIGHT) -> tuple[npt.NDArray[np.uint8], Im
         if depth in range(1, EIGHT + 1):
             return np.asarray(as_rgb(image)), facts
         refuse_depth(depth, bits)
-        return np.asarray(as_rgb(with_orientation(scaled_to_eight(content, bits), image))), facts
+        try:
+            pixels = scaled_to_eight(content, bits)
+        except ValueError as error:
+            raise UnreadableImageError(str(error)) from error
+        return np.asarray(as_rgb(with_orientation(pixels, image))), facts
 
 
 def image_facts(content: bytes) -> ImageFacts:

@@ -9,9 +9,9 @@ SetName = Literal["train", "val", "test"]
 LONG_NAMES: dict[SetName, str] = {"train": "training", "val": "validation", "test": "test"}
 
 WORDS: dict[SetName, tuple[str, ...]] = {
-    "train": ("train", "training", "balancedtrain", "balancedtraining"),
-    "val": ("val", "valid", "validate", "validation", "validating", "dev", "devel", "development"),
-    "test": ("test", "tests", "testing"),
+    "train": ("train", "trn", "training", "balancedtrain", "balancedtraining"),
+    "val": ("val", "vld", "valid", "validate", "validation", "validating", "dev", "devel", "development"),
+    "test": ("test", "tst", "tests", "testing"),
 }
 
 ENDINGS = (

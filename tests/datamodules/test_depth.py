@@ -74,7 +74,7 @@ def test_images_of_eight_bits_stay_as_they_are_among_deep_ones() -> None:
 
 def test_values_beyond_the_stated_bits_are_refused_with_the_bits_that_hold_them() -> None:
     with pytest.raises(
-        UnreadableImageError, match=rf"holds the value {COLOURS.max()}, more than 10 bits can be; use --data.bits 12"
+        UnreadableImageError, match=rf"^holds the value {COLOURS.max()}, more than 10 bits can be; use --data.bits 12"
     ):
         decode(written(".png", COLOURS), 10)
 

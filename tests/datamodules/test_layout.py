@@ -43,6 +43,7 @@ def where(listing: CellListing) -> dict[str, tuple[str, int]]:
     [
         ("train", "val", "test"),
         ("TRAINING", "Valid", "Testing"),
+        ("trn", "vld", "tst"),
         ("train_data", "dev", "Test-A"),
         ("Train", "validation", "test"),
     ],
