@@ -70,6 +70,10 @@ def curves_figure(history: EpochMetrics) -> Figure:
         axes.set(xlabel="epoch", ylabel=metric, title=metric.capitalize())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
+    if majority := history.curve("val/most_frequent")[1]:
+        accuracy.axhline(
+            majority[-1], color="#888888", linestyle="--", linewidth=1, label=f"most frequent class {majority[-1]:.4f}"
+        )
     mark_best(accuracy, *history.curve("val/accuracy"))
     for axes in (loss, accuracy):
         axes.legend(frameon=False)

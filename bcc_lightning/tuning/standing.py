@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bcc_lightning.printable import plain, printable
 from bcc_lightning.tuning.plan import Plan
-from bcc_lightning.tuning.study import ENDING, REASON, RETRY_OF, may_be_repeated
+from bcc_lightning.tuning.study import ENDING, MOST_FREQUENT, REASON, RETRY_OF, may_be_repeated
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -94,7 +94,13 @@ def word_trial(trial: "FrozenTrial", plan: Plan) -> str:
     parameters = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in trial.params.items()
     )
-    return f"trial {trial.number}, {values} ({parameters})"
+    return f"trial {trial.number}, {values}{beside(trial, plan)} ({parameters})"
+
+
+def beside(trial: "FrozenTrial", plan: Plan) -> str:
+    """Format the accuracy of always answering the most frequent class, where an accuracy is searched for; else empty."""
+    share = trial.user_attrs.get(MOST_FREQUENT)
+    return f" (most frequent class: {share:.4f})" if share is not None and "val/accuracy" in plan.metrics else ""
 
 
 @dataclass
@@ -144,7 +150,9 @@ class Standing:
         for heading in ("trial", "epoch", self.plan.metrics[0], "parameters"):
             table.add_column(heading)
         for trial in best_trials(trials, self.plan)[:SHOWN]:
-            table.add_row(f"{trial.number} (best)", "", f"{trial.values[0]:.4f}", plain(parameters_of(trial)))
+            table.add_row(
+                f"{trial.number} (best)", "", f"{trial.values[0]:.4f}{beside(trial, self.plan)}", plain(parameters_of(trial))
+            )
         for trial in [trial for trial in trials if trial.state == TrialState.RUNNING][:SHOWN]:
             step = trial.last_step
             value = "" if step is None else f"{trial.intermediate_values[step]:.4f}"

@@ -28,6 +28,9 @@ MLflow run."""
 START_SECONDS, TRAINING_SECONDS = "start_seconds", "training_seconds"
 """Attributes of a trial: seconds from the start of its process to its first training step, and those of its training."""
 
+MOST_FREQUENT = "most_frequent"
+"""Attribute of a trial: validation accuracy of always answering the most frequent class."""
+
 DIED, INTERRUPTED, OUT_OF_MEMORY, FAILED, PRUNED = "died", "interrupted", "out of memory", "failed", "pruned"
 """How a trial can end that is not complete: its worker is gone; somebody stopped it; and so on."""
 

@@ -27,6 +27,7 @@ from bcc_lightning.tuning.study import (
     BEAT,
     DIED,
     INTERRUPTED,
+    MOST_FREQUENT,
     OUT_OF_MEMORY,
     PRUNED,
     RETRY_OF,
@@ -121,6 +122,7 @@ class TrialWorker:
                 process.send({"go": not pruned})
             else:
                 self.search.set_attribute(trial.number, TRAINING_SECONDS, message["figures"].get("seconds"))
+                self.search.set_attribute(trial.number, MOST_FREQUENT, message["figures"].get("val/most_frequent"))
                 last = {**message, "pruned": pruned}
         return last
 
