@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from bcc_lightning.streams import lasting_streams
+from bcc_lightning.cli.command import lasting_streams
 
 
 def commands() -> dict[str, str]:

@@ -9,16 +9,15 @@ from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from bcc_lightning.auditing.thresholds import Thresholds
-from bcc_lightning.command import run_command
+from bcc_lightning.audit.findings import Thresholds
+from bcc_lightning.cli.command import run_command
+from bcc_lightning.cli.parser import ExperimentParser, innermost, plain_words
 from bcc_lightning.datamodules import CellDataModule
-from bcc_lightning.datamodules.files import ImageFiles
-from bcc_lightning.datamodules.listing import BALANCED_TRAIN
+from bcc_lightning.datamodules.image_files import ImageFiles
+from bcc_lightning.datasets.listing import BALANCED_TRAIN
 from bcc_lightning.errors import UserError
-from bcc_lightning.parser_errors import ExperimentParser, innermost, plain_words
+from bcc_lightning.files import refuse_unwritable, refuse_unwritable_folder, write_json
 from bcc_lightning.printable import plain, printable
-from bcc_lightning.whole_file import write_json
-from bcc_lightning.writable import refuse_unwritable, refuse_unwritable_folder
 
 EXIT_FINDINGS = 1
 """Exit code of an audit whose findings pass a threshold."""
@@ -98,7 +97,7 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
 
 def describe(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
     """Print what a data set holds; with ``--out`` also write it as JSON, with figures and the split."""
-    from bcc_lightning.datamodules.split_file import write_split
+    from bcc_lightning.datasets.split_file import write_split
     from bcc_lightning.evaluation.figures import class_counts_figure, samples_figure, save_figure
 
     data.prepare_data()
@@ -128,11 +127,11 @@ def describe(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - json
 
 def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargparse's namespace
     """Look for what is wrong with a data set and write ``audit.html`` and ``audit.json``."""
-    from bcc_lightning.auditing.audit import audit as find_faults
-    from bcc_lightning.auditing.cells import ArrayCells, FileCells
-    from bcc_lightning.auditing.page import write_audit
-    from bcc_lightning.auditing.thresholds import exceeded
-    from bcc_lightning.datamodules.notices import set_notices
+    from bcc_lightning.audit.audit import audit as find_faults
+    from bcc_lightning.audit.cells import ArrayCells, FileCells
+    from bcc_lightning.audit.findings import exceeded
+    from bcc_lightning.audit.page import write_audit
+    from bcc_lightning.datasets.splits import set_notices
 
     out = required(options, "out")
     data.prepare_data()
@@ -159,8 +158,8 @@ def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargp
 
 def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
     """Write a folder with a balanced training part, ``Balanced_Train``, and the other parts as they are."""
-    from bcc_lightning.datamodules.balanced_folder import write_balanced_folder
-    from bcc_lightning.datamodules.written_parts import divided_listing, write_part
+    from bcc_lightning.datasets.balanced_folder import write_balanced_folder
+    from bcc_lightning.datasets.split_folder import divided_listing, write_part
 
     out = required(options, "out")
     if not isinstance(data, ImageFiles):

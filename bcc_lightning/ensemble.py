@@ -8,16 +8,15 @@ from typing import Any, get_args
 
 import yaml
 
-from bcc_lightning.command import run_command, take_option
-from bcc_lightning.ensembling.members import find_members
+from bcc_lightning.cli.command import run_command, take_option
+from bcc_lightning.engine.fold_plan import tracking_of
+from bcc_lightning.engine.rebuild import data_config
 from bcc_lightning.errors import UserError
+from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.fit import run_experiment
-from bcc_lightning.fold_plan import tracking_of
 from bcc_lightning.modules.ensemble import Weighting
-from bcc_lightning.rebuilding import data_config
-from bcc_lightning.tracking.finding import find_run
-from bcc_lightning.tracking.sources import Source
-from bcc_lightning.writable import refuse_unwritable_folder
+from bcc_lightning.tracking.finished_runs import find_run
+from bcc_lightning.tracking.trained_networks import Source, find_members
 
 USAGE = """usage: python -m bcc_lightning.ensemble --run A --run B [--checkpoint FILE ...] [--weights equal|fitted] [--out DIR]
 

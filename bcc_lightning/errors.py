@@ -1,4 +1,8 @@
-"""The errors that a person can cause and mend, and one end that is none."""
+"""Errors that a person can mend: in a command, a file, or the surroundings, such as a full disk."""
+
+import errno
+import sqlite3
+from collections.abc import Iterator
 
 
 class UserError(Exception):
@@ -15,3 +19,87 @@ class NonFiniteLossError(UserError):
 
 class Pruned(Exception):  # noqa: N818 - no error
     """A search has seen enough of a trial, and ends it."""
+
+
+MAKE_SPACE = (
+    "Next step: free space there, or write elsewhere: --tracking.folder DIR for runs, BCC_CACHE_DIR for decoded images, --out "
+    "for what a command writes"
+)
+ALLOW = "Next step: allow this user to read and write there, or name another place"
+FEWER_FILES = "Next step: raise the limit with `ulimit -n 4096`, or lower --data.num_workers"
+RENAME = "Next step: rename the file or folder; `convmv -f latin1 -t utf8 -r DIR` does it for a whole folder"
+CHECK_DEVICE = "Next step: check the disk, or the network that it is mounted over"
+
+NEXT_STEPS = {
+    errno.ENOSPC: MAKE_SPACE,
+    errno.EDQUOT: MAKE_SPACE,
+    errno.EFBIG: "Next step: raise the limit of file sizes (`ulimit -f unlimited`), or write to another disk",
+    errno.EACCES: ALLOW,
+    errno.EPERM: ALLOW,
+    errno.EROFS: ALLOW,
+    errno.ENAMETOOLONG: "Next step: choose a shorter name",
+    errno.ENOTDIR: "Next step: name a folder; a part of this path is a file",
+    errno.EISDIR: "Next step: name a file; this is a folder",
+    errno.ELOOP: "Next step: mend the symbolic links, which lead in a circle",
+    errno.EMFILE: FEWER_FILES,
+    errno.ENFILE: FEWER_FILES,
+    errno.EIO: CHECK_DEVICE,
+    errno.ESTALE: CHECK_DEVICE,
+}
+"""What a person does about an error of the operating system; others are bugs until shown otherwise."""
+
+DATABASE = {
+    "disk is full": MAKE_SPACE,
+    "readonly database": ALLOW,
+    "unable to open database file": ALLOW,
+    "disk I/O error": CHECK_DEVICE,
+}
+"""The same for SQLite, which has no error numbers of its own for them."""
+
+PROCESSES = {
+    "out of shared memory": "Next step: give a container more with `--shm-size 8g`, or load in one process: --data.num_workers 0",
+    "unable to open shared memory object": FEWER_FILES,
+    "items of ancdata": FEWER_FILES,
+    "Too many open files": FEWER_FILES,
+    "can't start new thread": "Next step: raise the limit of processes (`ulimit -u`), or lower --data.num_workers",
+}
+"""The same for the messages of torch, whose loading processes hand no error numbers on."""
+
+
+def fault_of(error: BaseException) -> str | None:
+    """Describe the fault of the surroundings that lies behind an error.
+
+    Args:
+        error: as it was raised.
+
+    Returns:
+        What is wrong, with its path, and the next step; None where the error is no such fault.
+    """
+    for each in causes(error):
+        if isinstance(each, OSError) and each.errno in NEXT_STEPS:
+            return f"{place(each)}{each.strerror or each}. {NEXT_STEPS[each.errno]}"
+        if isinstance(each, UnicodeEncodeError) and each.reason == "surrogates not allowed":
+            return f"{each.object[max(0, each.start - 100) : each.start + 100]!a} is not UTF-8. {RENAME}"
+        if isinstance(each, FileNotFoundError) and "temporary directory" in str(each):
+            return f"{each.strerror}. Next step: set TMPDIR to a folder that can be written to"
+        known = DATABASE if isinstance(each, sqlite3.Error) else PROCESSES if isinstance(each, RuntimeError) else {}
+        for sign, step in known.items():
+            if sign in str(each):
+                what = "the tracking database: " if known is DATABASE else ""
+                return f"{what}{' '.join(str(each).split())[:300]}. {step}"
+    return None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """List an error and those that it was raised from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__
+
+
+def place(error: OSError) -> str:
+    """Format the path of an error as the beginning of a message; where a file was moved or copied, its target."""
+    path = error.filename2 or error.filename
+    return "" if path is None or isinstance(path, int) else f"{path if isinstance(path, str) else repr(path)}: "

@@ -10,39 +10,33 @@ from lightning import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
 from bcc_lightning.callbacks.checkpoints import keep_test_time, selection_callbacks
-from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
-from bcc_lightning.callbacks.explanation import Explanation
-from bcc_lightning.callbacks.figures import Figures
-from bcc_lightning.callbacks.throughput import Throughput
-from bcc_lightning.callbacks.trial_report import TrialReport
-from bcc_lightning.cli import ExperimentCLI, configuration_arguments
-from bcc_lightning.command import run_command, take_option
-from bcc_lightning.console import print_result, print_unfinished
-from bcc_lightning.cross_validation import cross_validate
+from bcc_lightning.callbacks.epochs import EpochSeeding, Throughput
+from bcc_lightning.callbacks.figures import Explanation, Figures
+from bcc_lightning.cli.command import run_command, take_option
+from bcc_lightning.cli.experiment import ExperimentCLI, configuration_arguments
 from bcc_lightning.datamodules.base import VALIDATION
-from bcc_lightning.ensembling.members import refuse_disagreement
-from bcc_lightning.ensembling.voting import vote
+from bcc_lightning.engine.console import print_result, print_unfinished
+from bcc_lightning.engine.cross_validation import cross_validate
+from bcc_lightning.engine.fold_plan import cross_validation_plan, tracking_of
+from bcc_lightning.engine.record import describe, fill
+from bcc_lightning.engine.single_images import refuse_idle_training
+from bcc_lightning.engine.voting import vote
 from bcc_lightning.errors import UserError
-from bcc_lightning.fold_plan import cross_validation_plan, tracking_of
-from bcc_lightning.idle_training import refuse_idle_training
+from bcc_lightning.files import refuse_unwritable
 from bcc_lightning.modules.checkpoint import read_checkpoint
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.printable import printable
-from bcc_lightning.run_facts import describe, fill
 from bcc_lightning.tracking.claim import Claim, claimed
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.filing import ending, file_run
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.tracking.recipe import Progress
-from bcc_lightning.tracking.recording import ending, file_run
-from bcc_lightning.tracking.resume import find_resumable, is_complete, refuse_with_resume, resume_arguments
-from bcc_lightning.tracking.resumed_data import refuse_other_data
+from bcc_lightning.tracking.resume import find_resumable, is_complete, refuse_other_data, refuse_with_resume, resume_arguments
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.starts import refuse_another_split
+from bcc_lightning.tracking.run_files import RunFolder, Stopwatch, Summary, read_summary
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.tracking.summary import Stopwatch, Summary, read_summary
+from bcc_lightning.tracking.trained_networks import refuse_another_split, refuse_disagreement
 from bcc_lightning.tuning.channel import TrialChannel
-from bcc_lightning.tuning.trial_run import open_trial_run, refuse_changed_data, report_end, tag_end
-from bcc_lightning.writable import refuse_unwritable
+from bcc_lightning.tuning.trial import TrialReport, open_trial_run, refuse_changed_data, report_end, tag_end
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from bcc_lightning.command import run_command
-from bcc_lightning.reproduction.table import Row, table
-from bcc_lightning.reproduction.writing import write_table
-from bcc_lightning.tracking.finding import find_run, finished_runs
+from bcc_lightning.cli.command import run_command
+from bcc_lightning.files import refuse_unwritable_folder
+from bcc_lightning.reproduction.table import Row, table, write_table
+from bcc_lightning.tracking.finished_runs import find_run, finished_runs
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.writable import refuse_unwritable_folder
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,14 +9,13 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
-from bcc_lightning.architectures.resizing import scale_and_resize
-from bcc_lightning.command import run_command
+from bcc_lightning.architectures.image_input import scale_and_resize
+from bcc_lightning.cli.command import run_command
 from bcc_lightning.datamodules.an2dl import AN2DL
 from bcc_lightning.errors import UserError
+from bcc_lightning.files import refuse_unwritable, whole_file
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.whole_file import whole_file
-from bcc_lightning.writable import refuse_unwritable
 
 SIDE = 96
 """Side in pixels of the challenge's images."""

@@ -7,32 +7,30 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bcc_lightning.cli import ExperimentCLI
-from bcc_lightning.command import EXIT_INTERRUPTED, run_command
-from bcc_lightning.console import ui_command
+from bcc_lightning.cli.command import EXIT_INTERRUPTED, run_command
+from bcc_lightning.cli.experiment import ExperimentCLI
+from bcc_lightning.engine.console import ui_command
+from bcc_lightning.engine.fold_plan import tracking_of
 from bcc_lightning.errors import UserError
-from bcc_lightning.fold_plan import tracking_of
-from bcc_lightning.tracking.recording import end_failed
+from bcc_lightning.files import read_mapping, refuse_unwritable
+from bcc_lightning.tracking.filing import end_failed
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking, without_password
 from bcc_lightning.trust import trust_flags
 from bcc_lightning.tuning.confirmation import confirm
+from bcc_lightning.tuning.driver import Watch
 from bcc_lightning.tuning.executors.base import Assignment, Executor
 from bcc_lightning.tuning.executors.choice import make_executor
 from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.options import Options, read_metrics, read_options
 from bcc_lightning.tuning.parent_run import ChildTags, leave_parent_run, open_parent_run
 from bcc_lightning.tuning.plan import Plan
+from bcc_lightning.tuning.progress import Standing, best_trials
+from bcc_lightning.tuning.report import headline, write_up
+from bcc_lightning.tuning.searched_experiment import build_untrained, check_space, find_space, own_values, value_of, write_tuned
 from bcc_lightning.tuning.space import Space, read_space
-from bcc_lightning.tuning.space_check import build_untrained, check_space, find_space, own_values, value_of
-from bcc_lightning.tuning.standing import Standing, best_trials
 from bcc_lightning.tuning.storage import Storage, refuse_password, storage_of
 from bcc_lightning.tuning.study import OpenStudy
-from bcc_lightning.tuning.tuned_experiment import write_tuned
-from bcc_lightning.tuning.watching import Watch
-from bcc_lightning.tuning.write_up import headline, write_up
-from bcc_lightning.writable import refuse_unwritable
-from bcc_lightning.yaml_file import read_mapping
 
 SCHEDULE = "model.schedule"
 

@@ -21,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bcc_lightning.auditing import FileCells, audit, write_audit
-from bcc_lightning.datamodules.listing import list_folder
+from bcc_lightning.audit.audit import audit
+from bcc_lightning.audit.cells import FileCells
+from bcc_lightning.audit.page import write_audit
+from bcc_lightning.datasets.listing import list_folder
 
 Picture = npt.NDArray[np.uint8]
 ALIEN_SIDE = 96

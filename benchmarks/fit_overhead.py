@@ -15,10 +15,9 @@ import torch
 from lightning import Trainer
 from torch.nn.functional import cross_entropy
 
-from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
-from bcc_lightning.callbacks.throughput import Throughput
-from bcc_lightning.cli import TRAINER_DEFAULTS
-from bcc_lightning.command import quieten
+from bcc_lightning.callbacks.epochs import EpochSeeding, Throughput
+from bcc_lightning.cli.command import quieten
+from bcc_lightning.cli.experiment import TRAINER_DEFAULTS
 from bcc_lightning.datamodules import SyntheticSmear
 from bcc_lightning.modules import CellClassifier, EfficientSwin, TransferClassifier
 from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups

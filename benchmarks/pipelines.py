@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from bcc_lightning.datamodules import SyntheticSmear
-from bcc_lightning.datamodules.sampling import EpochSampler
-from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.datasets.batches import EpochSampler
+from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.transforms.operations import Pixels
 from bcc_lightning.transforms.pipelines import PIPELINES, Pipeline, make_pipeline
 

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
-from bcc_lightning.interruption import STOPPING
+from bcc_lightning.processes import STOPPING
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import pytest
 from lightning import Trainer
 
-from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
+from bcc_lightning.callbacks.epochs import EpochSeeding
 
 
 def stop_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int, error: BaseException) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.datasets.smear_painter import paint_cells
+from bcc_lightning.files import write_json
 from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.run_files import Summary
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.tracking.summary import Summary
-from bcc_lightning.whole_file import write_json
 
 CELLS = {"train": 48, "val": 24, "test": 37}
 

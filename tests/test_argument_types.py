@@ -12,24 +12,22 @@ from torch.optim import SGD
 
 from bcc_lightning.architectures.acceleration import runs_in_bf16
 from bcc_lightning.architectures.head import Head, as_head
-from bcc_lightning.architectures.normalisation import InputNormalisation
+from bcc_lightning.architectures.image_input import InputNormalisation
 from bcc_lightning.architectures.plain_cnn import ConvBlocks
 from bcc_lightning.argument_types import check_choice, fits
-from bcc_lightning.auditing.thresholds import Thresholds
+from bcc_lightning.audit.findings import Thresholds
 from bcc_lightning.balancing.balance import balance_cells
 from bcc_lightning.callbacks.averaging import averaging_callback
 from bcc_lightning.callbacks.checkpoints import selection_callbacks
 from bcc_lightning.callbacks.stages import Stage
-from bcc_lightning.cli import Selection
+from bcc_lightning.cli.experiment import Selection
 from bcc_lightning.datamodules import AN2DL, PBC, BloodMNIST, CellFolder, CellTable, RaabinWBC, SyntheticSmear
-from bcc_lightning.datamodules.cell_images import CellBatch
+from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import Ensemble, InceptionXception, PlainCNN, SupConClassifier, TransferClassifier
-from bcc_lightning.modules.contrastive_loss import supervised_contrastive_loss
-from bcc_lightning.modules.losses import focal_loss, soft_labels, weighted_loss
-from bcc_lightning.modules.optimization import Recipe, make_optimizer
-from bcc_lightning.modules.schedules import Length, Schedule, configure_schedule
-from bcc_lightning.modules.views import describe_views, mean_log_probability, views
+from bcc_lightning.modules.losses import focal_loss, soft_labels, supervised_contrastive_loss, weighted_loss
+from bcc_lightning.modules.optimization import Length, Recipe, Schedule, configure_schedule, make_optimizer
+from bcc_lightning.modules.test_time_augmentation import describe_views, mean_log_probability, views
 from bcc_lightning.transforms.mixing import make_mixing
 from bcc_lightning.tuning.executors.choice import make_executor
 from bcc_lightning.tuning.plan import Plan

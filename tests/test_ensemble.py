@@ -11,15 +11,15 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.engine.rebuild import rebuild
+from bcc_lightning.engine.voting import fit_shares
 from bcc_lightning.ensemble import main
-from bcc_lightning.ensembling.fitting import fit_shares
 from bcc_lightning.fit import main as fit
 from bcc_lightning.modules import Ensemble
 from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.rebuilding import rebuild
-from bcc_lightning.tracking.sources import find_source
 from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.trained_networks import find_source
 from tests.miniature import CELLS, PAINTED, QUICK, artifacts_of, miniature_arrays, runs_in, write_miniature_bloodmnist
 
 pytestmark = pytest.mark.xdist_group("ensemble")  # one process trains for all

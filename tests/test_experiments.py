@@ -9,8 +9,8 @@ import torch
 import yaml
 
 import bcc_lightning.modules
-from bcc_lightning.architectures.input_size import smallest_input
-from bcc_lightning.experiment_files import experiment_names, find_experiment
+from bcc_lightning.architectures.image_input import smallest_input
+from bcc_lightning.cli.arguments import experiment_names, find_experiment
 from bcc_lightning.fit import main
 from bcc_lightning.modules.checkpoint import load_classifier
 from tests.miniature import PAINTED, QUICK, SMALL, runs_in
@@ -87,14 +87,14 @@ def test_corrected_and_published_recipe_differ_only_where_the_header_says() -> N
 
 
 def test_experiments_are_found_from_another_folder_and_inside_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import bcc_lightning.experiment_files as files
+    import bcc_lightning.cli.arguments as files
 
     names = set(experiment_names())
     assert {"quickstart", "efficientswin", "as_published/efficientswin"} <= names
     package = tmp_path / "site" / "bcc_lightning"
     (package / "experiments").mkdir(parents=True)
     (package / "experiments" / "packed.yaml").write_text("model: {}\n")
-    monkeypatch.setattr(files, "__file__", str(package / "experiment_files.py"))
+    monkeypatch.setattr(files, "__file__", str(package / "cli" / "arguments.py"))
     assert list(experiment_names()) == ["packed"]
 
 

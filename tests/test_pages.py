@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bcc_lightning.auditing.audit import audit
-from bcc_lightning.auditing.cells import ArrayCells
-from bcc_lightning.auditing.page import write_audit
-from bcc_lightning.pages import page_template
-from bcc_lightning.tracking.folder import RunFolder
-from bcc_lightning.tracking.report import write_report
-from bcc_lightning.tracking.summary import Summary
+from bcc_lightning.audit.audit import audit
+from bcc_lightning.audit.cells import ArrayCells
+from bcc_lightning.audit.page import write_audit
+from bcc_lightning.printable import page_template
+from bcc_lightning.tracking.filing import write_report
+from bcc_lightning.tracking.run_files import RunFolder, Summary
 from tests.datamodules.miniatures import paint
 
 NAMES = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "'&amp; \x1b[31m \udcff")

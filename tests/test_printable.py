@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from bcc_lightning.command import run_command
+from bcc_lightning.cli.command import run_command
 from bcc_lightning.data import main as data
-from bcc_lightning.datamodules.classes import WHITE_CELL_CLASSES
+from bcc_lightning.datasets.classes import WHITE_CELL_CLASSES
 from bcc_lightning.errors import UserError
 from bcc_lightning.printable import markdown, plain, printable, shortened
 from tests.datamodules.miniatures import write_folder

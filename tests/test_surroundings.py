@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import pytest
 
+from bcc_lightning.engine.record import provenance
 from bcc_lightning.surroundings import complete_account
-from bcc_lightning.tracking.provenance import provenance
 
 ACCOUNT = ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME")
 

@@ -10,12 +10,12 @@ import torch
 import yaml
 from jsonargparse import Namespace
 
-from bcc_lightning.cli import ExperimentCLI, configuration_arguments
-from bcc_lightning.command import run_command, take_option
+from bcc_lightning.cli.command import run_command, take_option
+from bcc_lightning.cli.experiment import ExperimentCLI, configuration_arguments
+from bcc_lightning.engine.rebuild import build_data, data_config
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
-from bcc_lightning.rebuilding import build_data, data_config
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.trust import Function, function_named, refuse_functions, trust_flags, trusting, without_functions
 from tests.miniature import PAINTED, runs_in

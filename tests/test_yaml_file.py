@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.yaml_file import DEEPEST, LARGEST, read_mapping, refuse_oversized
+from bcc_lightning.files import DEEPEST, LARGEST, read_mapping, refuse_oversized
 
 TENFOLD = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10)

@@ -6,14 +6,13 @@ from typing import Any
 
 import timm
 import torch
+from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.acceleration import Precision, lay_out, suited_precision
 from bcc_lightning.architectures.cam_target import CamTarget, deepest_stage
-from bcc_lightning.architectures.input_size import check_image_size, swin_window
-from bcc_lightning.architectures.normalisation import ChannelOrder, InputNormalisation, Statistic
+from bcc_lightning.architectures.image_input import ChannelOrder, InputNormalisation, Statistic, check_image_size, swin_window
 from bcc_lightning.architectures.pretrained import find_weights, load_backbone_weights, read_state_dict
-from bcc_lightning.architectures.small_stem import put_small_stem, stages_behind_small_stem
 from bcc_lightning.errors import UserError
 
 WEIGHTS = {"cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"}
@@ -82,7 +81,7 @@ class Backbone(nn.Module):
         precision: see `bcc_lightning.architectures.acceleration`.
         order: order of the colours that the network sees.
         pooled: give pooled features; else the last map, for a head that pools.
-        small_stem: see `bcc_lightning.architectures.small_stem`.
+        small_stem: see `bcc_lightning.architectures.backbone`.
         **timm_arguments: passed to ``timm.create_model``.
 
     Raises:
@@ -187,3 +186,30 @@ class Backbone(nn.Module):
             for module in training:
                 module.training = True
         return sides[0]
+
+
+STEM_REDUCTION = 4
+"""How much the usual stem shrinks: a stride of 2, then a pooling of 2."""
+
+
+def put_small_stem(network: nn.Module, name: str) -> None:
+    """Replace the stem of a timm ResNet in place; the new convolution is random.
+
+    Args:
+        network: the network.
+        name: timm's name, for the message.
+
+    Raises:
+        UserError: the network is no ResNet, or its stem is not one convolution.
+    """
+    resnet: Any = network
+    if not isinstance(network, ResNet) or not isinstance(network.conv1, nn.Conv2d):
+        raise UserError(f"--model.small_stem replaces a ResNet's 7x7 convolution, {name} has none; use false, or resnet18")
+    resnet.conv1 = nn.Conv2d(3, network.conv1.out_channels, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(resnet.conv1.weight, mode="fan_out", nonlinearity="relu")
+    resnet.maxpool = nn.Identity()
+
+
+def stages_behind_small_stem(stages: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Correct timm's ``feature_info``: its reductions count the stem that was replaced."""
+    return [{**stage, "reduction": max(1, int(str(stage["reduction"])) // STEM_REDUCTION)} for stage in stages]

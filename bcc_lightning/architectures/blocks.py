@@ -1,10 +1,11 @@
-"""The blocks of a network from input to output: what staged fine-tuning frees and layer-wise decay counts."""
+"""The blocks of a network from input to output, and freezing them."""
 
 from itertools import zip_longest
 from typing import Any
 
 from timm.models import group_parameters
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.architectures.backbone import Backbone
 
@@ -44,3 +45,18 @@ def block_of(network: nn.Module, names: list[str]) -> nn.Module:
     single = nn.ParameterList(network.get_parameter(name) for name, owner in owners.items() if next(owner.children(), None))
     layers = [owner for owner in dict.fromkeys(owners.values()) if next(owner.children(), None) is None]
     return nn.ModuleList([*layers, single] if len(single) else layers)
+
+
+def freeze(part: nn.Module) -> None:
+    """Exclude all parameters of a part from training."""
+    part.requires_grad_(False)
+
+
+def hold_statistics(part: nn.Module) -> None:
+    """Put batch normalisation whose own parameters are frozen into evaluation mode; the rest stays as it is.
+
+    In training mode its running mean and variance would follow each batch, although nothing of the layer is trained.
+    """
+    for layer in part.modules():
+        if isinstance(layer, _BatchNorm) and not any(parameter.requires_grad for parameter in layer.parameters()):
+            layer.eval()

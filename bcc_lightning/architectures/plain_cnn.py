@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from bcc_lightning.architectures.acceleration import Precision, lay_out, suited_precision
 from bcc_lightning.architectures.cam_target import SMALLEST_MAP, CamTarget
 from bcc_lightning.architectures.head import KERAS_EPSILON, KERAS_MOMENTUM, ClassifierHead, Head
-from bcc_lightning.architectures.input_size import refuse_smaller
-from bcc_lightning.architectures.normalisation import InputNormalisation
+from bcc_lightning.architectures.image_input import InputNormalisation, refuse_smaller
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.errors import UserError
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bcc_lightning.architectures.resizing import resize
+from bcc_lightning.architectures.image_input import resize
 
 TINY = 1e-12
 """Smaller probabilities count as this, so that their logarithm is finite."""

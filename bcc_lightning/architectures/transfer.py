@@ -1,6 +1,7 @@
 """One backbone and a head: the plain way to use a pretrained network."""
 
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from bcc_lightning.architectures.backbone import Backbone
 from bcc_lightning.architectures.head import LINEAR, ClassifierHead, Head
@@ -32,3 +33,22 @@ class TransferNet(nn.Module):
         """
         logits: Tensor = self.head(self.backbone(images))
         return logits
+
+
+class SupConNet(TransferNet):
+    """A backbone with a head, and a projection beside the head.
+
+    Args:
+        backbone: the encoder, with pooled features.
+        num_classes: number of classes C.
+        head: the classifier.
+        projection: units of the projection, D.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, head: Head, projection: int) -> None:
+        super().__init__(backbone, num_classes, head)
+        self.projection = nn.Sequential(nn.Linear(backbone.num_features, projection), nn.ReLU())
+
+    def project(self, features: Tensor) -> Tensor:
+        """Bring features (B, F) to points (B, D) on the unit sphere, float32."""
+        return normalize(self.projection(features), dim=1)

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from bcc_lightning.architectures.acceleration import Precision, lay_out, suited_precision
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.head import ClassifierHead, Head
-from bcc_lightning.architectures.input_size import refuse_smaller
-from bcc_lightning.architectures.normalisation import InputNormalisation
+from bcc_lightning.architectures.image_input import InputNormalisation, refuse_smaller
 from bcc_lightning.architectures.plain_cnn import ConvBlock, ConvBlocks, refuse_no_pooling
 
 DOUBLE_CONVOLUTION = ConvBlocks(convolutions=2, initialisation="he_normal")

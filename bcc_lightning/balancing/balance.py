@@ -1,15 +1,103 @@
-"""Balancing by name: how often a training cell is drawn, and how much it weighs in the loss."""
+"""The order in which training cells are drawn: a function of seed and epoch, so that a resumed run draws what it would have."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from bcc_lightning.argument_types import check_choice
-from bcc_lightning.balancing.draws import Draws, EqualClasses, EveryCell, Weighted
 from bcc_lightning.errors import UserError
+
+Positions = npt.NDArray[np.int64]
+
+
+class Draws(Protocol):
+    """What an epoch consists of."""
+
+    @property
+    def size(self) -> int:
+        """Number of draws S of an epoch, the same for every epoch."""
+        ...
+
+    def order(self, seed: int, epoch: int) -> Positions:
+        """Draw an epoch: (S,) int64, positions of cells in the training part, shuffled."""
+        ...
+
+
+@dataclass(frozen=True)
+class EveryCell:
+    """Each cell once an epoch.
+
+    Attributes:
+        size: number of cells.
+    """
+
+    size: int
+
+    def order(self, seed: int, epoch: int) -> Positions:
+        """Shuffle the cells."""
+        return np.random.default_rng([seed, epoch]).permutation(self.size)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """As many draws as there are cells, with replacement.
+
+    Attributes:
+        probabilities: (N,) float64 that sum to 1, how likely each cell is drawn.
+    """
+
+    probabilities: npt.NDArray[np.float64]
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return len(self.probabilities)
+
+    def order(self, seed: int, epoch: int) -> Positions:
+        """Draw cells by their probabilities; some come twice, some not at all."""
+        return np.random.default_rng([seed, epoch]).choice(self.size, self.size, p=self.probabilities)
+
+
+@dataclass(frozen=True)
+class EqualClasses:
+    """The same number of draws from every class.
+
+    Where a class has n cells and is drawn k times, each of its cells comes ``k // n`` times, and ``k % n`` of them once more.
+    Those few are dealt from a shuffled pack that is used up over ``ceil(n / (k % n))`` epochs before it is shuffled anew, so
+    that none waits longer than the next pack.
+
+    Attributes:
+        members: for each class, (n,) positions of its cells; none is empty.
+        per_class: k, draws from each class.
+    """
+
+    members: tuple[Positions, ...]
+    per_class: int
+
+    @property
+    def size(self) -> int:
+        """Classes times draws from each."""
+        return len(self.members) * self.per_class
+
+    def order(self, seed: int, epoch: int) -> Positions:
+        """Draw from each class and shuffle the classes together."""
+        drawn = [self._draw(cells, seed, epoch, number) for number, cells in enumerate(self.members)]
+        return np.random.default_rng([seed, epoch]).permutation(np.concatenate(drawn))
+
+    def _draw(self, cells: Positions, seed: int, epoch: int, number: int) -> Positions:
+        times, few = divmod(self.per_class, len(cells))
+        whole = np.tile(cells, times)
+        if not few:
+            return whole
+        pack, turn = divmod(epoch, -(-len(cells) // few))
+        # Zeros at the end do not change a seed sequence; the 1 keeps this one apart from the order's.
+        shuffled = np.random.default_rng([seed, number, pack, 1]).permutation(cells)
+        # The last turn of a pack is filled up with its first cells, which are others than those left: few < n.
+        return np.concatenate([whole, shuffled.take(np.arange(turn * few, (turn + 1) * few), mode="wrap")])
+
 
 Balance = Literal["none", "class_weights", "weighted_sampler", "oversample", "undersample", "smote"]
 
@@ -81,3 +169,47 @@ def refuse_absent_classes(counts: npt.NDArray[np.int64], balance: str, class_nam
     raise UserError(
         f"--data.balance {balance} needs a training cell of every class, class {empty} has none; use --data.balance none"
     )
+
+
+NONE = "none"
+REDRAWING = {"oversample", "weighted_sampler"}
+"""Balances that draw a cell of a rare class several times an epoch."""
+
+
+def combination_warning(
+    balance: str, loss: str, augment: str, mixing: str, balanced_folder: bool = False, cell_weights: bool = False
+) -> str | None:
+    """Say what is wrong with a choice of corrections.
+
+    Each alone works with hard and with soft labels: weights of two cells are mixed in the same shares as their images and labels,
+    drawing and synthetic cells do not touch labels, and the focal loss has a soft form. Two of them together correct twice.
+
+    Args:
+        balance: a name of `bcc_lightning.balancing.balance.Balance`.
+        loss: a name of `bcc_lightning.modules.losses.LossName`.
+        augment: name of the augmentation, ``none`` for none.
+        mixing: name of what mixes the cells of a batch, ``none`` for none.
+        balanced_folder: whether the training part was written by `bcc_lightning.datasets.balanced_folder`.
+        cell_weights: whether the data bring a weight for each cell.
+
+    Returns:
+        One sentence, or None where nothing is wrong.
+    """
+    complaints = list(_complaints(balance, loss, augment, mixing, balanced_folder, cell_weights))
+    return "; ".join(complaints) + "." if complaints else None
+
+
+def _complaints(balance: str, loss: str, augment: str, mixing: str, balanced_folder: bool, cell_weights: bool) -> Iterator[str]:
+    corrections = [f"--data.balance {balance}"] if balance != NONE and not balanced_folder else []
+    corrections += ["the balanced folder"] if balanced_folder else []
+    corrections += ["the focal loss"] if loss == "focal" else []
+    corrections += ["the weights of the cells"] if cell_weights else []
+    if balanced_folder and balance != NONE:
+        yield f"the folder is balanced already and --data.balance {balance} changes nothing; use --data.balance none"
+    if len(corrections) > 1:
+        listed = f"{', '.join(corrections[:-1])} and {corrections[-1]}"
+        yield f"{listed} each favour rare classes, together they may be predicted too often; keep one of them"
+    if balance in REDRAWING and augment == NONE and not balanced_folder:
+        yield f"--data.balance {balance} without augmentation draws the same pictures again and again; add --data.augment light"
+    if balance == "smote" and mixing != NONE:
+        yield f"smote blends two cells of a class and {mixing} blends the result once more; keep one of them"

@@ -5,12 +5,13 @@ an identity matrix instead of pixels: in a new row then stand the two cells that
 one cell at a time, takes a byte per value; imbalanced-learn on pixels needs them as floating-point numbers, several times over.
 """
 
+import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bcc_lightning.balancing.memory import available_memory
 from bcc_lightning.errors import UserError
 
 BLOCK_BYTES = 64 * 2**20
@@ -203,3 +204,42 @@ def products(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> n
     for start in range(0, left.shape[1], EXACT):
         total += left[:, start : start + EXACT] @ right[:, start : start + EXACT].T
     return total
+
+
+MEMINFO = Path("/proc/meminfo")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
+
+
+def available_memory() -> int | None:
+    """Tell how many bytes can be taken without swapping: of the machine, or of the container or job where that is less.
+
+    Returns:
+        Bytes; None where the system does not tell.
+    """
+    known = [free for free in (free_on_machine(), free_in_cgroup()) if free is not None]
+    return min(known, default=None)
+
+
+def free_on_machine() -> int | None:
+    """Read what Linux holds available, or elsewhere what is installed."""
+    if MEMINFO.is_file():
+        lines = (line.split() for line in MEMINFO.read_text().splitlines())
+        return next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), None)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def free_in_cgroup() -> int | None:
+    """Read what the limit of a container or job leaves (control groups, version 2); file caches can be given up."""
+    try:
+        own = next(line for line in OWN_CGROUP.read_text().splitlines() if line.startswith("0::"))
+        folder = CGROUPS / own.removeprefix("0::").lstrip("/")
+        limit, used = ((folder / name).read_text() for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return int(limit) - int(used) + int(stat["inactive_file"])
+    # No such limit, or "max".
+    except (OSError, StopIteration, ValueError, KeyError):
+        return None

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.argument_types import check_choice
 from bcc_lightning.datamodules.base import CellDataModule
-from bcc_lightning.datamodules.cell_images import CellBatch
+from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.modules.arguments import Averaging
 from bcc_lightning.modules.base import CellClassifier
 

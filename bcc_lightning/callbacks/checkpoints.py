@@ -13,12 +13,12 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from bcc_lightning.argument_types import check_choice
+from bcc_lightning.files import whole_file
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import write_checkpoint
-from bcc_lightning.modules.schedules import Mode
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.modules.optimization import Mode
 from bcc_lightning.tracking.logger import RunLogger
-from bcc_lightning.whole_file import whole_file
+from bcc_lightning.tracking.run_files import RunFolder
 
 PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """Entries of Lightning's state of a `ModelCheckpoint` that are paths."""

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.callbacks.averaging import AveragedWeights
-from bcc_lightning.datamodules.cell_images import CellBatch
+from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.modules.optimization import Recipe
-from bcc_lightning.modules.schedules import Mode
+from bcc_lightning.modules.optimization import Mode, Recipe
 
 
 @dataclass(frozen=True)

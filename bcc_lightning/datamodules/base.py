@@ -14,24 +14,22 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from bcc_lightning.argument_types import check_types
-from bcc_lightning.balancing.balance import Balance, Balancing, balance_cells
-from bcc_lightning.balancing.draws import Draws
+from bcc_lightning.balancing.balance import Balance, Balancing, Draws, balance_cells
 from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
-from bcc_lightning.datamodules.cell_images import CellBatch, CellDataset, CellImages, keep_batch, split_sha256
-from bcc_lightning.datamodules.identity import identify, whole
-from bcc_lightning.datamodules.listing import SPLITS, SplitName
-from bcc_lightning.datamodules.names import Names
-from bcc_lightning.datamodules.notices import cut_notices, group_notices, set_notices
-from bcc_lightning.datamodules.sampling import EpochSampler
-from bcc_lightning.datamodules.split_file import read_split
-from bcc_lightning.datamodules.splitting import Codes, SplitPlan, divide
+from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, keep_batch
+from bcc_lightning.datasets.cells import CellImages, Names, split_sha256
+from bcc_lightning.datasets.identity import identify, whole
+from bcc_lightning.datasets.listing import SPLITS
+from bcc_lightning.datasets.spelling import SetName
+from bcc_lightning.datasets.split_file import read_split
+from bcc_lightning.datasets.splits import Codes, SplitPlan, cut_notices, divide, group_notices, set_notices
 from bcc_lightning.errors import UserError
 from bcc_lightning.safe_names import refuse_names
 from bcc_lightning.transforms.mixing import MixingName, make_mixing
 from bcc_lightning.transforms.pipelines import make_pipeline
 
 if TYPE_CHECKING:
-    from bcc_lightning.datamodules.external import ExternalSet
+    from bcc_lightning.datasets.external import ExternalSet
 
 DATA_DIR_VARIABLE = "BCC_DATA_DIR"
 """Environment variable that names the folder with all data sets."""
@@ -164,14 +162,14 @@ class CellDataModule(LightningDataModule):
         given = cells.splits if self.split_file is None else read_split(self.split_file, cells, self.dropped).codes
         return divide(plan, cells.labels, given, cells.groups, self.group_names)
 
-    def fold_sizes(self) -> list[dict[SplitName, int]]:
+    def fold_sizes(self) -> list[dict[SetName, int]]:
         """Count the training, validation and test cells of each fold of one cross-validation."""
         plans = [replace(self.split_plan, fold=fold) for fold in range(self.split_plan.folds)]
         counts = [np.bincount(self.codes_of(plan), minlength=len(SPLITS)) for plan in plans]
         return [{name: int(count[code]) for code, name in enumerate(SPLITS)} for count in counts]
 
     @cached_property
-    def splits(self) -> dict[SplitName, CellImages]:
+    def splits(self) -> dict[SetName, CellImages]:
         """The three splits."""
         return {name: self.cells.part(np.flatnonzero(self.codes == code)) for code, name in enumerate(SPLITS)}
 
@@ -183,7 +181,7 @@ class CellDataModule(LightningDataModule):
     @cached_property
     def external_sets(self) -> "dict[str, ExternalSet]":
         """The further test sets by name, with what is to be known of them."""
-        from bcc_lightning.datamodules.external import read_external_sets
+        from bcc_lightning.datasets.external import read_external_sets
 
         return read_external_sets(self.test_on, self)
 

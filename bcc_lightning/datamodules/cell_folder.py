@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from bcc_lightning.argument_types import check_types
-from bcc_lightning.datamodules.balanced_folder import MANIFEST, is_balanced_folder
-from bcc_lightning.datamodules.files import ImageFiles
-from bcc_lightning.datamodules.folder_files import image_paths, read_folder
-from bcc_lightning.datamodules.listing import BALANCED_TRAIN, NO_SPLIT, CellListing, list_folder
-from bcc_lightning.datamodules.set_names import letters, set_name
-from bcc_lightning.datamodules.spelling import shown
-from bcc_lightning.datamodules.splitting import TEST, VAL
+from bcc_lightning.datamodules.image_files import ImageFiles
+from bcc_lightning.datasets.balanced_folder import MANIFEST, is_balanced_folder
+from bcc_lightning.datasets.folder_files import image_paths, read_folder
+from bcc_lightning.datasets.listing import BALANCED_TRAIN, NO_SPLIT, CellListing, list_folder
+from bcc_lightning.datasets.spelling import letters, set_name, shown
+from bcc_lightning.datasets.splits import TEST, VAL
 from bcc_lightning.errors import UserError
 
 

@@ -6,12 +6,11 @@ Kouzehkanan et al., Sci Rep 12 (2022) 1123, doi:10.1038/s41598-021-04426-x.
 from typing import Any
 
 from bcc_lightning.argument_types import check_types
-from bcc_lightning.datamodules.classes import WHITE_CELL_CLASSES
-from bcc_lightning.datamodules.files import ImageFiles
-from bcc_lightning.datamodules.folder_files import read_folder
-from bcc_lightning.datamodules.listing import CellListing, list_folder
-from bcc_lightning.datamodules.set_names import set_name
-from bcc_lightning.datamodules.spelling import file_key
+from bcc_lightning.datamodules.image_files import ImageFiles
+from bcc_lightning.datasets.classes import WHITE_CELL_CLASSES
+from bcc_lightning.datasets.folder_files import read_folder
+from bcc_lightning.datasets.listing import CellListing, list_folder
+from bcc_lightning.datasets.spelling import file_key, set_name
 from bcc_lightning.errors import UserError
 
 

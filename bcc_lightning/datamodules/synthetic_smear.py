@@ -8,11 +8,10 @@ import numpy.typing as npt
 
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.base import CellDataModule, refuse_below
-from bcc_lightning.datamodules.cell_images import CellImages
-from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES
-from bcc_lightning.datamodules.listing import SPLITS
-from bcc_lightning.datamodules.names import Names
-from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.datasets.cells import CellImages, Names
+from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.datasets.listing import SPLITS
+from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.errors import UserError
 
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from bcc_lightning.evaluation.intervals import wilson
+from bcc_lightning.evaluation.reliability import wilson
+from bcc_lightning.files import whole_file
 from bcc_lightning.printable import shortened
-from bcc_lightning.whole_file import whole_file
 
 TRAIN, VAL, TEST = "#3b6fb6", "#d1603d", "#6a994e"
 SAMPLES_PER_CLASS = 8

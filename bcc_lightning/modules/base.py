@@ -13,21 +13,29 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from bcc_lightning.architectures.acceleration import Precision
-from bcc_lightning.architectures.blocks import network_blocks
+from bcc_lightning.architectures.blocks import hold_statistics, network_blocks
 from bcc_lightning.architectures.cam_target import CamTarget
-from bcc_lightning.architectures.freezing import hold_statistics
+from bcc_lightning.architectures.image_input import scale_and_resize
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
-from bcc_lightning.architectures.resizing import scale_and_resize
 from bcc_lightning.argument_types import check_types
-from bcc_lightning.datamodules.cell_images import CellBatch
+from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
-from bcc_lightning.evaluation.metrics import external_metrics, final_metrics, validation_metrics
-from bcc_lightning.evaluation.predictions import PredictionGatherer, Predictions
+from bcc_lightning.evaluation.metrics import PredictionGatherer, Predictions, external_metrics, final_metrics, validation_metrics
 from bcc_lightning.modules.arguments import Averaging, check_arguments
 from bcc_lightning.modules.losses import LossName, weighted_loss
-from bcc_lightning.modules.optimization import OptimizerName, Recipe, make_optimizer, parameter_groups, parameters_outside
-from bcc_lightning.modules.schedules import Length, Mode, Schedule, ScheduleName, configure_schedule
-from bcc_lightning.modules.views import TestTime, mean_log_probability
+from bcc_lightning.modules.optimization import (
+    Length,
+    Mode,
+    OptimizerName,
+    Recipe,
+    Schedule,
+    ScheduleName,
+    configure_schedule,
+    make_optimizer,
+    parameter_groups,
+    parameters_outside,
+)
+from bcc_lightning.modules.test_time_augmentation import TestTime, mean_log_probability
 
 CLASS_PATH = "module_class"
 """Key of a checkpoint that names the module's class."""
@@ -49,7 +57,7 @@ class CellClassifier(LightningModule):
         momentum: of ``sgd`` and ``rmsprop``, in [0, 1).
         weight_decay: weight decay.
         layer_decay: factor of the learning rate from a block of the backbone to the one before it, in (0, 1].
-        schedule: name of the learning-rate schedule, see `bcc_lightning.modules.schedules.Schedule`.
+        schedule: name of the learning-rate schedule, see `bcc_lightning.modules.optimization.Schedule`.
         warmup_epochs: epochs over which the learning rate rises to `lr`.
         milestones: epochs before which ``step`` lowers the learning rate.
         lr_factor: what ``step`` and ``plateau`` multiply the learning rate by, in (0, 1).

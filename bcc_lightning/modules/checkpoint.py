@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.interruption import interruption_held
+from bcc_lightning.files import whole_file
 from bcc_lightning.modules.base import CLASS_PATH, CellClassifier
+from bcc_lightning.processes import interruption_held
 from bcc_lightning.trust import OPTION, is_trusted
-from bcc_lightning.whole_file import whole_file
 
 REFUSED = (
     ArithmeticError,

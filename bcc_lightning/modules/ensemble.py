@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.cam_target import CamTarget
-from bcc_lightning.architectures.resizing import scale
+from bcc_lightning.architectures.image_input import scale
 from bcc_lightning.architectures.soft_voting import TINY, SoftVoting, pool
-from bcc_lightning.datamodules.classes import class_key
+from bcc_lightning.datasets.classes import class_key
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import build_classifier, describe_classifier, load_classifier

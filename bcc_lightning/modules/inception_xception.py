@@ -5,11 +5,11 @@ from typing import Any, Literal, cast
 from torch import nn
 
 from bcc_lightning.architectures.backbone import Backbone
+from bcc_lightning.architectures.blocks import freeze
 from bcc_lightning.architectures.cam_target import CamTarget
-from bcc_lightning.architectures.freezing import freeze
 from bcc_lightning.architectures.head import Head, as_head, head_arguments
+from bcc_lightning.architectures.image_input import ChannelOrder, Statistic
 from bcc_lightning.architectures.inception_xception import InceptionXceptionNet, load_branch
-from bcc_lightning.architectures.normalisation import ChannelOrder, Statistic
 from bcc_lightning.architectures.pretrained import read_state_dict
 from bcc_lightning.architectures.transfer import TransferNet
 from bcc_lightning.modules.base import CellClassifier

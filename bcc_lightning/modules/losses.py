@@ -1,4 +1,4 @@
-"""Losses per cell, and their weighted mean over a batch."""
+"""Losses: cross-entropy and focal loss per cell, averaged by weight; the supervised contrastive loss."""
 
 from math import inf
 from typing import Literal
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
 from bcc_lightning.argument_types import check_choice
-from bcc_lightning.datamodules.cell_images import CellBatch
+from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
 
 LossName = Literal["cross_entropy", "focal"]
@@ -85,3 +85,29 @@ def soft_labels(target: Tensor, num_classes: int, label_smoothing: float = 0.0, 
         raise UserError(f"soft labels have the shape {tuple(target.shape)}, the logits have {num_classes} classes")
     share = (one_hot(target, num_classes) if target.ndim == 1 else target).to(dtype)
     return share * (1 - label_smoothing) + label_smoothing / num_classes
+
+
+def supervised_contrastive_loss(points: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Compute for each point how badly its own class stands out from all other points.
+
+    For the point i, with P(i) the other points of its class and A(i) all other points, Khosla et al. 2020 (arXiv 2004.11362,
+    equation 2) take the mean over p in P(i) of ``-log(exp(z_i z_p / t) / sum over a in A(i) of exp(z_i z_a / t))``.
+
+    Args:
+        points: (N, D) float32 on the unit sphere.
+        labels: (N,) int64.
+        temperature: t, above 0; small values look at the nearest points only.
+
+    Returns:
+        (N,) float32; 0 for a point that is alone in its class.
+
+    Raises:
+        UserError: the temperature is not above 0.
+    """
+    if not temperature > 0:
+        raise UserError(f"temperature of the contrastive loss is {temperature}, it must be above 0; 0.05 to 0.5 are usual")
+    itself = torch.eye(len(points), dtype=torch.bool, device=points.device)
+    similarity = (points @ points.T / temperature).masked_fill(itself, float("-inf"))
+    log_share = similarity.log_softmax(dim=1).masked_fill(itself, 0.0)
+    positive = (labels[:, None] == labels[None, :]) & ~itself
+    return -(log_share * positive).sum(dim=1) / positive.sum(dim=1).clamp_min(1)

@@ -7,7 +7,7 @@ from torch import nn
 
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.head import AVERAGE, Head, as_head, head_arguments
-from bcc_lightning.architectures.normalisation import ChannelOrder, InputNormalisation, Statistic
+from bcc_lightning.architectures.image_input import ChannelOrder, InputNormalisation, Statistic
 from bcc_lightning.architectures.plain_cnn import ConvBlocks, PlainNet
 from bcc_lightning.argument_types import built_from
 from bcc_lightning.modules.base import CellClassifier

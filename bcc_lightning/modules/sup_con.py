@@ -6,15 +6,15 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
-from bcc_lightning.architectures.freezing import freeze
+from bcc_lightning.architectures.blocks import freeze
 from bcc_lightning.architectures.head import Head, as_head, head_arguments
-from bcc_lightning.architectures.sup_con import SupConNet
+from bcc_lightning.architectures.transfer import SupConNet
 from bcc_lightning.argument_types import check_types
-from bcc_lightning.datamodules.cell_images import CellBatch
+from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
-from bcc_lightning.modules.contrastive_loss import supervised_contrastive_loss
+from bcc_lightning.modules.losses import supervised_contrastive_loss
 from bcc_lightning.modules.transfer_classifier import TransferClassifier
-from bcc_lightning.transforms.dihedral import random_turn
+from bcc_lightning.transforms.square import random_turn
 
 CLASSIFIER = Head(input_dropout=0.5, hidden=[512], dropout=0.5)
 

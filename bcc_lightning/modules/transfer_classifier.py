@@ -5,10 +5,10 @@ from typing import Any, Literal, cast
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.backbone import Backbone
+from bcc_lightning.architectures.blocks import freeze
 from bcc_lightning.architectures.cam_target import CamTarget
-from bcc_lightning.architectures.freezing import freeze
 from bcc_lightning.architectures.head import LINEAR, Head, as_head, head_arguments
-from bcc_lightning.architectures.normalisation import ChannelOrder, Statistic
+from bcc_lightning.architectures.image_input import ChannelOrder, Statistic
 from bcc_lightning.architectures.pretrained import load_backbone_weights
 from bcc_lightning.architectures.transfer import TransferNet
 from bcc_lightning.modules.base import CellClassifier
@@ -24,7 +24,7 @@ class TransferClassifier(CellClassifier):
         head: what stands between backbone and logits.
         frozen: ``backbone`` trains the head only, from the start on.
         frozen_batch_norm: keep the running statistics of frozen layers where they are; false lets them follow the batches.
-        small_stem: for ResNets on images of 28 to 64 pixels, see `bcc_lightning.architectures.small_stem`.
+        small_stem: for ResNets on images of 28 to 64 pixels, see `bcc_lightning.architectures.backbone`.
         input_mean: mean to subtract instead of the backbone's own, on the scale of pixels in [0, 1].
         input_std: standard deviation to divide by, likewise.
         input_order: order of the colours that the backbone sees.

@@ -6,7 +6,7 @@ from torch import nn
 
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.head import AVERAGE, Head, as_head, head_arguments
-from bcc_lightning.architectures.normalisation import InputNormalisation, Statistic
+from bcc_lightning.architectures.image_input import InputNormalisation, Statistic
 from bcc_lightning.architectures.u_net import UNet
 from bcc_lightning.modules.base import CellClassifier
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from weakref import WeakSet
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.liveness import BEAT_SECONDS, boot_id, signs_of_life
-from bcc_lightning.tracking.folder import RunFolder
-from bcc_lightning.whole_file import clear_drafts, read_json, write_json
+from bcc_lightning.files import clear_drafts, read_json, write_json
+from bcc_lightning.processes import BEAT_SECONDS, boot_id, signs_of_life
+from bcc_lightning.tracking.run_files import RunFolder
 
 GRACE_SECONDS = 60.0
 """Silence after which a process on another host counts as dead; network file systems may tell of a change that late."""

@@ -9,13 +9,12 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
-from bcc_lightning.liveness import Process
+from bcc_lightning.files import clear_drafts
+from bcc_lightning.processes import Process
 from bcc_lightning.tracking.claim import is_trained
-from bcc_lightning.tracking.folder import RunFolder
 from bcc_lightning.tracking.place import sqlite_file
-from bcc_lightning.tracking.run_pages import all_pages
-from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.whole_file import clear_drafts
+from bcc_lightning.tracking.run_files import RunFolder
+from bcc_lightning.tracking.store import Tracking, all_pages
 
 PROCESS, IDENTITY = "process", "process.identity"
 """Tags that name the process that trains: for people, and by what tells it from all others."""

@@ -9,8 +9,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from bcc_lightning.files import write_json
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.whole_file import write_json
 
 
 class MetricHistory:

@@ -1,16 +1,20 @@
-"""Finding the run that ``--resume`` means."""
+"""Resuming a run: which one is meant, and whether its data are still the same."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from bcc_lightning.command import take_option
+from bcc_lightning.cli.command import take_option
+from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.files import read_json, write_json
 from bcc_lightning.tracking.place import sqlite_file
+from bcc_lightning.tracking.recipe import read_sets
+from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.whole_file import read_json
 
 LISTED = 5
 
@@ -78,3 +82,83 @@ def resume_arguments(folder: RunFolder, flags: list[str]) -> list[str]:
     moved = database is not None and not database.is_file() and (home / "mlflow.db").is_file()
     found = take_option(flags, "--tracking.folder")[0] or [Tracking.folder]
     return ["--config", str(folder.config), *(["--tracking.uri=null"] if moved else []), *flags, f"--tracking.folder={found[-1]}"]
+
+
+HASHES = {"data.sha256": "the data set", "split.sha256": "which cell is in which set"}
+"""Facts that must be the same, and what they stand for."""
+
+
+def record_of(data: CellDataModule) -> dict[str, Any]:
+    """Describe data by what must be the same when a run is resumed: hashes, of single components too, and classes."""
+    facts = data.facts()
+    components: dict[str, str] = getattr(data, "identity", dict)()
+    return {**{name: facts[name] for name in HASHES}, "classes": list(data.class_names), "components": components}
+
+
+def write_record(data: CellDataModule, file: Path) -> None:
+    """Write what the data of a run are, see `record_of`."""
+    write_json(file, record_of(data))
+
+
+def refuse_other_data(run_id: str, record: Path, split: Path, data: CellDataModule) -> None:
+    """Refuse to resume a run with other data than it began with.
+
+    Args:
+        run_id: the run.
+        record: what `write_record` wrote; nothing is compared where the run was cut off before that.
+        split: which cell was in which set: CSV with the columns ``id`` and ``split``.
+        data: the data as they are now.
+
+    Raises:
+        UserError: with what differs.
+    """
+    before = read_json(record)
+    if before is None or before == (now := record_of(data)):
+        return
+    differences = [
+        *moved_cells(split, data),
+        *changed_classes(before, now),
+        *changed_components(before["components"], now["components"]),
+    ]
+    if not differences:
+        differences = [
+            f"{what} ({name} {before[name][:12]}, now {now[name][:12]})"
+            for name, what in HASHES.items()
+            if before[name] != now[name]
+        ]
+    if not differences:
+        return
+    raise UserError(
+        f"run {run_id} cannot be resumed, since its data have changed: {'; '.join(differences)}. Next step: bring back the data "
+        "that it began with, or name their folder with --data.root DIR; or start a new run with --exp NAME"
+    )
+
+
+def moved_cells(split: Path, data: CellDataModule) -> list[str]:
+    """List which cells are new, missing or in another set than a filed split says: how many, and the first of each."""
+    if not split.is_file():
+        return []
+    before = read_sets(split)
+    now = {str(cell): str(name) for name, cells in data.splits.items() for cell in cells.ids}
+    new = [cell for cell in now if cell not in before]
+    missing = [cell for cell in before if cell not in now]
+    moved = [f"{cell} from {before[cell]} to {now[cell]}" for cell in before if cell in now and now[cell] != before[cell]]
+    named = {"new": new, "missing": missing, "in another set": moved}
+    return [
+        f"{len(cells)} {'cell is' if len(cells) == 1 else 'cells are'} {what} ({cells[0]}{', ...' if cells[1:] else ''})"
+        for what, cells in named.items()
+        if cells
+    ]
+
+
+def changed_classes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Describe how the classes differ, if they do."""
+    if before["classes"] == now["classes"]:
+        return []
+    return [f"the classes were {', '.join(before['classes'])}, now {', '.join(now['classes'])}"]
+
+
+def changed_components(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Name the components of the data, such as pixels or labels, whose hashes differ; one that was not known then is left out."""
+    named = [name for name in before if name in now and before[name] != now[name] and name != "classes"]
+    return [f"{', '.join(named)} differ"] if named else []

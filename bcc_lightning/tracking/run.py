@@ -14,18 +14,15 @@ from mlflow.entities import Metric, Param, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
-from bcc_lightning.errors import UserError
-from bcc_lightning.faults import fault_of
-from bcc_lightning.interruption import interruption_held
+from bcc_lightning.errors import UserError, fault_of
+from bcc_lightning.files import clear_drafts, copy_whole, refuse_unwritable_folder, whole_file
 from bcc_lightning.printable import printable
+from bcc_lightning.processes import interruption_held
 from bcc_lightning.safe_names import metric_key, parameter_key
 from bcc_lightning.tracking.claim import Claim
 from bcc_lightning.tracking.dead_runs import process_tags, tidy
-from bcc_lightning.tracking.folder import PARENT, PARENT_VARIABLE, RunFolder
+from bcc_lightning.tracking.run_files import PARENT, PARENT_VARIABLE, RunFolder, Summary
 from bcc_lightning.tracking.store import Tracking, artifact_place, open_store, without_password
-from bcc_lightning.tracking.summary import Summary
-from bcc_lightning.whole_file import clear_drafts, copy_whole, whole_file
-from bcc_lightning.writable import refuse_unwritable_folder
 
 RETRY_SECONDS = 15.0
 """Pause after a failed sending, so that a dead server does not slow down training."""

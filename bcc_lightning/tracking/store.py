@@ -11,12 +11,12 @@ from urllib.parse import urlparse
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import RunInfo
+from mlflow.entities import Run, RunInfo
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from bcc_lightning.errors import UserError
-from bcc_lightning.faults import fault_of
+from bcc_lightning.errors import UserError, fault_of
+from bcc_lightning.files import DRAFT, refuse_unwritable_folder, whole_file
 from bcc_lightning.tracking.place import (
     ARTIFACTS,
     OWN,
@@ -27,8 +27,6 @@ from bcc_lightning.tracking.place import (
     sqlite_file,
     sqlite_uri,
 )
-from bcc_lightning.whole_file import DRAFT, whole_file
-from bcc_lightning.writable import refuse_unwritable_folder
 
 # MLflow would try a dead server seven times with growing pauses; training must not stand still for that.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -205,3 +203,16 @@ def refuse_dead_server(uri: str) -> None:
         socket.create_connection((url.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
     except OSError as error:
         raise UserError(f"tracking server {without_password(uri)} does not answer ({error}).\n{WAYS_OUT}") from error
+
+
+def all_pages(client: MlflowClient, experiments: list[str], condition: str) -> list[Run]:
+    """List all runs that fulfil a condition, the newest first, page by page."""
+    runs: list[Run] = []
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs(
+            experiments, condition, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token or None
+        )
+        runs.extend(page)
+        token = page.token or None
+    return runs

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.evaluation.intervals import wilson
-from bcc_lightning.tracking.folder import PARENT_VARIABLE
+from bcc_lightning.evaluation.reliability import wilson
 from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.run_files import PARENT_VARIABLE
 from bcc_lightning.trust import trust_flags
 from bcc_lightning.tuning.plan import FIT
 from bcc_lightning.tuning.study import OpenStudy

@@ -7,15 +7,15 @@ import yaml
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
+from bcc_lightning.files import whole_file
 from bcc_lightning.tracking.claim import Claim
 from bcc_lightning.tracking.dead_runs import DETACHED, PROCESS
-from bcc_lightning.tracking.folder import RunFolder
-from bcc_lightning.tracking.recording import end_failed
+from bcc_lightning.tracking.filing import end_failed
 from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tuning.study import ENDING, PARENT_RUN, REASON, RUN, OpenStudy
-from bcc_lightning.tuning.trial_run import STATE
-from bcc_lightning.whole_file import whole_file
+from bcc_lightning.tuning.trial import STATE
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -1,12 +1,20 @@
 """What a search is: kept in the study, so that a worker anywhere needs no more than storage and name."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from bcc_lightning.argument_types import built_from, check_types
 from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.space import Space, read_space
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
 
 Direction = Literal["maximize", "minimize"]
 
@@ -31,8 +39,8 @@ class Plan:
         metrics: what is optimised; the first is a metric of the validation part.
         directions: whether larger or smaller is better, for each metric.
         trials: how many there are to be in all, retries apart.
-        sampler: who proposes, see `bcc_lightning.tuning.sampling.SAMPLERS`.
-        pruner: who stops trials early, see `bcc_lightning.tuning.sampling.PRUNERS`.
+        sampler: who proposes, see `bcc_lightning.tuning.plan.SAMPLERS`.
+        pruner: who stops trials early, see `bcc_lightning.tuning.plan.PRUNERS`.
         seed: seed of the proposals.
         epochs: epochs of a trial that is not stopped.
         folds: folds of a cross-validation that each trial is; 0 for none.
@@ -87,3 +95,88 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """Give a plain dict for JSON."""
         return asdict(self)
+
+
+def make_sampler(plan: Plan, number: int) -> "BaseSampler":
+    """Make the sampler of a trial.
+
+    Args:
+        plan: the search.
+        number: number of the trial. Each has a generator of its own: workers that share a seed would propose the same.
+    """
+    seed = int(np.random.SeedSequence([plan.seed, number]).generate_state(1)[0])
+    return SAMPLERS[plan.sampler](plan, seed)
+
+
+def make_pruner(plan: Plan) -> "BasePruner":
+    """Make the pruner of a study."""
+    return PRUNERS[plan.pruner](plan)
+
+
+def tpe(plan: Plan, seed: int) -> "BaseSampler":
+    """Tree-structured Parzen estimator over all parameters at once; counts running trials as bad ones, so that workers spread."""
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed, multivariate=True, group=plan.search_space.is_conditional, constant_liar=True)
+
+
+def random(plan: Plan, seed: int) -> "BaseSampler":
+    """Independent draws."""
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=seed)
+
+
+def gp(plan: Plan, seed: int) -> "BaseSampler":
+    """Gaussian process, for few and costly trials; imports torch, which takes seconds."""
+    from optuna.samplers import GPSampler
+
+    return GPSampler(seed=seed, deterministic_objective=False)
+
+
+def nsga2(plan: Plan, seed: int) -> "BaseSampler":
+    """Genetic algorithm for two metrics."""
+    from optuna.samplers import NSGAIISampler
+
+    return NSGAIISampler(seed=seed, population_size=20)
+
+
+def nothing(plan: Plan) -> "BasePruner":
+    """Stop no trial."""
+    from optuna.pruners import NopPruner
+
+    return NopPruner()
+
+
+def median(plan: Plan) -> "BasePruner":
+    """Stop a trial whose best value so far is below the median of the others at the same epoch, after a sixth of the epochs."""
+    from optuna.pruners import MedianPruner
+
+    return MedianPruner(n_startup_trials=4, n_warmup_steps=0 if plan.folds else plan.epochs // 6)
+
+
+def hyperband(plan: Plan) -> "BasePruner":
+    """Give many trials few epochs and the best of them more, in several brackets."""
+    from optuna.pruners import HyperbandPruner
+
+    return HyperbandPruner(min_resource=max(1, plan.epochs // 27), max_resource=max(2, plan.folds or plan.epochs))
+
+
+def wilcoxon(plan: Plan) -> "BasePruner":
+    """Stop a cross-validation whose folds are worse than those of the best trial, pair by pair."""
+    from optuna.pruners import WilcoxonPruner
+
+    return WilcoxonPruner()
+
+
+SAMPLERS: dict[str, Callable[[Plan, int], "BaseSampler"]] = {"tpe": tpe, "random": random, "gp": gp, "nsga2": nsga2}
+
+PRUNERS: dict[str, Callable[[Plan], "BasePruner"]] = {
+    "median": median,
+    "hyperband": hyperband,
+    "wilcoxon": wilcoxon,
+    "none": nothing,
+}
+
+OF_FOLDS = "wilcoxon"
+"""The pruner that wants each fold's own value; the others want the mean so far."""

@@ -1,9 +1,4 @@
-"""Where studies are kept: a SQLite file, a journal file, or PostgreSQL, each with a lock that ends with its holder.
-
-SQLite and journal files are for one machine. Optuna's own safeguards do not suffice: in SQLite a trial's state is read and
-written in two steps, so that two workers can both take it (`with_for_update` does nothing there), and the lock of a journal
-file outlives a killed holder for 30 seconds. Hence everything that must happen once happens under `Storage.lock`.
-"""
+"""How long processes wait for one another."""
 
 import hashlib
 import os
@@ -16,15 +11,40 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
 from filelock import FileLock
+from optuna.storages.journal._file import BaseJournalFileLock  # what `JournalFileBackend` takes; exported nowhere else
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.place import sqlite_file, sqlite_uri
-from bcc_lightning.tuning.waiting import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from sqlalchemy.engine import Dialect, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
+
+
+WAIT_SECONDS = 120.0
+"""How long a process waits for a lock that others hold for milliseconds."""
+
+
+class JournalLock(BaseJournalFileLock):
+    """The lock of a journal file, which the system frees when its holder dies; Optuna's waits 30 seconds for it.
+
+    Args:
+        file: the journal file.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._lock = FileLock(f"{file}.lock", timeout=WAIT_SECONDS, thread_local=False, is_singleton=False)
+
+    def acquire(self) -> bool:
+        """Wait for the lock and take it."""
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        self._lock.release()
+
 
 LOOK_SECONDS = 0.5
 """Pause between two attempts to reach a server that is away."""
@@ -96,8 +116,6 @@ class Storage:
     def _connect(self, create: bool) -> "BaseStorage":
         from optuna.storages import JournalStorage, RDBStorage, get_storage
         from optuna.storages.journal import JournalFileBackend
-
-        from bcc_lightning.tuning.journal_lock import JournalLock
 
         if self.url.startswith(JOURNAL):
             return JournalStorage(JournalFileBackend(str(self.file), lock_obj=JournalLock(str(self.file))))

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tuning.liveness import Worker
-from bcc_lightning.tuning.plan import Plan
-from bcc_lightning.tuning.sampling import make_pruner, make_sampler
+from bcc_lightning.tuning.heartbeat import Worker
+from bcc_lightning.tuning.plan import Plan, make_pruner, make_sampler
 from bcc_lightning.tuning.storage import Storage
 
 if TYPE_CHECKING:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.liveness import BEAT_SECONDS, signs_of_life
-from bcc_lightning.tracking.folder import PARENT_VARIABLE
+from bcc_lightning.processes import BEAT_SECONDS, signs_of_life
+from bcc_lightning.tracking.run_files import PARENT_VARIABLE
 from bcc_lightning.trust import OPTION
 from bcc_lightning.tuning.channel import Greeting
-from bcc_lightning.tuning.liveness import Observer, Worker
-from bcc_lightning.tuning.plan import FIT, Plan
-from bcc_lightning.tuning.sampling import OF_FOLDS
+from bcc_lightning.tuning.heartbeat import Observer, Worker
+from bcc_lightning.tuning.plan import FIT, OF_FOLDS, Plan
 from bcc_lightning.tuning.space import Value, flags
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import (
@@ -37,8 +36,7 @@ from bcc_lightning.tuning.study import (
     OpenStudy,
     endings_before,
 )
-from bcc_lightning.tuning.trial_end import TrialEnd, read_end
-from bcc_lightning.tuning.trial_process import TrialProcess
+from bcc_lightning.tuning.trial_process import TrialEnd, TrialProcess, read_end
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -244,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         search = OpenStudy.load(Storage(options.storage), options.study)
         refuse_foreign_program(search.plan, options.program)
     except UserError as error:
-        from bcc_lightning.command import EXIT_USER_ERROR  # imports torch, which workers do without
+        from bcc_lightning.cli.command import EXIT_USER_ERROR  # imports torch, which workers do without
 
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR

@@ -15,7 +15,7 @@ from bcc_lightning.architectures import acceleration
 from bcc_lightning.architectures.acceleration import Precision
 from bcc_lightning.architectures.backbone import Backbone
 from bcc_lightning.architectures.efficient_swin import EfficientSwinNet
-from bcc_lightning.architectures.input_size import swin_window
+from bcc_lightning.architectures.image_input import swin_window
 from bcc_lightning.errors import UserError
 
 SWIN = "swin_tiny_patch4_window7_224"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bcc_lightning.architectures.head import Head
-from bcc_lightning.architectures.normalisation import InputNormalisation
+from bcc_lightning.architectures.image_input import InputNormalisation
 from bcc_lightning.architectures.plain_cnn import ConvBlocks, PlainNet
 from bcc_lightning.architectures.u_net import UNet
 from bcc_lightning.errors import UserError

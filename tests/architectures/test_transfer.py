@@ -10,9 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.transforms.v2.functional import normalize
 
 from bcc_lightning.architectures.backbone import Backbone
-from bcc_lightning.architectures.freezing import freeze, hold_statistics
+from bcc_lightning.architectures.blocks import freeze, hold_statistics
 from bcc_lightning.architectures.head import AVERAGE, Head
-from bcc_lightning.architectures.input_size import smallest_input
+from bcc_lightning.architectures.image_input import smallest_input
 from bcc_lightning.architectures.transfer import TransferNet
 from bcc_lightning.errors import UserError
 

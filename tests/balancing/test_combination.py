@@ -4,8 +4,7 @@ from typing import get_args
 
 import pytest
 
-from bcc_lightning.balancing.balance import Balance
-from bcc_lightning.balancing.combination import combination_warning
+from bcc_lightning.balancing.balance import Balance, combination_warning
 from bcc_lightning.modules.losses import LossName
 
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from bcc_lightning.balancing.balance import Balance, balance_cells
-from bcc_lightning.balancing.draws import Draws, EqualClasses, EveryCell, Weighted
-from bcc_lightning.datamodules.sampling import EpochSampler
+from bcc_lightning.balancing.balance import Balance, Draws, EqualClasses, EveryCell, Weighted, balance_cells
+from bcc_lightning.datasets.batches import EpochSampler
 from bcc_lightning.errors import UserError
 
 # 7 cells of class 0, 3 of class 1, 2 of class 2, not in order.

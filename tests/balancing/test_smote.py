@@ -8,7 +8,8 @@ import pytest
 from imblearn.over_sampling import SMOTE
 from sklearn.neighbors import NearestNeighbors
 
-from bcc_lightning.balancing import memory, smote
+from bcc_lightning.balancing import smote
+from bcc_lightning.balancing import smote as memory
 from bcc_lightning.balancing.smote import nearest, needed_memory, refuse_single_cells, synthesise
 from bcc_lightning.errors import UserError
 

@@ -9,7 +9,7 @@ from lightning import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from bcc_lightning.callbacks.checkpoints import BestCheckpoint, StopInTime, epoch_of, selection_callbacks
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.run_files import RunFolder
 
 
 def best_of(folder: RunFolder) -> BestCheckpoint:

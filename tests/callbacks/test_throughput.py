@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from lightning import Callback, LightningModule, Trainer
 
-from bcc_lightning.callbacks import throughput
+from bcc_lightning.callbacks import epochs as throughput
 from tests.modules.tiny import TinyClassifier, fit
 
 

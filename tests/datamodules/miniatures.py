@@ -9,18 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bcc_lightning.datamodules import (
-    AN2DL,
-    PBC,
-    BloodMNIST,
-    CellDataModule,
-    CellFolder,
-    CellTable,
-    RaabinWBC,
-    SyntheticSmear,
-)
-from bcc_lightning.datamodules.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES
-from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.datamodules import AN2DL, PBC, BloodMNIST, CellDataModule, CellFolder, CellTable, RaabinWBC, SyntheticSmear
+from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES
+from bcc_lightning.datasets.smear_painter import paint_cells
 from tests.miniature import write_miniature_bloodmnist
 
 SIZE = 32

@@ -10,9 +10,9 @@ import torch
 
 import bcc_lightning.datamodules
 from bcc_lightning.datamodules import AN2DL, PBC, BloodMNIST, CellDataModule, CellFolder
-from bcc_lightning.datamodules.cell_images import CellImages, split_sha256
-from bcc_lightning.datamodules.listing import SPLITS
-from bcc_lightning.datamodules.split_file import write_split
+from bcc_lightning.datasets.cells import CellImages, split_sha256
+from bcc_lightning.datasets.listing import SPLITS
+from bcc_lightning.datasets.split_file import write_split
 from tests.datamodules.miniatures import MINIATURES
 
 Build = Callable[..., CellDataModule]

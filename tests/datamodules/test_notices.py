@@ -10,8 +10,8 @@ import pytest
 
 from bcc_lightning.data import main as data_main
 from bcc_lightning.datamodules import AN2DL, CellFolder, CellTable
-from bcc_lightning.datamodules.listing import NO_SPLIT
-from bcc_lightning.datamodules.notices import cut_notices, group_notices, set_notices
+from bcc_lightning.datasets.listing import NO_SPLIT
+from bcc_lightning.datasets.splits import cut_notices, group_notices, set_notices
 from bcc_lightning.fit import main as fit_main
 from tests.datamodules.miniatures import an2dl, write_folder
 from tests.miniature import QUICK

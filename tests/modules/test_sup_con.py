@@ -9,13 +9,13 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
-from bcc_lightning.architectures.sup_con import SupConNet
-from bcc_lightning.datamodules.cell_images import CellBatch
+from bcc_lightning.architectures.transfer import SupConNet
 from bcc_lightning.datamodules.synthetic_smear import SyntheticSmear
+from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import SupConClassifier
-from bcc_lightning.modules.contrastive_loss import supervised_contrastive_loss
-from bcc_lightning.transforms.dihedral import random_turn, turn
+from bcc_lightning.modules.losses import supervised_contrastive_loss
+from bcc_lightning.transforms.square import random_turn, turn
 
 
 def classifier(**arguments: Any) -> SupConClassifier:

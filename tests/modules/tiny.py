@@ -8,10 +8,10 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from bcc_lightning.callbacks.checkpoints import selection_callbacks
-from bcc_lightning.callbacks.epoch_seeding import EpochSeeding
+from bcc_lightning.callbacks.epochs import EpochSeeding
 from bcc_lightning.datamodules import SyntheticSmear
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.run_files import RunFolder
 
 CLASSES = [f"class {number}" for number in range(8)]
 BATCHES = 3  # 48 cells in batches of 16

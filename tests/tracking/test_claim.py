@@ -12,7 +12,7 @@ import pytest
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking import claim
 from bcc_lightning.tracking.claim import Claim, is_trained
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.run_files import RunFolder
 from tests.tracking.holder import end, hold
 
 ELSEWHERE = {"boot": "another start", "host": "ward-7", "process": 17, "token": "theirs"}

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from bcc_lightning.liveness import Process
+from bcc_lightning.processes import Process
 from bcc_lightning.tracking.dead_runs import IDENTITY, PROCESS
-from bcc_lightning.tracking.finding import finished_runs
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.finished_runs import finished_runs
 from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking, open_store
 from tests.miniature import add_run, runs_in
 from tests.tracking.holder import end, hold

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from bcc_lightning.tracking.finding import find_run
-from bcc_lightning.tracking.finished import FinishedRun
+from bcc_lightning.tracking.finished_runs import FinishedRun, find_run
 from bcc_lightning.tracking.place import local_path, sqlite_file, sqlite_uri
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.store import Tracking

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from bcc_lightning.datamodules import CellFolder
-from bcc_lightning.datamodules.split_file import write_split
+from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.errors import UserError
-from bcc_lightning.tracking.resumed_data import refuse_other_data, write_record
+from bcc_lightning.tracking.resume import refuse_other_data, write_record
 from tests.datamodules.miniatures import write_folder
 
 CLASSES = ("lymphocyte", "monocyte")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bcc_lightning.datamodules import SyntheticSmear
-from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.transforms.building import build_steps
 from bcc_lightning.transforms.operations import Pixels
 from bcc_lightning.transforms.pipelines import PIPELINES, Pipeline, make_pipeline, pipeline_steps, seed_pipeline

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.transforms.pipelines import make_pipeline
 from bcc_lightning.transforms.preview import PANEL, draw_cell, lay_out, preview_figure, to_panel
 

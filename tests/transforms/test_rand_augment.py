@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.transforms import operations as op
 from bcc_lightning.transforms.operations import Pixels
 from bcc_lightning.transforms.rand_augment import AUGMIX, NORMAL, RAND_AUGMENT, UNIFORM, AugMix, RandAugment

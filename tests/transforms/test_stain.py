@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.color import combine_stains, separate_stains
 
-from bcc_lightning.datamodules.smear_painter import paint_cells
+from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.transforms.stain import SlightDefocus, StainJitter, change_stains
 
 EOSIN = np.array([0.092789, 0.954111, 0.283111])

@@ -3,10 +3,10 @@
 import sys
 from typing import cast
 
+from bcc_lightning.tuning.driver import Watch
 from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import OpenStudy
-from bcc_lightning.tuning.watching import Watch
 from tests.tuning.searches import executor_of
 
 url, name, workers = sys.argv[1:]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from bcc_lightning.liveness import start_of
+from bcc_lightning.processes import start_of
 from bcc_lightning.tuning.executors.choice import ExecutorName
-from bcc_lightning.tuning.liveness import Worker
+from bcc_lightning.tuning.heartbeat import Worker
 from bcc_lightning.tuning.study import OpenStudy
 from tests.tuning.searches import ledger
 

@@ -5,18 +5,11 @@ from typing import Any
 import pytest
 from optuna.trial import FixedTrial
 
+from bcc_lightning.cli.arguments import experiment_names
 from bcc_lightning.errors import UserError
-from bcc_lightning.experiment_files import experiment_names
+from bcc_lightning.files import read_mapping
+from bcc_lightning.tuning.searched_experiment import build_untrained, check_space, find_space, own_values, space_files, value_of
 from bcc_lightning.tuning.space import Choice, Range, flags, read_space
-from bcc_lightning.tuning.space_check import (
-    build_untrained,
-    check_space,
-    find_space,
-    own_values,
-    space_files,
-    value_of,
-)
-from bcc_lightning.yaml_file import read_mapping
 
 LR = {"type": "float", "low": "1e-5", "high": 1e-2, "log": True}  # YAML 1.1 takes 1e-5 for a text
 

@@ -12,9 +12,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.liveness import start_of
+from bcc_lightning.processes import start_of
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.tuning.liveness import Observer, Worker
+from bcc_lightning.tuning.heartbeat import Observer, Worker
 from bcc_lightning.tuning.parent_run import open_parent_run
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, FAILED, INTERRUPTED, OUT_OF_MEMORY, OpenStudy, retry_due

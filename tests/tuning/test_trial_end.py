@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bcc_lightning.tuning.study import FAILED, OUT_OF_MEMORY
-from bcc_lightning.tuning.trial_end import TrialEnd, read_end
+from bcc_lightning.tuning.trial_process import TrialEnd, read_end
 from tests.tuning.searches import stub_plan
 
 

@@ -15,15 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcc_lightning.callbacks.trial_report import TrialReport
-from bcc_lightning.cross_validation import report_fold
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datamodules.synthetic_smear import SyntheticSmear
+from bcc_lightning.engine.cross_validation import report_fold
+from bcc_lightning.engine.fold_plan import CrossValidation
 from bcc_lightning.errors import Pruned, UserError
 from bcc_lightning.fit import main
-from bcc_lightning.fold_plan import CrossValidation
 from bcc_lightning.tuning.channel import VARIABLE, Greeting, TrialChannel
-from bcc_lightning.tuning.trial_run import refuse_changed_data
+from bcc_lightning.tuning.trial import TrialReport, refuse_changed_data
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import PAINTED, QUICK, artifacts_of, runs_in
 

@@ -11,8 +11,8 @@ from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
 from bcc_lightning.tune import default_pruner, main, schedules
+from bcc_lightning.tuning.progress import Standing
 from bcc_lightning.tuning.space import read_space
-from bcc_lightning.tuning.standing import Standing
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import INTERRUPTED, OpenStudy
 from tests.miniature import PAINTED, QUICK, artifacts_of, runs_in

@@ -4,8 +4,7 @@ from typing import Literal
 
 from bcc_lightning.argument_types import check_choice
 from bcc_lightning.tuning.executors.base import Assignment, Executor
-from bcc_lightning.tuning.executors.in_process import InProcess
-from bcc_lightning.tuning.executors.local import Local, Seats
+from bcc_lightning.tuning.executors.local import InProcess, Local, Seats
 from bcc_lightning.tuning.executors.ray import ActorOptions, Ray
 from bcc_lightning.tuning.executors.slurm import JobOptions, Slurm
 

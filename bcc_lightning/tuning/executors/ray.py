@@ -11,9 +11,8 @@ from logging import WARNING
 from typing import Any
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tuning.executors.base import Assignment
+from bcc_lightning.tuning.executors.base import Assignment, refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
-from bcc_lightning.tuning.executors.reach import refuse_files_of_this_machine
 from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.worker import TrialWorker
 

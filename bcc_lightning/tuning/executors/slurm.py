@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tuning.executors.base import Assignment, last_line
+from bcc_lightning.tuning.executors.base import Assignment, last_line, refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
-from bcc_lightning.tuning.executors.reach import refuse_files_of_this_machine
 from bcc_lightning.tuning.worker import main
 
 if TYPE_CHECKING:

@@ -1,0 +1,151 @@
+"""``audit.json`` for scripts, ``audit.html`` for people; pictures are inside, so that the page can be sent on."""
+
+import io
+import json
+from base64 import b64encode
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from bcc_lightning.audit.cells import AuditedCells
+from bcc_lightning.audit.findings import KINDS, AuditReport, Finding, Thresholds, exceeded
+from bcc_lightning.datasets.decoding import UnreadableImageError
+from bcc_lightning.files import whole_file
+from bcc_lightning.printable import page_template
+
+SHOWN = 48
+"""Findings of a kind that the page shows; all stand in ``audit.json``."""
+
+SIDE = 112
+QUALITY = 85
+KEPT_PICTURES = 2048
+
+
+class Section(NamedTuple):
+    """What the page says about a kind of finding: title, what it means, what to do."""
+
+    kind: str
+    title: str
+    meaning: str
+    advice: str
+
+
+SECTIONS = (
+    Section(
+        "unreadable",
+        "Files that cannot be read",
+        "The file is no image, is cut off, or has more than 8 bits per channel.",
+        "Copy the file again from its source or save it with 8 bits; else remove it. Training would stop at it.",
+    ),
+    Section(
+        "label_conflicts",
+        "The same picture under two labels",
+        "Both pictures show the same cell, but they lie in different classes. At least one label is wrong.",
+        "Decide at the microscope or leave both out: a network cannot learn from a contradiction.",
+    ),
+    Section(
+        "identical",
+        "Identical files",
+        "The files agree byte by byte.",
+        "Keep one of each pair. Where the splits differ, the result on the test part is too good: the network has seen the cell.",
+    ),
+    Section(
+        "near_identical",
+        "The same picture in another file",
+        "The pictures agree after turning, flipping or resizing; the line below says how the right one is turned.",
+        "Keep one of each pair, or at least move both into the same split.",
+    ),
+    Section(
+        "outliers",
+        "Pictures unlike all others",
+        "Shape and colours are far from what most pictures of this set have in common. The number is the distance in robust "
+        "standard deviations.",
+        "Remove what is no cell. Keep rare but real cells, smudged ones and stain accidents if the network will meet them.",
+    ),
+    Section(
+        "suspect_labels",
+        "Labels that the picture contradicts",
+        "A classifier that never saw this cell's label is sure of another class. It knows only small pictures, so it is a hint.",
+        "Look again at the original picture. The first ones are mostly true mistakes, the later ones mostly rare forms.",
+    ),
+)
+
+PROBE_TITLES = {
+    "border_pixels": "Border pixels alone",
+    "mean_colour": "Mean colour alone",
+    "file_properties": "Size and format of the file alone",
+}
+
+
+def write_audit(report: AuditReport, cells: AuditedCells, out: Path, thresholds: Thresholds | None = None) -> None:
+    """Write ``audit.json`` and ``audit.html``, each whole or not at all.
+
+    Args:
+        report: of the audit.
+        cells: the audited cells; those shown are read again.
+        out: folder, created where missing.
+        thresholds: what is tolerated; findings beyond it stand at the head of the page.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with whole_file(out / "audit.json") as draft:
+        text = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+    sections = [section_content(section, report.findings(section.kind), cells) for section in SECTIONS]
+    page = page_template("bcc_lightning.audit", "audit.html.jinja").render(
+        report=report, sections=sections, excess=exceeded(report, thresholds), probes=probe_rows(report), kinds=KINDS
+    )
+    with whole_file(out / "audit.html") as draft:
+        draft.write_text(page, encoding="utf-8")
+
+
+def section_content(section: Section, findings: list[Finding], cells: AuditedCells) -> dict[str, Any]:
+    """Gather what the template needs of a section."""
+
+    @lru_cache(KEPT_PICTURES)
+    def picture(position: int) -> str | None:
+        """Embed a cell once, even where it stands in several pairs."""
+        return data_uri(cells, position)
+
+    shown = one_of_each_pile(findings)[:SHOWN]
+    cards = [{"finding": found, "pictures": [picture(position) for position in found.positions]} for found in shown]
+    return {**section._asdict(), "total": len(findings), "cards": cards, "across": sum(len(set(f.splits)) > 1 for f in findings)}
+
+
+def one_of_each_pile(findings: list[Finding]) -> list[Finding]:
+    """Leave out further single pictures of a pile of copies: 1,600 times the same drawing tells no more than once."""
+    seen: set[tuple[float, str]] = set()
+    kept = []
+    for found in findings:
+        key = (found.score, found.note)
+        if len(found.paths) > 1 or "copies of" not in found.note or key not in seen:
+            kept.append(found)
+        seen.add(key)
+    return kept
+
+
+def probe_rows(report: AuditReport) -> list[tuple[str, str, str, str]]:
+    """Lay out the probes: what was seen, accuracy, interval, chance."""
+    rows = []
+    for name, found in report.shortcut_probe.items():
+        low, high = found.interval
+        accuracy, chance = f"{100 * found.accuracy:.1f} %", f"{100 * found.chance:.1f} %"
+        rows.append((PROBE_TITLES[name], accuracy, f"{100 * low:.1f} to {100 * high:.1f} %", chance))
+    return rows
+
+
+def data_uri(cells: AuditedCells, position: int) -> str | None:
+    """Embed a cell as a small JPEG; None where it cannot be read."""
+    try:
+        image = cells.read(position).image
+    except UnreadableImageError:
+        return None
+    scale = SIDE / max(image.shape[:2])
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(small, np.uint8)).save(buffer, "JPEG", quality=QUALITY)
+    return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"

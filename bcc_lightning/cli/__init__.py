@@ -1,0 +1,1 @@
+"""The command line: arguments, experiment files, and the parser that turns them into data module and module."""

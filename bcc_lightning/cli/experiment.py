@@ -1,0 +1,282 @@
+"""From a command line to data module, module and trainer: LightningCLI with ``--exp``."""
+
+import json
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import Namespace
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+from bcc_lightning.argument_types import check_types
+from bcc_lightning.balancing.balance import combination_warning
+from bcc_lightning.callbacks.averaging import averaging_callback
+from bcc_lightning.callbacks.checkpoints import Keep, WholeFileCheckpoints
+from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
+from bcc_lightning.cli.arguments import experiment_names, find_experiment
+from bcc_lightning.cli.parser import ExperimentParser, innermost, plain_words
+from bcc_lightning.datamodules import CellDataModule
+from bcc_lightning.errors import UserError
+from bcc_lightning.files import read_mapping
+from bcc_lightning.modules import CellClassifier
+from bcc_lightning.modules.optimization import Mode
+from bcc_lightning.tracking.recipe import Progress, refuse_changes
+from bcc_lightning.tracking.run_files import RunFolder
+from bcc_lightning.tracking.store import Tracking, without_password
+from bcc_lightning.tracking.trained_networks import Source, find_members, find_starts, unknown_training
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": None,  # see `ExperimentCLI.parse_arguments`
+    "log_every_n_steps": 50,  # a call to MLflow costs 4 ms
+    "num_sanity_val_steps": 0,  # would count validation cells before the first epoch
+    "enable_model_summary": False,
+}
+
+MAX_EPOCHS = 30
+"""Epochs of a training without stages that says nothing else; -1 sets no limit."""
+
+NOT_RESOLVED = {"config", "summary", "resume", "traceback", "folds", "repeats"}
+"""Keys that belong to one call, not to the experiment."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which epoch's weights are kept, and when training stops. The test part has no say in it.
+
+    Args:
+        monitor: metric of the validation part.
+        mode: whether ``max`` or ``min`` is better.
+        patience: epochs without a better value before training stops; null never stops early.
+        keep: weights of the ``best`` or of the ``last`` epoch.
+    """
+
+    monitor: str = "val/accuracy"
+    mode: Mode = "max"
+    patience: int | None = 5
+    keep: Keep = "best"
+
+    def __post_init__(self) -> None:
+        check_types("selection", Selection, vars(self))
+        if self.patience is not None and self.patience < 1:
+            raise UserError(f"--selection.patience is {self.patience}, it must be 1 or more, or null, which never stops early")
+
+
+class ExperimentCLI(LightningCLI):
+    """Builds data module and module from experiment files and flags; the trainer follows when the run exists.
+
+    Args:
+        argv: arguments of the configuration, see `configuration_arguments`.
+        resumed: folder of the run to go on with; `argv` begins with its configuration.
+        progress: how far that has come.
+
+    Raises:
+        UserError: an argument is wrong, or cannot change in a run that is resumed.
+    """
+
+    datamodule: CellDataModule
+    model: CellClassifier
+
+    def __init__(self, argv: list[str], resumed: RunFolder | None = None, progress: Progress | None = None) -> None:
+        self.resumed = resumed
+        self.progress = progress or Progress()
+        self.members: list[Source] = []  # of an ensemble
+        self.starts: dict[str, Source] = {}  # trained networks whose weights the module starts from, by its arguments
+        super().__init__(
+            CellClassifier,
+            CellDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=dict(TRAINER_DEFAULTS),
+            parser_class=ExperimentParser,
+            auto_configure_optimizers=False,
+            args=argv,
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what is ours, and let facts flow from the data to the module."""
+        parser.add_argument("--exp", type=list[str], default=[], help="names or files of experiments; several stack")
+        parser.add_argument("--resume", type=str | None, default=None, help="`last` or the id of a run to go on with")
+        parser.add_argument("--folds", type=int | None, default=None, help="train this many folds, each with everything new")
+        parser.add_argument("--repeats", type=int, default=1, help="how often the folds are made anew")
+        parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
+        parser.add_argument("--summary", type=str | None, default=None, help="copy summary.json to this file")
+        parser.add_class_arguments(Tracking, "tracking")
+        parser.add_class_arguments(Selection, "selection")
+        help_stages = (
+            "stages of fine-tuning, each {train, lr, weight_decay, epochs, patience}; patience replaces that of selection"
+        )
+        parser.add_argument("--stages", type=list[Stage], default=[], help=help_stages)
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
+        parser.link_arguments("data.image_size", "model.init_args.image_size", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401 - LightningCLI's signature
+        """Parse, and on an error find the file that is at fault; without `max_epochs` a training lasts as long as its stages."""
+        try:
+            super().parse_arguments(parser, args)
+        except UserError as error:
+            raise UserError(f"{self._origin(args)}: {plain_words(str(error))}") from error
+        if self.config["trainer"]["max_epochs"] is None:
+            self.config["trainer"]["max_epochs"] = sum(stage["epochs"] for stage in self.config["stages"]) or MAX_EPOCHS
+
+    def before_instantiate_classes(self) -> None:
+        """Check the flags of a resumed run, then find trained networks.
+
+        The configuration names them by run id, for the newest run may be another tomorrow. A run that has trained does not need
+        them again: they may be gone.
+        """
+        if self.resumed:
+            self._refuse_changes(self.resumed)
+        if self.has_trained:
+            return
+        arguments, tracking = self.config["model"]["init_args"], Tracking(**self.config["tracking"].as_dict())
+        if (named := arguments.get("members")) is not None:
+            self.members = find_members(tracking, named)
+            arguments["members"] = [source.name for source in self.members]
+        self.starts = find_starts(tracking, arguments)
+        for name, source in self.starts.items():
+            arguments[name] = source.name
+
+    def instantiate_classes(self) -> None:
+        """Build data module and module only.
+
+        Raises:
+            UserError: as raised by their constructors, without the parser's wrapping.
+        """
+        named, self.config = self.config, self._with_files()  # Lightning gives modules their hyper-parameters from `config`
+        try:
+            self.config_init = self.parser.instantiate(self.config)
+        except ValueError as error:
+            raise innermost(error) from None
+        finally:
+            self.config = named
+        self.datamodule = self.config_init["data"]
+        self.model = self.config_init["model"]
+        if self.has_trained:  # checkpoints say the same as those of a run that was not interrupted
+            self.model.hparams.update({name: self.config["model"]["init_args"][name] for name in self._starts()})
+        self.stages: list[Stage] = self.config_init["stages"]
+        self.model.monitor, self.model.monitor_mode = self.selection.monitor, self.selection.mode
+        if self.stages and self.model.hparams["average"] == "swa":
+            raise UserError("stages and --model.average swa exclude one another; use --model.average ema, or none")
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether a resumed run has a state to go on from."""
+        return self.resumed is not None and self.resumed.last_checkpoint.is_file()
+
+    @property
+    def selection(self) -> Selection:
+        """How the epoch is chosen whose weights are kept."""
+        selection: Selection = self.config_init["selection"]
+        return replace(selection, patience=None) if self.stages else selection
+
+    @property
+    def experiment_name(self) -> str:
+        """Names of the stacked experiments, joined by ``+``."""
+        names = (Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in self.config["exp"])
+        return "+".join(names) or "unnamed"
+
+    def warning(self) -> str | None:
+        """Say what is wrong with an ensemble's members or the chosen corrections for rare classes, if anything."""
+        data = self.datamodule
+        return unknown_training(self.members) or combination_warning(
+            data.balance,
+            self.model.hparams["loss"],
+            str(data.augment),
+            self.config["data"]["init_args"]["mixing"],
+            balanced_folder=data.is_balanced_folder,
+            cell_weights=data.splits["train"].weights is not None,
+        )
+
+    def build_trainer(self, callbacks: list[Callback], logger: Logger | Literal[False]) -> Trainer:
+        """Build the trainer with the callbacks of a run, behind those of the configuration."""
+        own = self.config_init["trainer"]
+        progress = [] if own["enable_progress_bar"] is False else [TQDMProgressBar(refresh_rate=10, leave=True)]
+        plugins = [*(own["plugins"] or []), WholeFileCheckpoints()]
+        return self.instantiate_trainer(
+            callbacks=[*(own["callbacks"] or []), *progress, *callbacks], logger=logger, plugins=plugins
+        )
+
+    def training_callbacks(self) -> list[Callback]:
+        """Build the callbacks that change how a training goes: weight averaging and stages."""
+        h, selection = self.model.hparams, self.selection
+        averaging = averaging_callback(h["average"], h["ema_decay"], h["swa_start"])
+        staged = [StagedFineTuning(self.stages, selection.monitor, selection.mode, averaging)] if self.stages else []
+        return [*([averaging] if averaging else []), *staged]
+
+    def resolved_config(self) -> dict[str, Any]:
+        """Return the whole configuration, defaults included, as a plain dict that can be given back as a file."""
+        return self._resolved(self.config)
+
+    def _refuse_changes(self, resumed: RunFolder) -> None:
+        """Compare the flags with the configuration of a run, which has defaults for what was added to the program since."""
+        stored = flatten(self._resolved(self.parser.parse_args(["--config", str(resumed.config)])))
+        best, given = resumed.checkpoints / "best.ckpt", flatten(self.resolved_config())
+        refuse_changes(resumed.path.name, best, stored, given, self.progress, resumed.split)
+
+    def _resolved(self, parsed: Namespace) -> dict[str, Any]:
+        config = yaml.safe_load(self.parser.dump(parsed, skip_none=False))
+        config["tracking"]["uri"] = without_password(config["tracking"]["uri"])
+        return {key: value for key, value in config.items() if key not in NOT_RESOLVED}
+
+    def _with_files(self) -> Namespace:
+        """Give the configuration with files instead of the trained networks that it names."""
+        config: Namespace = self.config.clone()
+        arguments = config["model"]["init_args"]
+        if self.members:
+            arguments["members"] = [str(source.checkpoint) for source in self.members]
+        for name, source in self.starts.items():
+            arguments[name] = str(source.checkpoint)
+        if self.has_trained:
+            for name in self._starts():
+                arguments[name] = False if name == "pretrained" else None
+        return config
+
+    def _starts(self) -> list[str]:
+        """List the module's arguments that say where its weights start from."""
+        return [name for name in vars(self.config["model"]["init_args"]) if name == "pretrained" or name.endswith("weights")]
+
+    def _origin(self, args: list[str]) -> str:
+        """Tell which file, or the command line, an error comes from: the first file with which parsing fails."""
+        files = [value for option, value in pairwise(args) if option == "--config"]
+        for last, file in enumerate(files, start=1):
+            try:
+                self.parser.parse_args([part for earlier in files[:last] for part in ("--config", earlier)])
+            except UserError:
+                return file
+        return "command line"
+
+
+def configuration_arguments(experiments: list[str], argv: list[str]) -> list[str]:
+    """Expand experiment names to configuration files, before the flags, so that flags win wherever they stand.
+
+    Args:
+        experiments: values of ``--exp``.
+        argv: the other arguments.
+
+    Raises:
+        UserError: an experiment does not exist, or none is named.
+    """
+    if not experiments and not {"--config", "-c", "--help", "-h"} & set(argv):
+        raise UserError(f"name an experiment with --exp NAME; there are: {', '.join(experiment_names())}")
+    files = [str(find_experiment(name)) for name in experiments]
+    for file in files:
+        read_mapping(Path(file), "keys such as model, data and trainer")  # says where a fault is, which the parser does not
+    configs = [part for file in files for part in ("--config", file)]
+    return [*configs, f"--exp={json.dumps(experiments)}", *argv]
+
+
+def flatten(config: object, prefix: str = "") -> dict[str, str]:
+    """Flatten a nested configuration to dotted names, as on the command line."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: str(config)}
+    parts = (flatten(value, prefix if key == "init_args" else f"{prefix}.{key}".lstrip(".")) for key, value in config.items())
+    return {key: value for part in parts for key, value in part.items()}

@@ -1,0 +1,162 @@
+"""Batches of cells: which cells are drawn, by seed, epoch and process alone, and how a batch is cut and augmented."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+from torch.utils.data import Dataset, DistributedSampler
+
+from bcc_lightning.balancing.balance import Draws, EveryCell
+from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.transforms.mixing import Mixing
+from bcc_lightning.transforms.pipelines import Pipeline, batch_entropy, seed_pipeline
+from bcc_lightning.transforms.square import begins_with_turns, turn_batch, without_turns
+
+
+class Draw(NamedTuple):
+    """One cell drawn in one epoch. The epoch travels with it, so that long-lived workers need not be told."""
+
+    epoch: int
+    position: int
+
+
+class EpochSampler(DistributedSampler[Draw]):
+    """Deals the cells of a split out to the processes of a data-parallel run.
+
+    Training cells are drawn anew each epoch and filled up by the first ones, so that all processes take the same number of
+    steps. Evaluation cells keep their order and are not filled up: each is seen exactly once. It is a `DistributedSampler`
+    because Lightning leaves those in place and tells them the epoch.
+
+    Args:
+        size: number of cells N.
+        shuffle: draw in random order, and fill up.
+        seed: seed of the order.
+        rank: number of this process.
+        world_size: number of processes.
+        draws: which cells a shuffled epoch consists of; by default each once.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        draws: Draws | None = None,
+    ) -> None:
+        self.draws = draws if draws is not None and shuffle else EveryCell(size)
+        order = range(self.draws.size)
+        super().__init__(order, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Yield the draws of this process for the current epoch."""
+        return (Draw(self.epoch, int(position)) for position in self._order()[self.rank :: self.num_replicas])
+
+    def __len__(self) -> int:
+        """Number of draws of this process."""
+        return len(range(self.rank, self._total(), self.num_replicas))
+
+    def _total(self) -> int:
+        size = self.draws.size
+        return -(-size // self.num_replicas) * self.num_replicas if self.shuffle else size
+
+    def _order(self) -> npt.NDArray[np.int64]:
+        if not self.shuffle:
+            return np.arange(self.draws.size)
+        return np.resize(self.draws.order(self.seed, self.epoch), self._total())
+
+
+class CellBatch(NamedTuple):
+    """What a data module gives to a module.
+
+    Attributes:
+        image: (B, 3, H, W) uint8 RGB, channels_last in memory.
+        label: (B,) int64, index into the class names.
+        weight: (B,) float32, weight of each cell in the loss.
+        position: (B,) int64, position of each cell in its split.
+        target: (B, C) float32, share of each class in a mixed image, rows sum to 1; None where images are not mixed.
+    """
+
+    image: Tensor
+    label: Tensor
+    weight: Tensor
+    position: Tensor
+    target: Tensor | None = None
+
+
+class CellDataset(Dataset[CellBatch]):
+    """Cuts batches from a split; augmentation depends on seed, epoch and cells, never on the worker.
+
+    A loader hands whole batches of draws to `__getitems__`, so that a batch without augmentation is one slice of the array.
+
+    Args:
+        cells: the split.
+        weights: (N,) float32, weight of each cell in the loss.
+        pipeline: augmentation, or None.
+        seed: seed of augmentation and mixing.
+        mixing: mixes the cells of a batch, or None.
+        num_classes: number of classes C, needed for mixing only.
+    """
+
+    def __init__(
+        self,
+        cells: CellImages,
+        weights: npt.NDArray[np.float32],
+        pipeline: Pipeline | None = None,
+        seed: int = 0,
+        mixing: Mixing | None = None,
+        num_classes: int = 0,
+    ) -> None:
+        self.cells = cells
+        self.weights = weights
+        self.turns = pipeline is not None and begins_with_turns(pipeline)
+        self.pipeline = without_turns(pipeline) if pipeline is not None and self.turns else pipeline
+        self.seed = seed
+        self.mixing = mixing
+        self.num_classes = num_classes
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.cells)
+
+    def __getitem__(self, draw: Draw) -> CellBatch:
+        """Get one cell as a batch of one."""
+        return self.__getitems__([draw])
+
+    def __getitems__(self, draws: list[Draw]) -> CellBatch:
+        """Cut a batch.
+
+        Args:
+            draws: epoch and position of each cell.
+        """
+        position = np.array([draw.position for draw in draws])
+        images = self.cells.take(position)
+        if self.turns:
+            turn_batch(images, self.seed, draws[0].epoch, position)
+        if self.pipeline is not None:
+            seed_pipeline(self.pipeline, self.seed, draws[0].epoch, position)
+            for image in images:  # `take` has made a copy
+                image[:] = self.pipeline(image=image)["image"]
+        batch = CellBatch(
+            torch.from_numpy(images).permute(0, 3, 1, 2),
+            torch.from_numpy(self.cells.labels[position]),
+            torch.from_numpy(self.weights[position]),
+            torch.from_numpy(position),
+        )
+        return batch if self.mixing is None else self._mix(self.mixing, batch, draws[0].epoch)
+
+    def _mix(self, mixing: Mixing, batch: CellBatch, epoch: int) -> CellBatch:
+        drawn = batch_entropy(self.seed, epoch, batch.position.numpy())
+        target = one_hot(batch.label, self.num_classes).float()
+        images, target, weight = mixing(batch.image, target, batch.weight, drawn)
+        return batch._replace(image=images, target=target, weight=weight)
+
+
+def keep_batch(batch: CellBatch) -> CellBatch:
+    """Collate nothing: `CellDataset` already cuts whole batches."""
+    return batch

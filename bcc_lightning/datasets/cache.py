@@ -1,0 +1,332 @@
+"""Image files decoded once into a memory-mapped array of bytes, shared by all workers and by several runs at once.
+
+A cache is keyed by the content of the files and by the size, crop and bits of its images. Paths, sizes, times and inodes of the
+files are only a shortcut to that key: where they are as before, no file is opened. A file that is replaced by another of the same
+size and time is noticed by its inode or by the time of its last change of status, which no program can set. A cache is built
+beside its place and moved there when it is whole, so that what a killed process leaves is never read.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from bcc_lightning.datasets.decoding import UnreadableImageError, decode, image_facts
+from bcc_lightning.datasets.depth import EIGHT
+from bcc_lightning.datasets.identity import content_hash
+from bcc_lightning.datasets.listing import CellListing
+from bcc_lightning.errors import UserError
+from bcc_lightning.files import whole_file, write_json
+
+CACHE_DIR_VARIABLE = "BCC_CACHE_DIR"
+"""Environment variable that names the folder of all caches."""
+
+LAYOUT = "2"
+"""Part of every key; another layout or another way of decoding gets another number."""
+
+STILL_SECONDS = 2
+"""Seconds that the newest file must have been left alone before it was read. Clocks of files tick as slowly as that (FAT): a
+later change within the same tick would have the same time."""
+
+NAMED = 3
+"""How many bad files an error names."""
+
+CHUNK = 1024
+SPARE = 64 * 2**20
+"""Bytes that stay free on the disk."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """Decoded images of a listing.
+
+    Attributes:
+        images: (N, S, S, 3) uint8 RGB, memory-mapped.
+        digests: (N, 32) uint8, SHA-256 of each file, memory-mapped.
+        content: hash of the content of all files with their paths, whatever their order, hexadecimal.
+        native_side: side in pixels of the largest square that is cut out of a file, before it is shrunk.
+    """
+
+    images: npt.NDArray[np.uint8]
+    digests: npt.NDArray[np.uint8]
+    content: str
+    native_side: int
+
+
+def cached_images(
+    listing: CellListing, image_size: int, crop: int | None, cache_dir: str | None, bits: int = EIGHT, reread: bool = False
+) -> CachedImages:
+    """Open the cache of a listing; build it where there is none.
+
+    Images are cropped to their centred square, or to `crop` pixels, and brought to one side: `image_size`, or the largest side
+    among them where that is smaller.
+
+    Args:
+        listing: the files.
+        image_size: largest side S of a stored image in pixels.
+        crop: side of the centred square that is cut out first; None takes the largest.
+        cache_dir: folder of all caches; by default ``$BCC_CACHE_DIR``, else the user's cache folder.
+        bits: see `bcc_lightning.datasets.decoding.decode`.
+        reread: read and decode all files again, whatever is known of them.
+
+    Raises:
+        UserError: a file cannot be read, or the cache cannot be written.
+    """
+    home = Path(cache_dir or os.environ.get(CACHE_DIR_VARIABLE) or platformdirs.user_cache_path("bcc_lightning"))
+    key, newest = stat_key(listing)
+    known, shape = home / "known" / f"{key}.json", StoredShape(image_size, crop, bits)
+    with refuse_bad_disk(home):
+        known.parent.mkdir(parents=True, exist_ok=True)
+        survey = None if reread else trusted_survey(known, newest)
+        if survey and (cached := open_cache(home, survey, shape, len(listing))):
+            return cached
+        with waiting_for(home / f"{known.stem}.lock"):
+            survey = (None if reread else trusted_survey(known, newest)) or survey_files(listing, known)
+            folder = cache_folder(home, survey, shape)
+            with waiting_for(folder.with_suffix(".lock")):
+                if reread or open_cache(home, survey, shape, len(listing)) is None:
+                    build(listing, survey, folder, shape)
+            cached = open_cache(home, survey, shape, len(listing))
+    if cached is None:
+        raise UserError(f"the cache {folder} vanished while it was opened; start again")
+    return cached
+
+
+class StoredShape(NamedTuple):
+    """How images are stored: largest side in pixels, side of the square that is cut out first, bits of deep images."""
+
+    image_size: int
+    crop: int | None
+    bits: int
+
+
+def stat_key(listing: CellListing) -> tuple[str, int]:
+    """Hash paths, sizes, times and inodes of all files, which costs no reading.
+
+    Returns:
+        The hash, and the newest of all times, in nanoseconds since 1970.
+    """
+    digest, newest = hashlib.sha256(f"{LAYOUT}\n{listing.root.resolve()}\n".encode()), 0
+    for path in listing.paths:
+        try:
+            stat = os.stat(listing.root / path)
+        except OSError as error:
+            raise UserError(f"{listing.root / path} cannot be read ({error.strerror}); restore it or leave it out") from error
+        newest = max(newest, stat.st_mtime_ns, stat.st_ctime_ns)
+        digest.update(f"{path}\t{stat.st_size}\t{stat.st_mtime_ns}\t{stat.st_ctime_ns}\t{stat.st_ino}\n".encode())
+    return digest.hexdigest()[:32], newest
+
+
+def trusted_survey(known: Path, newest: int) -> dict[str, Any] | None:
+    """Read what is known of the files; None where nothing is, or where a file may have changed just after it was read."""
+    try:
+        survey: dict[str, Any] = json.loads(known.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return survey if newest + STILL_SECONDS * 10**9 <= survey["read_at"] else None
+
+
+def survey_files(listing: CellListing, known: Path) -> dict[str, Any]:
+    """Read every file once: hash its content, look at its head.
+
+    Returns:
+        ``sha256`` of all files in their order, ``content`` whatever their order, ``side``: the largest short side of an image,
+        ``read_at``: when reading began, in nanoseconds since 1970.
+    """
+    read_at = time.time_ns()
+    digests = np.empty((len(listing), 32), np.uint8)
+    whole, side, row = hashlib.sha256(), 0, 0
+    for path, (digest, short) in zip(
+        listing.paths, in_threads(partial(survey_file, listing.root), listing.paths, "reading", len(listing)), strict=True
+    ):
+        whole.update(path.encode() + b"\0" + digest)
+        digests[row] = np.frombuffer(digest, np.uint8)
+        side, row = max(side, short), row + 1
+    with whole_file(known.with_suffix(".npy")) as draft, draft.open("wb") as stream:
+        np.save(stream, digests)
+    content = content_hash(listing.paths, digests)
+    survey = {"sha256": whole.hexdigest(), "content": content, "side": side, "digests": known.stem, "read_at": read_at}
+    write_json(known, survey)
+    return survey
+
+
+def survey_file(root: Path, path: str) -> tuple[bytes, int]:
+    """Hash a file and measure its short side, in pixels; 0 where it is no image, which decoding will tell."""
+    content = read_content(root / path)
+    try:
+        facts = image_facts(content)
+        return hashlib.sha256(content).digest(), min(facts.width, facts.height)
+    except UnreadableImageError:
+        return hashlib.sha256(content).digest(), 0
+
+
+def read_content(file: Path) -> bytes:
+    """Read a file of the data set; what goes wrong is not the cache's fault."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); restore it or leave it out") from error
+
+
+def cache_folder(home: Path, survey: dict[str, Any], shape: StoredShape) -> Path:
+    """Name the folder of a cache by content, size, crop and bits."""
+    side = stored_side(survey, shape)
+    key = hashlib.sha256(f"{LAYOUT} {survey['sha256']} {side} {shape.crop} {shape.bits}".encode()).hexdigest()[:32]
+    return home / f"{side}px-{key}"
+
+
+def stored_side(survey: dict[str, Any], shape: StoredShape) -> int:
+    """Compute the side of the stored images: what the network sees, or less where the files have less."""
+    return max(1, min(shape.image_size, native_side(survey, shape.crop)))
+
+
+def native_side(survey: dict[str, Any], crop: int | None) -> int:
+    """Compute the side of the largest square that is cut out of a file, in pixels."""
+    side = int(survey["side"])
+    return side if crop is None else min(crop, side)
+
+
+def open_cache(home: Path, survey: dict[str, Any], shape: StoredShape, cells: int) -> CachedImages | None:
+    """Open a cache; None where there is none, or a damaged one."""
+    try:
+        images = np.load(cache_folder(home, survey, shape) / "images.npy", mmap_mode="r")
+        digests = np.load(home / "known" / f"{survey['digests']}.npy", mmap_mode="r")
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    side = stored_side(survey, shape)
+    if images.shape != (cells, side, side, 3) or digests.shape != (cells, 32):
+        return None
+    return CachedImages(images, digests, survey["content"], native_side(survey, shape.crop))
+
+
+def build(listing: CellListing, survey: dict[str, Any], folder: Path, shape: StoredShape) -> None:
+    """Decode all files into a new cache folder, in place of a damaged one; what fails leaves nothing behind."""
+    draft = folder.with_suffix(".partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        decode_into(draft / "images.npy", listing, stored_side(survey, shape), shape)
+    except BaseException:
+        shutil.rmtree(draft)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.replace(folder)
+
+
+def decode_into(file: Path, listing: CellListing, side: int, shape: StoredShape) -> None:
+    """Decode all files of a listing into one array.
+
+    Raises:
+        UserError: files cannot be read; the first are named.
+    """
+    images = new_array(file, (len(listing), side, side, 3))
+    bad: list[str] = []
+    decoded = in_threads(partial(decode_file, listing.root, side=side, shape=shape), listing.paths, "decoding", len(listing))
+    for row, image in enumerate(decoded):
+        if isinstance(image, str):
+            bad.append(image)
+        else:
+            images[row] = image
+    if bad:
+        raise UserError(
+            f"{len(bad)} of {len(listing)} files cannot be read: {'; '.join(bad[:NAMED])}{' ...' if bad[NAMED:] else ''}. "
+            f"Remove or replace them; `python -m bcc_lightning.data audit --root {listing.root} --out audit` lists all"
+        )
+    images.flush()
+
+
+def new_array(file: Path, shape: tuple[int, int, int, int]) -> "np.memmap[tuple[int, ...], np.dtype[np.uint8]]":
+    """Make a memory-mapped array whose bytes are reserved first: writing to a full disk through a map would kill the process."""
+    needed, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
+    if needed + SPARE > free:
+        raise OSError(None, f"{needed / 2**30:.2f} GiB are needed, {free / 2**30:.2f} GiB are free")
+    array = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+    with file.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    return array
+
+
+def decode_file(root: Path, path: str, side: int, shape: StoredShape) -> npt.NDArray[np.uint8] | str:
+    """Decode a file, crop it and bring it to a side; a file that cannot be read gives a sentence instead."""
+    try:
+        return fit_square(decode(read_content(root / path), shape.bits)[0], side, shape.crop)
+    except UnreadableImageError as error:
+        return f"{path} {error}"
+
+
+def fit_square(image: npt.NDArray[np.uint8], side: int, crop: int | None = None) -> npt.NDArray[np.uint8]:
+    """Cut out the centred square and bring it to a side.
+
+    Args:
+        image: (H, W, 3) uint8.
+        side: S in pixels; shrunk by area averaging, enlarged bilinearly.
+        crop: side of the square in pixels, at most the image's short side, which is the default.
+
+    Returns:
+        (S, S, 3) uint8.
+    """
+    height, width = image.shape[:2]
+    square = min(height, width, crop or height)
+    top, left = (height - square) // 2, (width - square) // 2
+    image = image[top : top + square, left : left + square]
+    if square == side:
+        return image
+    method = cv2.INTER_AREA if square > side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (side, side), interpolation=method), np.uint8)
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T], what: str, total: int) -> Iterator[R]:
+    """Map a function over items in threads, in order, a chunk at a time so that no more than a chunk is held."""
+    with ThreadPoolExecutor() as pool, tqdm(total=total, desc=f"{what} images", disable=None, leave=False) as bar:
+        rest = iter(items)
+        while chunk := list(islice(rest, CHUNK)):
+            for result in pool.map(function, chunk):
+                yield result
+                bar.update()
+
+
+@contextmanager
+def waiting_for(lock: Path) -> Iterator[None]:
+    """Hold a lock; say so where another process has it."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0.1)
+    except Timeout:
+        print(f"another process builds the cache {lock.stem}; waiting for it")
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def refuse_bad_disk(home: Path) -> Iterator[None]:
+    """Turn what a full or read-only disk raises into an error that names the folder and the way out."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"the cache of decoded images cannot be written to {home} ({reason}); free space there, or name another folder with "
+            f"--data.cache_dir DIR or {CACHE_DIR_VARIABLE}=DIR"
+        ) from error

@@ -1,0 +1,142 @@
+"""Labelled cell images of a data set, in memory or memory-mapped, and the names by which they are found again."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bcc_lightning.datasets.spelling import SetName
+from bcc_lightning.errors import UserError
+
+CHUNK = 65_536
+
+
+class Names(Sequence[str]):
+    """A sequence of strings held in one Arrow array, which may lie in a memory-mapped file.
+
+    Args:
+        array: the strings.
+    """
+
+    def __init__(self, array: pa.StringArray) -> None:
+        self.array = array
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Names":
+        """Collect names one by one, never holding more than a chunk of them as Python strings."""
+        chunks, chunk = [pa.array([], pa.string())], []
+        for name in names:
+            chunk.append(name)
+            if len(chunk) == CHUNK:
+                chunks.append(pa.array(chunk, pa.string()))
+                chunk = []
+        return cls(pa.concat_arrays([*chunks, pa.array(chunk, pa.string())]))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "Names":
+        """Choose names: (M,) int64 positions."""
+        return Names(self.array.take(pa.array(rows)))
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Names": ...
+
+    def __getitem__(self, place: int | slice) -> "str | Names":
+        """Get one name, or a slice of them."""
+        if isinstance(place, slice):
+            return Names(self.array[place])
+        return str(self.array[int(place)].as_py())
+
+    def __len__(self) -> int:
+        """Count the names."""
+        return len(self.array)
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        for start in range(0, len(self.array), CHUNK):
+            yield from self.array[start : start + CHUNK].to_pylist()
+
+
+@dataclass(frozen=True)
+class CellImages:
+    """Cells of a data set or of one split, as positions in one stored array: workers and runs share its pages.
+
+    Attributes:
+        images: (M, S, S, 3) uint8 RGB, all stored images; in memory or memory-mapped.
+        labels: (N,) int64, index into the class names.
+        ids: N names by which a cell is found again, e.g. ``test/00017`` or a relative path.
+        rows: (N,) int64, where in `images` each cell lies; None where M = N and the order is the same.
+        splits: (N,) int8, split that the data set's makers chose, see `listing.SPLITS`; None where they chose none.
+        groups: (N,) int64, patient or slide; None where unknown.
+        weights: (N,) float32, weight in the loss; None where all are 1.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    ids: Sequence[str]
+    rows: npt.NDArray[np.int64] | None = None
+    splits: npt.NDArray[np.int8] | None = None
+    groups: npt.NDArray[np.int64] | None = None
+    weights: npt.NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        """Number of cells N."""
+        return len(self.labels)
+
+    @property
+    def side(self) -> int:
+        """Side S of the stored images in pixels."""
+        return int(self.images.shape[1])
+
+    def take(self, positions: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.uint8]:
+        """Get the images of cells: (M,) positions to (M, S, S, 3) uint8."""
+        return np.asarray(self.images[positions if self.rows is None else self.rows[positions]])
+
+    def part(self, positions: npt.NDArray[np.int64]) -> "CellImages":
+        """Choose cells: (M,) positions; no image is copied."""
+        return CellImages(
+            self.images,
+            self.labels[positions],
+            self.ids.take(positions) if isinstance(self.ids, Names) else [self.ids[i] for i in positions.tolist()],
+            positions if self.rows is None else self.rows[positions],
+            None if self.splits is None else self.splits[positions],
+            None if self.groups is None else self.groups[positions],
+            None if self.weights is None else self.weights[positions],
+        )
+
+    def counts(self, num_classes: int) -> npt.NDArray[np.int64]:
+        """Count the cells of each class: (C,) int64."""
+        return np.bincount(self.labels, minlength=num_classes)
+
+
+def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], source: str) -> None:
+    """Refuse labels outside the class list.
+
+    Args:
+        labels: (N,) integers.
+        class_names: names of the C classes; 0 to C-1 are allowed.
+        source: where the labels come from, for the message.
+
+    Raises:
+        UserError: a label is below 0 or above C-1.
+    """
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+    if len(wrong):
+        raise UserError(
+            f"{source} has {len(wrong)} labels outside 0 to {len(class_names) - 1} ({', '.join(class_names)}), "
+            f"the first is {labels[wrong[0]]} at row {wrong[0]}; correct the file or choose the data set it belongs to"
+        )
+
+
+def split_sha256(splits: Mapping[SetName, CellImages]) -> str:
+    """Hash which cell stands in which split, whatever the order: the sum of the hashes of all cells, modulo 2**256."""
+    total = 0
+    for name, split in splits.items():
+        for cell in split.ids:
+            total += int.from_bytes(hashlib.sha256(f"{name}\t{cell}".encode()).digest())
+    return f"{total % 2**256:064x}"

@@ -1,0 +1,221 @@
+"""The image files below a folder, and what lies beside them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from bcc_lightning.datasets.decoding import SUFFIXES
+from bcc_lightning.datasets.left_out import LeftOut, is_system_file, is_system_folder, is_thumbnail, is_thumbnail_folder
+from bcc_lightning.datasets.spelling import quoted, same_names, set_name, shown
+from bcc_lightning.errors import UserError
+
+
+class FolderContent(NamedTuple):
+    """What a folder holds that is read.
+
+    Attributes:
+        images: names of the image files, in order.
+        folders: names of the folders, in order.
+        links: those of both that are symbolic links.
+    """
+
+    images: list[str]
+    folders: list[str]
+    links: set[str]
+
+
+def read_folder(root: Path, folder: str, left_out: LeftOut | None = None) -> FolderContent:
+    """Read the names in a folder, in one pass without opening a file.
+
+    Args:
+        root: of the data set.
+        folder: relative to it, empty for the root itself.
+        left_out: counts what is neither an image nor a folder of them.
+
+    Raises:
+        UserError: the folder cannot be read, the name of an image or folder is not UTF-8, a link leads nowhere, or two images
+            have names that differ only in case, blanks or Unicode form.
+    """
+    left_out = left_out or LeftOut()
+    images, folders, links, others, special = [], [], set(), [], []
+    with reading(root / folder), os.scandir(root / folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if entry.is_symlink():
+                links.add(name)
+                refuse_dead_link(root, join(folder, name))
+            if entry.is_dir():
+                folders.append(name)
+            elif not is_image_name(name):
+                others.append(name)
+            elif entry.is_file():
+                images.append(name)
+            else:
+                special.append(name)
+    left_out.add("special", join(folder, min(special, default="")), len(special))
+    for name in sorted(others):
+        if is_system_file(name):
+            left_out.add("hidden", join(folder, name))
+        else:
+            left_out.add_file(join(folder, name))
+    folders, images = keep_own(root, folder, folders, left_out), keep_own_images(folder, images, left_out)
+    refuse_same_names(root, folder, images)
+    refuse_not_utf8(root, folder, [*folders, *images])
+    return FolderContent(sorted(images), sorted(folders), links)
+
+
+def keep_own(root: Path, folder: str, folders: list[str], left_out: LeftOut) -> list[str]:
+    """Choose the folders that are the person's own; those of systems, and thumbnails, are counted."""
+    own = []
+    for name in folders:
+        path = join(folder, name)
+        if is_thumbnail_folder(name):
+            inside = [os.path.relpath(os.path.join(top, file), root) for top, _, files in os.walk(root / path) for file in files]
+            left_out.add("thumbnail", min(inside, default=path), len(inside))
+        elif is_system_folder(name):
+            left_out.add("hidden", path)
+        else:
+            own.append(name)
+    return own
+
+
+def keep_own_images(folder: str, images: list[str], left_out: LeftOut) -> list[str]:
+    """Choose the images that are no thumbnails of others."""
+    if not any("thumb" in name.lower() or name[:3].lower() == "tn_" for name in images):
+        return images
+    stems = {os.path.splitext(name)[0].lower() for name in images}
+    small = {name for name in images if is_thumbnail(name, stems)}
+    left_out.add("thumbnail", join(folder, min(small, default="")), len(small))
+    return [name for name in images if name not in small]
+
+
+def image_files(root: Path, folder: str, left_out: LeftOut, entered: tuple[Path, ...] = ()) -> Iterator[str]:
+    """Go through the image files below a class folder, in order.
+
+    Args:
+        root: where paths begin.
+        folder: relative to it.
+        left_out: counts what is not read.
+        entered: real folders from which symbolic links have led here.
+
+    Raises:
+        UserError: as `read_folder`, a symbolic link leads out of the root, or a folder is named like a set.
+    """
+    refuse_outside(root, folder)
+    content = read_folder(root, folder, left_out)
+    inside = set(content.folders)
+    for name in sorted([*content.images, *content.folders]) if inside else content.images:
+        path = join(folder, name)
+        if name in content.links:
+            refuse_outside(root, path)
+        if name not in inside:
+            yield path
+            continue
+        here = entered
+        if name in content.links:
+            here = (*entered, (root / folder).resolve())
+            target = (root / path).resolve()
+            if any(real.is_relative_to(target) for real in here):
+                left_out.add("loop", path)
+                continue
+        if set_name(name) and has_images(root, path):
+            refuse_set_folder(root, path)
+        yield from image_files(root, path, left_out, here)
+
+
+def has_images(root: Path, folder: str) -> bool:
+    """Check whether an image is anywhere below a folder; looks no further than the first."""
+    folders = []
+    with reading(root / folder), os.scandir(root / folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            elif is_image_name(entry.name) and entry.is_file():
+                return True
+    own = (name for name in folders if not is_thumbnail_folder(name) and not is_system_folder(name))
+    return any(has_images(root, join(folder, name)) for name in own)
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with a folder into an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}); restore it, change its permissions, or move it out"
+        ) from error
+
+
+def image_paths(root: Path, folder: str, left_out: LeftOut | None = None) -> Iterator[str]:
+    """Go through the images below a folder that is not read: links to folders are not followed, and names do not matter."""
+    content = read_folder(root, folder, left_out)
+    yield from (join(folder, name) for name in content.images)
+    for name in content.folders:
+        if name not in content.links:
+            yield from image_paths(root, join(folder, name), left_out)
+
+
+def is_image_name(name: str) -> bool:
+    """Check whether a file is an image by its ending, in any case, and not hidden."""
+    return os.path.splitext(name)[1].rstrip().lower() in SUFFIXES and not name.startswith((".", "~$"))
+
+
+def join(folder: str, name: str) -> str:
+    """Join a folder relative to the root, and a name in it."""
+    return f"{folder}/{name}" if folder else name
+
+
+def refuse_set_folder(root: Path, path: str) -> None:
+    """Refuse a set's folder within a class folder, or within that of another set."""
+    above, _, name = path.rpartition("/")
+    is_data_set = any(has_images(root, join(path, inner)) for inner in read_folder(root, path).folders)
+    root_meant = f"name {root / above} as root if it is the data set, or move the folders" if is_data_set else "move the folders"
+    raise UserError(
+        f"{root / path} is named like a set but is inside the folder {shown(above)}; sets come first, classes "
+        f"in them: {shown(name)}/CLASS/IMAGE. Next step: {root_meant}, or list the images in a table for --data CellTable"
+    )
+
+
+def refuse_outside(root: Path, path: str) -> None:
+    """Refuse a symbolic link that leads out of the root: an archive from elsewhere could point at anything."""
+    try:
+        inside = (root / path).resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle, on Python before 3.13
+        inside = True
+    if not inside:
+        raise UserError(
+            f"{root / path} is a link that leads out of {root}; copy the file, or name the folder that holds it as root"
+        )
+
+
+def refuse_dead_link(root: Path, path: str) -> None:
+    """Refuse a link that leads nowhere, or in a circle, in place of an image: it would be missing."""
+    if is_image_name(path.rpartition("/")[2]) and not os.path.exists(root / path):
+        refuse_outside(root, path)
+        raise UserError(f"{root / path} is a link that leads nowhere; fetch the file that it means, or remove the link")
+
+
+def refuse_same_names(root: Path, folder: str, images: list[str]) -> None:
+    """Refuse two images in a folder that are one on other systems."""
+    if same := same_names(images):
+        raise UserError(
+            f"{root / folder} holds {quoted(same[0])} and {quoted(same[1])}, whose names differ only in "
+            "case, blanks or Unicode form; other systems take them for one file. Rename or remove one of them"
+        )
+
+
+def refuse_not_utf8(root: Path, folder: str, names: list[str]) -> None:
+    """Refuse names that are not UTF-8, as old archives leave them: no table or page could hold them."""
+    for name in names:
+        if not name.isascii():
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                where = shown(str(root / folder))
+                raise UserError(
+                    f"{where} holds {name!a}, whose name is not UTF-8; rename it, e.g. with "
+                    f"`convmv -f latin1 -t utf8 -r --notest {where}`"
+                ) from None

@@ -1,0 +1,162 @@
+"""What a data set leaves out: counted by kind, each kind with one example, so that nothing is missed without a word."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+from bcc_lightning.datasets.spelling import file_key, letters, shown
+
+Kind = Literal[
+    "hidden",
+    "thumbnail",
+    "other",
+    "microscope",
+    "no_ending",
+    "loose",
+    "unwanted",
+    "no_images",
+    "special",
+    "loop",
+    "unnamed",
+    "unchosen",
+]
+
+SENTENCES: dict[Kind, tuple[str, str]] = {
+    "hidden": ("hidden or system file or folder", "hidden or system files and folders"),
+    "thumbnail": ("thumbnail", "thumbnails"),
+    "other": ("file that is not an image by its ending", "files that are not images by their endings"),
+    "microscope": ("file in a microscope's or camera's own format", "files in a microscope's or camera's own format"),
+    "no_ending": ("file without an ending", "files without an ending"),
+    "loose": ("image outside class folders", "images outside class folders"),
+    "unwanted": ("image of a class that is not asked for", "images of classes that are not asked for"),
+    "no_images": ("folder without images", "folders without images"),
+    "special": ("entry that is not a regular file", "entries that are not regular files"),
+    "loop": ("link to a folder that contains it", "links to a folder that contains them"),
+    "unnamed": ("image that the table does not name", "images that the table does not name"),
+    "unchosen": ("image of a set that is not chosen", "images of sets that are not chosen"),
+}
+"""What is left out, one and several of a kind."""
+
+MICROSCOPE = frozenset(
+    f".{ending}"
+    for ending in (
+        *(
+            "arw",
+            "bif",
+            "cr2",
+            "cr3",
+            "czi",
+            "dcm",
+            "dicom",
+            "dng",
+            "dv",
+            "heic",
+            "heif",
+            "ims",
+            "lif",
+            "lsm",
+            "mrc",
+            "mrxs",
+            "nd2",
+        ),
+        *("ndpi", "nef", "oib", "oif", "oir", "orf", "qptiff", "raf", "raw", "rw2", "scn", "sld", "stk", "svs", "svslide", "vms"),
+        *("vsi", "zvi"),
+    )
+)
+"""Endings of formats that hold images, but none that is read here."""
+
+SYSTEM_FOLDERS = frozenset(
+    {"#recycle", "#snapshot", "#trash", "$recycle.bin", "@recently-snapshot", "@recycle", "@sharebin", "@snapshot", "@tmp"}
+    | {"__macosx", "__pycache__", "found.000", "lost+found", "network trash folder", "recycler"}
+    | {"system volume information", "temporary items"}
+)
+SYSTEM_FILES = frozenset({"desktop.ini", "ehthumbs.db", "ehthumbs_vista.db", "icon", "thumbs.db"})
+SYSTEM_SUFFIX = ":zone.identifier"
+"""Ending of the files that say from where Windows has downloaded another one."""
+
+THUMBNAIL_FOLDERS = frozenset({"eadir", "ipynbcheckpoints", "thumb", "thumbs", "thumbnail", "thumbnails"})
+"""Letters of the names of folders that hold small or older copies of the images beside them."""
+
+THUMBNAIL_FILES = ("synophoto_", "synofile_", "synovideo_")
+"""How the names of thumbnails on a Synology system begin."""
+
+THUMBNAIL_MARKS = tuple(f"{mark}{word}" for mark in "_-." for word in ("thumb", "thumbnail"))
+"""How the stem of a thumbnail beside its image ends."""
+
+
+class LeftOut:
+    """Counts what is left out.
+
+    Attributes:
+        counts: number of each kind.
+        examples: the first of each kind, relative to the root.
+        endings: files of kind ``other`` or ``microscope`` by ending.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[Kind] = Counter()
+        self.examples: dict[Kind, str] = {}
+        self.endings: dict[Kind, Counter[str]] = {"other": Counter(), "microscope": Counter()}
+
+    def add(self, kind: Kind, path: str, count: int = 1) -> None:
+        """Count what is left out.
+
+        Args:
+            kind: of it.
+            path: of the file, or of one of the files, relative to the root.
+            count: how many there are.
+        """
+        if count:
+            self.counts[kind] += count
+            self.examples.setdefault(kind, path)
+
+    def add_file(self, path: str) -> None:
+        """Count a file that is not an image by its ending."""
+        ending = os.path.splitext(path)[1].strip().lower()
+        kind: Kind = "no_ending" if len(ending) <= 1 else "microscope" if ending in MICROSCOPE else "other"
+        self.add(kind, path)
+        if kind in self.endings:
+            self.endings[kind][ending] += 1
+
+    def notices(self) -> Iterator[str]:
+        """Describe what was left out, one sentence for each kind."""
+        for kind, (one, several) in SENTENCES.items():
+            if not (count := self.counts[kind]):
+                continue
+            endings = ", ".join(f"{number:,} {shown(end)}" for end, number in self.endings.get(kind, Counter()).most_common(5))
+            which = f" ({endings})" if endings else ""
+            advice = " Export as PNG or TIFF what is to be read." if kind == "microscope" else ""
+            yield f"Left out: {count:,} {one if count == 1 else several}{which}, e.g. {shown(self.examples[kind])}.{advice}"
+
+
+def is_thumbnail_folder(name: str) -> bool:
+    """Check whether a folder holds thumbnails, or older copies, of the images beside it."""
+    return letters(name) in THUMBNAIL_FOLDERS
+
+
+def is_system_folder(name: str) -> bool:
+    """Check whether a folder is hidden, or kept by an operating system or a network drive."""
+    return name.startswith(".") or file_key(name) in SYSTEM_FOLDERS
+
+
+def is_system_file(name: str) -> bool:
+    """Check whether a file is hidden, or kept by an operating system or an office program."""
+    return name.startswith((".", "~$")) or file_key(name) in SYSTEM_FILES or name.lower().endswith(SYSTEM_SUFFIX)
+
+
+def is_thumbnail(name: str, beside: frozenset[str] | set[str]) -> bool:
+    """Check whether a file is the thumbnail of another one.
+
+    Args:
+        name: of the file.
+        beside: stems of the files in its folder, in small letters.
+    """
+    stem = os.path.splitext(name)[0].lower()
+    if stem.startswith(THUMBNAIL_FILES):
+        return True
+    ends = (stem.removesuffix(mark) for mark in THUMBNAIL_MARKS if stem.endswith(mark))
+    begins = (
+        stem.removeprefix(mark) for mark in ("thumb_", "thumb-", "thumbnail_", "thumbnail-", "tn_") if stem.startswith(mark)
+    )
+    return any(rest in beside for rest in (*ends, *begins))

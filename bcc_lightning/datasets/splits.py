@@ -1,0 +1,228 @@
+"""Training, validation and test set: stratified by class, grouped by patient or slide, or in folds.
+
+Published sets are kept; only what is missing is cut from the training set.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
+
+from bcc_lightning.datasets.listing import NO_SPLIT, SPLITS
+from bcc_lightning.datasets.spelling import LONG_NAMES, shown
+from bcc_lightning.errors import UserError
+
+TRAIN, VAL, TEST = range(len(SPLITS))
+
+Codes = npt.NDArray[np.int8]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How cells are divided.
+
+    Attributes:
+        val_share: share of all cells that validate, in (0, 1).
+        test_share: share of all cells that test, in (0, 1).
+        seed: seed of the division.
+        folds: number of folds K; 0 divides once.
+        fold: which of them is held out; from K on, the cells are divided anew (repeated k-fold).
+    """
+
+    val_share: float = 0.1
+    test_share: float = 0.2
+    seed: int = 0
+    folds: int = 0
+    fold: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse shares that leave nothing to train on, and a fold that does not exist."""
+        if min(self.val_share, self.test_share) <= 0 or self.val_share + self.test_share >= 1:
+            raise UserError(
+                f"--data.val_share {self.val_share} and --data.test_share {self.test_share} must be above 0, their sum below 1"
+            )
+        if self.fold < 0 or self.folds < 0 or self.folds == 1 or (self.fold and not self.folds):
+            raise UserError(
+                f"--data.fold {self.fold} of --data.folds {self.folds} does not exist; folds are 2 or more, 0 for none"
+            )
+
+
+def divide(
+    plan: SplitPlan,
+    labels: Ints,
+    published: Codes | None = None,
+    groups: Ints | None = None,
+    group_names: Sequence[str] = (),
+) -> Codes:
+    """Divide cells.
+
+    Without a published test set, each fold in turn is the test set, so that every cell is tested once, and the validation set is
+    cut from the other folds: `val_share` of all cells. With one, the test set stays as it is and each fold in turn validates.
+
+    Args:
+        plan: how.
+        labels: (N,) classes.
+        published: (N,) split codes that stay as they are; `NO_SPLIT` counts as training.
+        groups: (N,) cells of one group, such as a patient, stay together.
+        group_names: names of the groups, for messages.
+
+    Returns:
+        (N,) split codes.
+
+    Raises:
+        UserError: a class or the groups have too few cells, or a published split divides a group.
+    """
+    codes = np.full(len(labels), TRAIN, np.int8) if published is None else np.where(published == NO_SPLIT, TRAIN, published)
+    if not (codes == TRAIN).any():
+        raise UserError(f"of {len(codes)} cells none is for training; choose another data set, or a --data.split_file")
+    if plan.folds:
+        codes = hold_out_fold(plan, labels, codes.astype(np.int8), groups)
+    else:
+        for code, share in ((TEST, plan.test_share), (VAL, plan.val_share)):
+            if not (codes == code).any():
+                pool = np.flatnonzero(codes == TRAIN)
+                codes[cut(pool, labels, groups, share * len(labels) / len(pool), plan.seed)] = code
+    refuse_divided_groups(codes, groups, group_names)
+    return codes.astype(np.int8)
+
+
+def cut(pool: Ints, labels: Ints, groups: Ints | None, share: float, seed: int) -> Ints:
+    """Cut a share of a pool, each class by the same share: positions of the cells that are cut."""
+    if groups is not None:
+        folds = min(round(1 / share), len(np.unique(groups[pool])))  # few patients: one of them is a larger share
+        first = folds_of(max(2, folds), labels[pool], groups[pool], seed) == 0
+        return np.asarray(pool[first])
+    refuse_too_few(labels[pool], 2, "a validation and a test part can be cut")
+    try:
+        _, held = train_test_split(pool, test_size=share, stratify=labels[pool], random_state=seed)
+    except ValueError as error:  # fewer cells than classes in one of the two parts
+        raise UserError(f"{len(pool)} cells cannot be divided by class: {error}; add images or raise --data.val_share") from error
+    return np.asarray(held)
+
+
+def hold_out_fold(plan: SplitPlan, labels: Ints, codes: Codes, groups: Ints | None) -> Codes:
+    """Hold out one fold, as `divide` says."""
+    seed, held_out = plan.seed + plan.fold // plan.folds, plan.fold % plan.folds
+    has_test_set = (codes == TEST).any()
+    pool = np.flatnonzero(codes != TEST)
+    number = folds_of(plan.folds, labels[pool], None if groups is None else groups[pool], seed)
+    result = codes.copy()
+    result[pool] = TRAIN
+    result[pool[number == held_out]] = VAL if has_test_set else TEST
+    if not has_test_set:
+        others = pool[number != held_out]
+        result[cut(others, labels, groups, plan.val_share * len(labels) / len(others), seed)] = VAL
+    return result
+
+
+def folds_of(folds: int, labels: Ints, groups: Ints | None, seed: int) -> Ints:
+    """Number the fold of each cell, classes spread evenly: (N,) int64 in 0 to K-1."""
+    if groups is None:
+        refuse_too_few(labels, folds, f"{folds} folds can be made")
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    else:
+        found = len(np.unique(groups))
+        if found < folds:
+            raise UserError(
+                f"{found} groups (patients or slides) cannot be divided into {folds} folds; add groups or use fewer folds"
+            )
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    number = np.empty(len(labels), np.int64)
+    for fold, (_, held) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
+        number[held] = fold
+    return number
+
+
+def refuse_too_few(labels: Ints, least: int, purpose: str) -> None:
+    """Refuse classes with too few cells to stand in each part."""
+    numbers, counts = np.unique(labels, return_counts=True)
+    if (counts < least).any():
+        few = ", ".join(f"class {number} has {count}" for number, count in zip(numbers, counts, strict=True) if count < least)
+        raise UserError(f"each class needs at least {least} images before {purpose}; {few}. Add images or leave the class out")
+
+
+def refuse_divided_groups(codes: Codes, groups: Ints | None, group_names: Sequence[str] = ()) -> None:
+    """Refuse a division with a group on two sides: the network would be tested on patients that it has seen."""
+    if groups is None:
+        return
+    order = np.argsort(groups, kind="stable")
+    divided = (groups[order][1:] == groups[order][:-1]) & (codes[order][1:] != codes[order][:-1])
+    if divided.any():
+        group = groups[order][1:][divided][0]
+        sides = ", ".join(SPLITS[code] for code in sorted(set(codes[groups == group].tolist())))
+        name = shown(group_names[group]) if len(group_names) else group
+        raise UserError(
+            f"group {name} stands in {sides}; a patient or slide belongs on one side, so correct the split or the groups"
+        )
+
+
+NAMED = 5
+"""Groups that a sentence names."""
+
+
+def set_notices(labels: npt.NDArray[np.int64], codes: npt.NDArray[np.int8], class_names: Sequence[str]) -> Iterator[str]:
+    """Describe which classes the training, validation and test set lack; sets without any cell are left to others.
+
+    Args:
+        labels: (N,) index into the class names.
+        codes: (N,) split of each cell; cells without a split count in none.
+        class_names: names of the C classes.
+    """
+    counts = {
+        name: np.bincount(labels[codes == code], minlength=len(class_names))
+        for code, name in enumerate(SPLITS)
+        if (codes == code).any()
+    }
+    for label, class_name in enumerate(class_names):
+        if "train" in counts and not counts["train"][label]:
+            elsewhere = [f"{count[label]:,} in the {LONG_NAMES[name]} set" for name, count in counts.items() if count[label]]
+            there = f" (cells: {', '.join(elsewhere)})" if elsewhere else " (no cells in any set)"
+            yield f"Class {shown(class_name)} has no training cell{there}: it cannot be learned."
+    for name in [name for name in counts if name != "train"]:
+        if absent := [shown(class_names[label]) for label in np.flatnonzero(counts[name] == 0).tolist()]:
+            classes, them = ("class", "it") if len(absent) == 1 else ("classes", "them")
+            yield f"The {LONG_NAMES[name]} set has no cell of {classes} {', '.join(absent)}; its figures do not cover {them}."
+
+
+def group_notices(
+    labels: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+    group_names: Sequence[str],
+    sets: int,
+) -> Iterator[str]:
+    """Describe which classes come from so few groups that some set, or fold, must lack them.
+
+    Args:
+        labels: (N,) index into the class names.
+        groups: (N,) index into the group names.
+        class_names: names of the C classes.
+        group_names: names of the groups.
+        sets: number of sets or folds.
+    """
+    for label, class_name in enumerate(class_names):
+        found = np.unique(groups[labels == label])
+        if 0 < len(found) < sets:
+            names = ", ".join(shown(group_names[number]) for number in found[:NAMED]) + (", ..." if len(found) > NAMED else "")
+            belong = f"belong to one group, {names}" if len(found) == 1 else f"belong to {len(found)} groups ({names})"
+            yield (
+                f"The {np.count_nonzero(labels == label):,} cells of class {shown(class_name)} {belong}: of {sets} sets or "
+                f"folds, {sets - len(found)} cannot hold any."
+            )
+
+
+def cut_notices(published: npt.NDArray[np.int8], codes: npt.NDArray[np.int8]) -> Iterator[str]:
+    """Describe which sets are cut from the training set because the data set has only others.
+
+    Args:
+        published: (N,) split codes of the data set's makers.
+        codes: (N,) split codes that are used.
+    """
+    if (published == NO_SPLIT).all():
+        return
+    for code, name in enumerate(SPLITS):
+        if not (published == code).any() and (codes == code).any():
+            yield f"The data set has no {LONG_NAMES[name]} set: {np.count_nonzero(codes == code):,} of its cells were cut for it."

@@ -1,0 +1,1 @@
+"""Runs: what is trained, tested, explained and filed, and in which order."""

@@ -1,0 +1,185 @@
+"""Files written whole or not at all, checked before long work, and YAML that others may have written."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import yaml
+
+from bcc_lightning.errors import UserError
+
+DRAFT = ".draft-"
+"""Beginning of the name of a file that is not finished. A process that is killed leaves it behind; see `clear_drafts`."""
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Write a file whole or not at all: yields a path beside it and moves that into place at the end."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Random, since processes in two containers may have the same number; with the suffix, by which libraries choose a format.
+    draft = target.with_name(f"{DRAFT}{secrets.token_hex(8)}{target.suffix}")
+    try:
+        yield draft
+        os.replace(draft, target)
+    except OSError as error:
+        if error.errno is None or error.filename not in {None, str(draft)}:
+            raise
+        # A full disk names no file, and the name of the draft helps nobody.
+        raise OSError(error.errno, error.strerror, str(target)) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(target: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all; bytes of names that are not UTF-8 become JSON's own escapes."""
+    with whole_file(target) as draft:
+        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all."""
+    with whole_file(target) as draft:
+        shutil.copyfile(source, draft)
+
+
+def clear_drafts(folder: Path) -> None:
+    """Delete the drafts that killed processes left in a folder and below it; nobody may be writing there."""
+    for draft in folder.rglob(f"{DRAFT}*"):
+        draft.unlink(missing_ok=True)
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """Read a JSON file that another process may remove meanwhile; None where there is none."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def refuse_unwritable(option: str, target: Path) -> None:
+    """Find out whether a file can be written; nothing is made yet.
+
+    Args:
+        option: flag that names the file, for the message.
+        target: the file.
+
+    Raises:
+        UserError: it cannot, or it is a folder.
+    """
+    if target.is_dir():
+        raise UserError(f"{option} {target} is a folder; name a file")
+    if fault := fault_in(target.parent):
+        raise UserError(f"{option} {target} cannot be written ({fault}); name another file")
+
+
+def refuse_unwritable_folder(option: str, folder: Path) -> None:
+    """Find out whether files can be written into a folder, or the folder can be made; it is not made yet.
+
+    Args:
+        option: flag that names the folder, for the message.
+        folder: the folder.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if fault := fault_in(folder):
+        raise UserError(f"{option} {folder} cannot be written to ({fault}); name another folder")
+
+
+def fault_in(folder: Path) -> str | None:
+    """Find out why no file can be written into a folder, or the folder cannot be made; None where it can."""
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not there.is_dir():
+            return f"{there} is a file, not a folder"
+        with TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+LARGEST = 100_000
+"""Values that a file may hold with every alias written out; a configuration has some hundred."""
+
+DEEPEST = 100
+"""Levels of lists and mappings inside one another."""
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class OversizedError(yaml.YAMLError):
+    """YAML that is refused for its size."""
+
+
+def read_mapping(file: Path, keys: str) -> dict[str, Any]:
+    """Read a YAML file that holds keys with values.
+
+    Args:
+        file: the file; it exists.
+        keys: words for the message: which keys it must hold.
+
+    Raises:
+        UserError: it is no YAML, with the line that is at fault, or holds something else.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        refuse_oversized(text)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file} must hold {keys}; it holds {content!r:.100}")
+    return content
+
+
+def refuse_oversized(text: str) -> None:
+    """Refuse YAML that a few lines of aliases of aliases blow up beyond the memory of the machine.
+
+    Strings inside of it are looked at as well, since the parser reads some of them as YAML once more.
+
+    Args:
+        text: the YAML.
+
+    Raises:
+        OversizedError: it is too large, or too deep.
+        yaml.YAMLError: it is no YAML.
+    """
+    sizes: dict[str | None, int] = {}
+    open_nodes: list[list[Any]] = [[None, 0]]  # anchor, and number of values within
+    for event in yaml.parse(text, Loader=LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            open_nodes[-1][1] += sizes.get(event.anchor, LARGEST + 1)  # unknown: an alias within its own anchor
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append([event.anchor, 1])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = open_nodes.pop()
+            open_nodes[-1][1] += size
+            sizes[anchor] = size
+        elif isinstance(event, yaml.ScalarEvent):
+            open_nodes[-1][1] += 1
+            sizes[event.anchor] = 1
+            if "&" in event.value and "*" in event.value and event.value != text:
+                refuse_oversized_within(event.value)
+        if open_nodes[-1][1] > LARGEST or len(open_nodes) > DEEPEST:
+            raise OversizedError(f"it holds more than {LARGEST:,} values with its aliases written out, or {DEEPEST} levels")
+
+
+def refuse_oversized_within(text: str) -> None:
+    """Refuse a string of a YAML file that is oversized YAML itself; most are none, and words may hold any signs.
+
+    Raises:
+        OversizedError: likewise.
+    """
+    try:
+        refuse_oversized(text)
+    except OversizedError:
+        raise
+    except yaml.YAMLError:
+        return

@@ -1,0 +1,226 @@
+"""How a run ends: finished, failed or interrupted, it is filed with a summary and a report."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bcc_lightning.errors import Pruned
+from bcc_lightning.files import whole_file, write_json
+from bcc_lightning.printable import markdown, page_template
+from bcc_lightning.processes import interruption_held
+from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.run_files import RunFolder, Stopwatch, Summary
+
+
+@contextmanager
+def ending(summary: Summary) -> Iterator[None]:
+    """Record how a run ends.
+
+    An interruption, which Lightning turns into `SystemExit`, ends it as ``KILLED``, and so does a search that has seen enough of
+    a trial, which is no error; any other exception ends it as ``FAILED`` with its message; else it is ``FINISHED``.
+
+    Args:
+        summary: is filled in with status, failure and seconds.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted.
+    """
+    watch = Stopwatch()
+    try:
+        yield
+        summary.status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit) as interruption:
+        summary.status, summary.failure = "KILLED", "interrupted"
+        raise KeyboardInterrupt from interruption
+    except Pruned as pruned:
+        summary.status, summary.failure = "KILLED", str(pruned)
+    except BaseException as error:
+        summary.status, summary.failure = "FAILED", described(error)
+        raise
+    finally:
+        summary.seconds["total"] = watch.seconds
+
+
+def file_run(run: TrackedRun, summary: Summary, *steps: Callable[[], None], copy: str | None = None) -> str | None:
+    """Write summary and report, send everything and end the run.
+
+    Every step is tried, whatever became of the one before: on a full disk the run still ends, and what had been written whole is
+    filed. A run whose training was finished, but not its filing, is ``FAILED`` with that reason.
+
+    Args:
+        run: the run.
+        summary: its figures; status and failure are filled in where a step fails.
+        *steps: what is to be done first, such as filling in the figures.
+        copy: file that gets a copy of the summary; None for none.
+
+    Returns:
+        None when all has arrived, else a sentence that says what waits where. After a training that failed, also what could not
+        be filed: the error of the training is the one that counts.
+
+    Raises:
+        Exception: the first error of a step, where the training itself was finished.
+    """
+    with interruption_held(drop=True):
+        was_finished = summary.status == "FINISHED"
+        errors: list[Exception] = []
+        steps += (
+            lambda: write_report(run.folder, summary),
+            lambda: write_json(run.folder.summary, summary.as_dict()),
+            lambda: tag(run, summary),
+            lambda: tag(run, summary) if errors else None,  # a step has failed, perhaps that of the tags
+        )
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # the run has to end whatever it is; the first one is raised below
+                errors.append(error)
+                if summary.status == "FINISHED":
+                    summary.status, summary.failure = "FAILED", described(error)
+        waiting = run.close(summary.status)
+        if copy is not None:
+            try:
+                write_json(Path(copy), run.copy_of(summary))
+            except OSError as error:
+                waiting = waiting or f"--summary {copy} could not be written ({error}); the run itself has been filed"
+    if errors and was_finished:
+        raise errors[0]
+    if errors and waiting is None:
+        return f"Not all of it could be filed: {described(errors[0])}"
+    return waiting
+
+
+def end_failed(run: TrackedRun, error: BaseException) -> None:
+    """End a run that has no figures of its own yet, such as that of a search, with the error that ended it."""
+    interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+    with interruption_held(drop=True):
+        with suppress(OSError):  # a full disk; the status says it all the same
+            run.set_tags({"failure": "interrupted" if interrupted else described(error)})
+        run.close("KILLED" if interrupted else "FAILED")
+
+
+def tag(run: TrackedRun, summary: Summary) -> None:
+    """Tag a run with its result in one line, and with why it failed."""
+    tags = {"failure": summary.failure or "", "warning.collapse": " ".join(summary.warnings)}
+    run.set_tags({"mlflow.note.content": headline(summary), **{name: text for name, text in tags.items() if text}})
+
+
+def described(error: BaseException) -> str:
+    """Describe an error in one line: its kind and its message."""
+    return f"{type(error).__name__}: {error}"
+
+
+def headline(summary: Summary) -> str:
+    """Sum up a run in one line of Markdown, which the UI shows as its description."""
+    if summary.status != "FINISHED":
+        return f"{summary.status}: {markdown(summary.failure or '')}"
+    if summary.folds:
+        found = f"{mean_and_deviation(summary)}, {len(summary.folds)} folds, on {summary.data['data.name']}"
+    else:
+        metric = accuracy_of(summary)
+        low, high = summary.intervals[metric]
+        found = (
+            f"{summary.tested_on} accuracy {summary.metrics[metric]:.4f} (95 % interval {low:.4f} to {high:.4f}; "
+            f"{most_frequent(summary)}) on {summary.data['data.name']}, {summary.data['data.resolution']}"
+        )
+    return " ".join([found, *(f"Warning: {warning}" for warning in summary.warnings)])
+
+
+def accuracy_of(summary: Summary) -> str:
+    """Name the metric that is the accuracy of the chosen weights."""
+    return "test/accuracy" if summary.tested_on == "test" else f"test_on/{summary.tested_on}/accuracy"
+
+
+def most_frequent(summary: Summary) -> str:
+    """Format the accuracy of always answering the most frequent class, which every accuracy is compared with."""
+    metric = summary.accuracy_of_folds if summary.folds else accuracy_of(summary)
+    return f"most frequent class: {summary.metrics[metric.replace('accuracy', 'most_frequent')]:.4f}"
+
+
+def mean_and_deviation(summary: Summary) -> str:
+    """Format mean and standard deviation of the accuracy over the folds."""
+    metric = summary.accuracy_of_folds
+    figure = f"{summary.metrics[metric]:.4f} ± {summary.metrics[f'{metric}_sd']:.4f}"
+    return f"{metric.replace('/', ' ')} {figure} ({most_frequent(summary)})"
+
+
+MOST_FREQUENT = "/most_frequent"
+
+PICTURES = (
+    (
+        "Where the network looked",
+        "explain/gradcam.png",
+        "Several cells of each class, none of them trained on; a mistake comes first and is written in red. Warm colours mark "
+        "what speaks most for the predicted class: for each branch of the network and for both combined. Saliency shows which "
+        "single pixels the answer hangs on. Warm colours beside the cell are a reason to ask whether the network uses the "
+        "background.",
+    ),
+    (
+        "Which cells are mistaken for which",
+        "figures/confusion_matrix{part}.png",
+        "Each row holds the cells of one true class, each column what they were taken for. The diagonal is right.",
+    ),
+    (
+        "The ensemble beside its members",
+        "figures/members.png",
+        "Test accuracy with 95 % intervals. All were tested on the same cells, so overlapping intervals do not mean that "
+        "there is no difference.",
+    ),
+    (
+        "Each fold",
+        "figures/folds.png",
+        "Accuracy of each fold with its 95 % interval; the dashed line is the mean.",
+    ),
+    (
+        "How training went",
+        "figures/curves.png",
+        "Training and validation by epoch. The ring marks the epoch whose weights were kept; the test set was not used.",
+    ),
+    (
+        "How many cells each class has",
+        "figures/class_counts.png",
+        "Rare classes have wide uncertainty; read their recall with care.",
+    ),
+    ("What the cells look like", "figures/samples.png", "The first training cells of each class, as stored."),
+)
+
+
+def write_report(folder: RunFolder, summary: Summary) -> None:
+    """Write the report from what the run's folder holds; pictures that do not exist are left out.
+
+    Args:
+        folder: the run's folder.
+        summary: its figures.
+    """
+    part = "" if summary.tested_on == "test" else f"_{summary.tested_on}"
+    shown = [(title, folder.artifacts / name.format(part=part), text) for title, name, text in PICTURES]
+    pictures = [(title, data_uri(file), text) for title, file, text in shown if file.is_file()]
+    config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
+    page = page_template("bcc_lightning.tracking", "report.html.jinja").render(
+        summary=summary, rows=metric_rows(summary), pictures=pictures, config=config
+    )
+    with whole_file(folder.report) as draft:
+        draft.write_text(page, encoding="utf-8")
+
+
+def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    """Lay out the metrics of the chosen weights: name, value, 95 % interval; recall of single classes last."""
+    names = [name for name in summary.metrics if name.replace(MOST_FREQUENT, "/accuracy") in summary.intervals]
+    rows = []
+    for name in sorted(names, key=place_of):
+        interval = "{:.4f} to {:.4f}".format(*summary.intervals[name]) if name in summary.intervals else ""
+        short = name.removeprefix("test/").removeprefix(f"test_on/{summary.tested_on}/")
+        rows.append((short, f"{summary.metrics[name]:.4f}", interval))
+    return rows
+
+
+def place_of(metric: str) -> tuple[bool, bool, bool, bool, str]:
+    """Order metrics: the test set before further sets, accuracy first and the most frequent class beside it, recalls last."""
+    last = metric.rpartition("/")[2]
+    further = metric.split("/")[1] if metric.startswith("test_on/") else ""
+    return bool(further), "/recall/" in metric, last != "accuracy", not metric.endswith(MOST_FREQUENT), metric
+
+
+def data_uri(picture: Path) -> str:
+    """Put a PNG file into a URI."""
+    return f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"

@@ -1,0 +1,227 @@
+"""Trained networks by name: members of an ensemble, and networks whose weights a new training starts from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from bcc_lightning.datamodules import CellDataModule
+from bcc_lightning.errors import UserError
+from bcc_lightning.files import read_mapping
+from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, folder_of, open_for_reading
+from bcc_lightning.tracking.run_files import Summary, read_summary
+from bcc_lightning.tracking.store import Tracking
+
+REGISTERED = "models:/"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained network and what is known of its training.
+
+    Attributes:
+        name: how it is found again: a run id, or the path of a checkpoint as it was given, so that it may move with the project.
+        title: what people call it: experiment and beginning of the run id, or the file.
+        checkpoint: its weights, a local file.
+        config: resolved configuration of its run; None for a checkpoint without a run.
+        summary: figures of its run; None likewise.
+    """
+
+    name: str
+    title: str
+    checkpoint: Path
+    config: dict[str, Any] | None = None
+    summary: Summary | None = None
+
+
+def find_source(tracking: Tracking, wanted: str) -> Source:
+    """Find a trained network.
+
+    Args:
+        tracking: the store.
+        wanted: a checkpoint file, ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``, a run id or its beginning, or the name
+            of an experiment, which means its newest finished run.
+
+    Raises:
+        UserError: there is none, or something that belongs to it is missing.
+    """
+    if wanted.startswith(REGISTERED):
+        return of_run(registered_run(tracking, wanted))
+    if wanted.endswith(".ckpt") or Path(wanted).is_file():
+        return of_file(Path(wanted))
+    return of_run(find_run(tracking, wanted))
+
+
+def of_run(run: FinishedRun) -> Source:
+    """Describe the network of a run."""
+    return Source(run.run_id, f"{run.experiment} ({run.run_id[:8]})", run.checkpoint, run.config, run.summary)
+
+
+def of_file(checkpoint: Path) -> Source:
+    """Describe the network in a checkpoint; one that lies among the files of its run is known as well as the run.
+
+    Raises:
+        UserError: the file does not exist.
+    """
+    if not checkpoint.is_file():
+        raise UserError(f"checkpoint {checkpoint} does not exist; a finished run files one as checkpoints/best.ckpt")
+    folder = folder_of(checkpoint)
+    if folder is None:
+        return Source(str(checkpoint), checkpoint.name, checkpoint)
+    summary = read_summary(folder.summary)
+    config = read_mapping(folder.config, "the configuration of a run")
+    return Source(str(checkpoint), f"{summary.experiment} ({summary.run_id[:8]})", checkpoint, config, summary)
+
+
+def registered_run(tracking: Tracking, wanted: str) -> FinishedRun:
+    """Find the run that a registered model came from.
+
+    Raises:
+        UserError: there is no such model or version, or it belongs to no run.
+    """
+    client = open_for_reading(tracking)
+    version = model_version(client, wanted)
+    if not version.run_id:
+        raise UserError(f"{wanted} was registered without a run; name a run or a checkpoint")
+    return find_run(tracking, str(version.run_id))
+
+
+def model_version(client: MlflowClient, wanted: str) -> ModelVersion:
+    """Look up ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``."""
+    path = wanted.removeprefix(REGISTERED)
+    name, _, alias = path.partition("@")
+    try:
+        if alias:
+            return client.get_model_version_by_alias(name, alias)
+        name, _, number = path.rpartition("/")
+        return client.get_model_version(name, number)
+    except MlflowException as error:
+        known = ", ".join(
+            f"{REGISTERED}{m.name}/{v.version}" for m in client.search_registered_models() for v in m.latest_versions
+        )
+        raise UserError(
+            f"registered model '{wanted}' does not exist ({error!s:.150}); write models:/NAME/VERSION or models:/NAME@ALIAS. "
+            f"There are: {known or 'none'}"
+        ) from error
+
+
+def find_starts(tracking: Tracking, arguments: dict[str, Any]) -> dict[str, Source]:
+    """Find the networks that a module's arguments name.
+
+    Args:
+        tracking: the store.
+        arguments: arguments of the module. Those that end in ``weights`` count, of the whole network or of a branch. A file
+            stands for itself; what has no file's suffix is a run, an experiment or a registered model, see `find_source`.
+
+    Returns:
+        By argument, those that are named.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    named = {name: str(value) for name, value in arguments.items() if name.endswith("weights") and value}
+    files = {name: of_file(Path(file)) for name, file in named.items() if Path(file).is_file()}
+    runs = {name: find_source(tracking, run) for name, run in named.items() if name not in files and is_run(run)}
+    return files | runs
+
+
+def is_run(wanted: str) -> bool:
+    """Tell a run, an experiment or a registered model from the path of a file, which may not exist."""
+    return wanted.startswith(REGISTERED) or not (Path(wanted).suffix or "/" in wanted)
+
+
+def refuse_another_split(sources: Iterable[Source], facts: dict[str, str], identity: dict[str, str]) -> None:
+    """Refuse networks that were trained on the same cells in another split: they may have learnt cells of the test set.
+
+    The cells are the same where their pixels are, whatever has become of labels, groups and weights.
+
+    Args:
+        sources: the networks.
+        facts: facts of the data to train on, see `CellDataModule.facts`.
+        identity: hashes of its components, see `CellDataModule.identity`.
+
+    Raises:
+        UserError: with both splits.
+    """
+    for source in sources:
+        seen = source.summary.data if source.summary else {}
+        pixels = source.summary.identity.get("pixels") if source.summary else None
+        is_same = seen.get("data.sha256") == facts["data.sha256"] or pixels == identity["pixels"]
+        if is_same and seen.get("split.sha256") != facts["split.sha256"]:
+            raise UserError(
+                f"{source.title} was trained on the same data in another split (split.sha256 "
+                f"{seen.get('split.sha256', 'unknown')[:12]}, not {facts['split.sha256'][:12]}), so it may have learnt cells of "
+                "the test set. Next step: --data.split_file with the split.csv of that run, or train it again"
+            )
+
+
+MUST_AGREE = {"data.sha256": "data set", "split.sha256": "split"}
+
+FEWEST = 2
+
+
+def find_members(tracking: Tracking, wanted: list[str]) -> list[Source]:
+    """Find the members of an ensemble.
+
+    Args:
+        tracking: the store.
+        wanted: run ids, names of experiments, checkpoint files, registered models.
+
+    Raises:
+        UserError: one does not exist, is named twice, or there are fewer than two.
+    """
+    sources = [find_source(tracking, name) for name in wanted]
+    if len(sources) < FEWEST:
+        raise UserError(f"an ensemble has two members or more, not {len(sources)}; name them with --run ID or --checkpoint FILE")
+    if len({source.checkpoint.resolve() for source in sources}) < len(sources):
+        titles = ", ".join(source.title for source in sources)
+        raise UserError(f"a member is named twice: {titles}; its weight would count double")
+    return sources
+
+
+def refuse_disagreement(sources: list[Source], data: CellDataModule) -> None:
+    """Refuse members that were trained on other cells than the ensemble is tested on, or on another split of them.
+
+    A member that saw test cells of the others would make the ensemble's test figure worthless.
+
+    Args:
+        sources: the members.
+        data: the data of the ensemble.
+
+    Raises:
+        UserError: with the fact in which they differ, and both values.
+    """
+    reference, own = data.facts(), data.identity() if sources else {}
+    for source in sources:
+        if source.summary is None:
+            continue
+        facts = source.summary.data
+        for fact, what in MUST_AGREE.items():
+            if facts.get(fact) != reference[fact]:
+                differing = [name for name, value in source.summary.identity.items() if own.get(name, value) != value]
+                parts = f" (its {', '.join(differing)} differ)" if differing else ""
+                raise UserError(
+                    f"{source.title} has another {what} than the ensemble{parts}: {describe(facts, fact)}, "
+                    f"not {describe(reference, fact)}. Next step: train all members on the same file and the same split, "
+                    "e.g. with --data.split_file and the split.csv of one of them"
+                )
+
+
+def describe(facts: dict[str, str], fact: str) -> str:
+    """Word a fact of data: its hash, the name of the data set, and how many cells stand where."""
+    return f"{fact} {facts.get(fact, 'unknown')[:12]} ({facts.get('data.name')}, {facts.get('data.cells')})"
+
+
+def unknown_training(sources: list[Source]) -> str | None:
+    """Warn of members of which nothing says which cells they were trained on."""
+    unknown = [source.name for source in sources if source.summary is None]
+    if not unknown:
+        return None
+    return (
+        f"nothing tells which cells {', '.join(unknown)} was trained on; if there are test cells among them, "
+        "the ensemble's test figures mean nothing"
+    )

@@ -1,0 +1,206 @@
+"""Where a search stands, as a table on a terminal that is kept up to date, or as lines where there is none."""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from bcc_lightning.printable import plain, printable
+from bcc_lightning.tuning.plan import Plan
+from bcc_lightning.tuning.study import ENDING, MOST_FREQUENT, REASON, RETRY_OF, may_be_repeated
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from optuna.trial import FrozenTrial
+
+
+SHOWN = 8
+"""Running trials that the table lists."""
+
+
+@dataclass
+class Counts:
+    """How many trials stand where; retries count with the trial that they repeat.
+
+    Attributes:
+        complete: have a value.
+        pruned: were stopped.
+        failed: did not end well, and that is that.
+        repeated: did not end well, and were or are to be repeated.
+        running: run.
+        total: are wanted.
+    """
+
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    repeated: int = 0
+    running: int = 0
+    total: int = 0
+
+    @classmethod
+    def of(cls, trials: "list[FrozenTrial]", total: int) -> "Counts":
+        """Count the trials of a study."""
+        from optuna.trial import TrialState
+
+        repeated = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+        by_number = {trial.number: trial for trial in trials}
+        counts = cls(total=total)
+        for trial in trials:
+            if trial.state == TrialState.FAIL:
+                again = trial.number in repeated or may_be_repeated(trial, by_number)
+                counts.repeated += again
+                counts.failed += not again
+            counts.complete += trial.state == TrialState.COMPLETE
+            counts.pruned += trial.state == TrialState.PRUNED
+            counts.running += trial.state == TrialState.RUNNING
+        return counts
+
+    @property
+    def finished(self) -> int:
+        """How many need no further work."""
+        return self.complete + self.pruned + self.failed
+
+    def __str__(self) -> str:
+        """Word the counts."""
+        repeated = f", {self.repeated} repeated" if self.repeated else ""
+        ended = f"{self.complete} complete, {self.pruned} pruned, {self.failed} failed{repeated}"
+        return f"{self.finished} of {self.total} trials: {ended}; {self.running} running"
+
+
+def best_trials(trials: "list[FrozenTrial]", plan: Plan) -> "list[FrozenTrial]":
+    """Give the best complete trial; with two metrics, those that no other surpasses in both, the best in the first one first."""
+    from optuna.trial import TrialState
+
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    signs = [1.0 if direction == "maximize" else -1.0 for direction in plan.directions]
+
+    def surpasses(one: "FrozenTrial", other: "FrozenTrial") -> bool:
+        """Check whether a trial is better in one metric and worse in none."""
+        pairs = [(sign * a, sign * b) for sign, a, b in zip(signs, one.values, other.values, strict=True)]
+        return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
+
+    front = [trial for trial in complete if not any(surpasses(other, trial) for other in complete)]
+    front.sort(key=lambda trial: signs[0] * trial.values[0], reverse=True)
+    return front[:1] if len(signs) == 1 else front
+
+
+def word_trial(trial: "FrozenTrial", plan: Plan) -> str:
+    """Word a complete trial: its values and parameters."""
+    values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(plan.metrics, trial.values, strict=True))
+    parameters = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in trial.params.items()
+    )
+    return f"trial {trial.number}, {values}{beside(trial, plan)} ({parameters})"
+
+
+def beside(trial: "FrozenTrial", plan: Plan) -> str:
+    """Format the accuracy of always answering the most frequent class, where an accuracy is searched for; else empty."""
+    share = trial.user_attrs.get(MOST_FREQUENT)
+    return f" (most frequent class: {share:.4f})" if share is not None and "val/accuracy" in plan.metrics else ""
+
+
+@dataclass
+class Standing:
+    """Shows where a search stands.
+
+    Attributes:
+        plan: the search.
+        seconds: time that it may take; infinite for no limit.
+        console: where it is shown.
+    """
+
+    plan: Plan
+    seconds: float
+    console: Console = field(default_factory=Console)
+
+    def __post_init__(self) -> None:
+        self._start = time.monotonic()
+        self._progress_before: float | None = None
+        self._told: set[tuple[int, str]] = set()
+        self._live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None") -> None:
+        """Leave the terminal as it was."""
+        if self._live:
+            self._live.stop()
+
+    def show(self, trials: "list[FrozenTrial]") -> None:
+        """Show where the search stands now."""
+        counts = Counts.of(trials, self.plan.trials)
+        left = self._time_left(self._progress(trials, counts), counts.total)
+        if self._live:
+            self._live.update(self._table(trials, f"{counts}; {left}"), refresh=True)
+        else:
+            self._print_news(trials, f"{counts}; {left}")
+
+    def _table(self, trials: "list[FrozenTrial]", standing: str) -> Table:
+        from optuna.trial import TrialState
+
+        table = Table(title=plain(f"study {self.plan.study}: {standing}"), title_justify="left")
+        for heading in ("trial", "epoch", self.plan.metrics[0], "parameters"):
+            table.add_column(heading)
+        for trial in best_trials(trials, self.plan)[:SHOWN]:
+            table.add_row(
+                f"{trial.number} (best)", "", f"{trial.values[0]:.4f}{beside(trial, self.plan)}", plain(parameters_of(trial))
+            )
+        for trial in [trial for trial in trials if trial.state == TrialState.RUNNING][:SHOWN]:
+            step = trial.last_step
+            value = "" if step is None else f"{trial.intermediate_values[step]:.4f}"
+            epoch = trial.user_attrs.get("step") if step is None else step
+            table.add_row(str(trial.number), "" if epoch is None else str(epoch), value, plain(parameters_of(trial)))
+        return table
+
+    def _print_news(self, trials: "list[FrozenTrial]", standing: str) -> None:
+        """Print a line for each trial that has ended since the last look."""
+        for trial in trials:
+            if trial.state.is_finished() and (trial.number, trial.state.name) not in self._told:
+                self._told.add((trial.number, trial.state.name))
+                print(printable(f"{outcome(trial, self.plan)}\n  {standing}"), flush=True)
+
+    def _progress(self, trials: "list[FrozenTrial]", counts: Counts) -> float:
+        """Count the trials that are done, those that run by the share of their epochs or folds."""
+        from optuna.trial import TrialState
+
+        steps = [trial.last_step for trial in trials if trial.state == TrialState.RUNNING]
+        parts = sum((step + 1) / (self.plan.folds or self.plan.epochs) for step in steps if step is not None)
+        return counts.finished + parts
+
+    def _time_left(self, progress: float, total: int) -> str:
+        """Estimate the time left from what this command has seen being done."""
+        if progress >= total:
+            return "nothing left to do"
+        if self._progress_before is None:
+            self._progress_before = progress
+        spent, done = time.monotonic() - self._start, progress - self._progress_before
+        if done <= 0:
+            return "time left unknown"
+        left = min((total - progress) * spent / done, self.seconds - spent)
+        return f"about {max(left, 0) / 60:.0f} minutes left"
+
+
+def parameters_of(trial: "FrozenTrial") -> str:
+    """Word the parameters of a trial in short."""
+    return ", ".join(
+        f"{name.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else f"{name.rpartition('.')[2]} {value}"
+        for name, value in trial.params.items()
+    )
+
+
+def outcome(trial: "FrozenTrial", plan: Plan) -> str:
+    """Word how a trial ended."""
+    from optuna.trial import TrialState
+
+    if trial.state == TrialState.COMPLETE:
+        return word_trial(trial, plan)
+    return f"trial {trial.number} {trial.user_attrs.get(ENDING, trial.state.name.lower())}: {trial.user_attrs.get(REASON, '')}"

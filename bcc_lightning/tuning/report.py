@@ -1,0 +1,136 @@
+"""What a search leaves behind: figures, the table of its trials, and one line that sums it up."""
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tuning.progress import Counts, best_trials, word_trial
+from bcc_lightning.tuning.study import OpenStudy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from optuna.trial import FrozenTrial
+
+
+FEWEST = 2
+"""Complete trials that a figure needs."""
+
+
+def write_up(search: OpenStudy, run: TrackedRun) -> list[Path]:
+    """Write figures and table into the folder of a study's run, and tag the run with the outcome.
+
+    Returns:
+        The files.
+    """
+    trials = search.trials()
+    best = best_trials(trials, search.plan)
+    for place, (metric, direction) in enumerate(zip(search.plan.metrics, search.plan.directions, strict=True) if best else []):
+        choose = max if direction == "maximize" else min
+        run.log_metrics({f"best/{metric}": choose(trial.values[place] for trial in best)}, len(trials))
+    counts = Counts.of(trials, search.plan.trials)
+    run.log_metrics(
+        {"trials/complete": counts.complete, "trials/pruned": counts.pruned, "trials/failed": counts.failed}, len(trials)
+    )
+    run.set_tags({"mlflow.note.content": headline(search)})
+    table = run.folder.artifacts / "trials.csv"
+    search.study.trials_dataframe().to_csv(table, index=False)
+    return [table, *(draw_figures(search, run) if counts.complete >= FEWEST else [])]
+
+
+def headline(search: OpenStudy) -> str:
+    """Sum a search up in one line."""
+    trials = search.trials()
+    best = best_trials(trials, search.plan)
+    found = "; ".join(word_trial(trial, search.plan) for trial in best)
+    return f"{Counts.of(trials, search.plan.trials)}; {f'best: {found}' if best else 'no trial has a value'}"
+
+
+def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
+    """Draw history, importance and parallel coordinates of each metric; the course of all trials, or the front of two metrics."""
+    from optuna.importance import FanovaImportanceEvaluator
+    from optuna.visualization import matplotlib as plots
+
+    plan, study = search.plan, search.study
+    complete = Counts.of(search.trials(), plan.trials).complete
+    several = len(plan.metrics) > 1
+    # Optuna's default evaluator goes by the best tenth of the trials: two of twenty.
+    evaluator = FanovaImportanceEvaluator(seed=plan.seed)
+    common = common_parameters(search.trials())
+    importance = partial(plots.plot_param_importances, evaluator=evaluator, params=common)
+    wanted: dict[str, tuple[Callable[[], Any], str]] = {}
+    for place, metric in enumerate(plan.metrics):
+        of: dict[str, Any] = {"target": partial(value_of, place=place) if several else None, "target_name": metric}
+        for name, draw, title in (
+            ("history", plots.plot_optimization_history, f"{metric} of the {complete} complete trials"),
+            ("parallel_coordinates", plots.plot_parallel_coordinate, f"parameters of the {complete} complete trials"),
+            ("importance", importance, f"what {metric} depends on, judged by {complete} complete trials"),
+        ):
+            if common or name != "importance":
+                wanted[f"{name}_{metric.replace('/', '_')}" if several else name] = partial(draw, study, **of), title
+    if several:
+        title = "best compromises: no other trial surpasses them in both"
+        wanted["pareto_front"] = partial(draw_front, search), title
+    else:
+        unit = "fold" if plan.folds else "epoch"
+        title = f"{plan.metrics[0]} after each {unit}, pruned trials included"
+        wanted["course"] = partial(plots.plot_intermediate_values, study), title
+    files = {name: run.folder.figure(name) for name in wanted}
+    return [files[name] for name, (draw, title) in wanted.items() if save(draw, title, files[name])]
+
+
+def draw_front(search: OpenStudy) -> None:
+    """Draw all trials by two metrics, with the numbers of the best compromises."""
+    from optuna.visualization import matplotlib as plots
+
+    axes = plots.plot_pareto_front(search.study, target_names=list(search.plan.metrics))
+    for trial in best_trials(search.trials(), search.plan):
+        axes.annotate(f"trial {trial.number}", trial.values, xytext=(6, 6), textcoords="offset points")
+
+
+def common_parameters(trials: "list[FrozenTrial]") -> list[str]:
+    """List what all complete trials have: what only some have is judged by too few, and comes out far too important."""
+    from optuna.trial import TrialState
+
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return [name for name in complete[0].params if all(name in trial.params for trial in complete)]
+
+
+def value_of(trial: "FrozenTrial", place: int) -> float:
+    """Give one of a trial's values."""
+    return float(trial.values[place])
+
+
+def save(draw: Callable[[], Any], title: str, file: Path) -> bool:
+    """Draw a figure and save it; False where there is too little to draw: Optuna says so by an error of no type of its own.
+
+    Args:
+        draw: draws it with matplotlib.
+        title: says what it shows.
+        file: where to.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the figures count as experimental
+        try:
+            draw()
+        except (ValueError, RuntimeError) as error:
+            print(f"no figure {file.stem}: {error}")
+            plt.close("all")
+            return False
+    figure: Figure = plt.gcf()
+    figure.axes[0].set_title("", loc="left")  # where Optuna puts the title of one of them
+    figure.axes[0].set_title(title)
+    for axes in figure.axes[1:]:
+        axes.grid(visible=False)  # lines of one parameter's axis would cross those of the others
+    figure.set_size_inches(max(11, 1.6 * len(figure.axes)), 6)
+    figure.savefig(file, dpi=110, bbox_inches="tight")
+    plt.close("all")
+    return True

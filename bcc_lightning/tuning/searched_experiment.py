@@ -1,0 +1,217 @@
+"""The experiment that is searched: its space is checked before the first trial, its best parameters become a file."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from bcc_lightning.cli.arguments import NOT_EXPERIMENTS, experiment_folders
+from bcc_lightning.cli.experiment import ExperimentCLI, configuration_arguments
+from bcc_lightning.errors import UserError
+from bcc_lightning.files import whole_file
+from bcc_lightning.modules.ensemble import Ensemble
+from bcc_lightning.tuning.plan import Plan
+from bcc_lightning.tuning.space import Group, Range, Space, Value, flags, word
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+STANDARD = "standard"
+"""The space of an experiment that has none of its own."""
+
+
+class UntrainedCLI(ExperimentCLI):
+    """Builds an experiment without published weights, which a check need not load; the configuration keeps naming them."""
+
+    def _with_files(self) -> Namespace:
+        config = super()._with_files()
+        config["model"]["init_args"]["pretrained"] = False
+        return config
+
+
+def find_space(wanted: str | None, experiment: str) -> Path:
+    """Find the file of a search space.
+
+    Args:
+        wanted: name in ``experiments/search``, or the path of a YAML file; by default that of the experiment, else the standard.
+        experiment: name of the experiment.
+
+    Raises:
+        UserError: there is none.
+    """
+    if wanted and wanted.endswith((".yaml", ".yml")):
+        if not Path(wanted).is_file():
+            raise UserError(f"--space {wanted} does not exist; there are: {', '.join(space_files())}")
+        return Path(wanted)
+    files = space_files()
+    if wanted and wanted not in files:
+        raise UserError(f"--space '{wanted}' does not exist; name the path of a YAML file, or one of: {', '.join(files)}")
+    return files[wanted] if wanted else files.get(experiment, files[STANDARD])
+
+
+def space_files() -> dict[str, Path]:
+    """Map the names of all search spaces to their files."""
+    found: dict[str, Path] = {}
+    for folder in experiment_folders():
+        for file in sorted((folder / NOT_EXPERIMENTS).rglob("*.yaml")):
+            found.setdefault(file.relative_to(folder / NOT_EXPERIMENTS).with_suffix("").as_posix(), file)
+    return found
+
+
+def build_untrained(experiments: list[str], argv: list[str]) -> ExperimentCLI:
+    """Read and build an experiment.
+
+    Raises:
+        UserError: something in the arguments has to be mended, or nothing is trained that could be searched.
+    """
+    cli = UntrainedCLI(configuration_arguments(experiments, argv))
+    if isinstance(cli.model, Ensemble):
+        raise UserError(f"{cli.experiment_name} is an ensemble, which trains nothing; search the experiments of its members")
+    return cli
+
+
+def check_space(space: Space, source: str, experiments: list[str], argv: list[str]) -> None:
+    """Refuse a space that the experiment cannot be run with.
+
+    Args:
+        space: the space.
+        source: name of its file.
+        experiments: names of the experiment.
+        argv: its other arguments.
+
+    Raises:
+        UserError: a key is unknown, or a value is refused.
+    """
+    for tried in values_to_try(space):
+        try:
+            build_untrained(experiments, [*argv, *flags(tried)])
+        except UserError as error:
+            values = ", ".join(f"{name} {word(value)}" for name, value in tried.items())
+            raise UserError(f"{source} cannot be searched: {error} (tried with {values})") from error
+
+
+def values_to_try(space: Space) -> Iterator[dict[str, Value]]:
+    """List values with which each group shows its ends and choices; several at once, for building takes a second."""
+    for group in space.groups:
+        names = list(group.entries)
+        for row in zip_longest(*(entry.extremes() for entry in group.entries.values())):
+            shown = {name: value for name, value in zip(names, row, strict=True) if value is not None}
+            yield {**condition_values(group, space), **shown}
+
+
+def condition_values(group: Group, space: Space) -> dict[str, Value]:
+    """Give values under which a group is drawn, those of the conditions of its conditions included."""
+    values: dict[str, Value] = {}
+    for name, allowed in group.condition.items():
+        for before in space.groups:
+            if before is not group and name in before.entries:
+                values |= condition_values(before, space)
+        values[name] = allowed[0]
+    return values
+
+
+def own_values(space: Space, config: dict[str, Any]) -> tuple[dict[str, Value], list[str]]:
+    """Give the experiment's own values, with which a search begins.
+
+    Args:
+        space: the space.
+        config: the experiment's resolved configuration.
+
+    Returns:
+        The values that lie in the space or, for numbers, nearest to it; and a sentence for each that differs.
+    """
+    own: dict[str, Value] = {}
+    remarks = []
+    for group in space.groups:
+        for name, entry in group.entries.items() if group.holds(own) else ():
+            value, nearest = value_of(config, name), entry.nearest(value_of(config, name))
+            if nearest is not None:
+                own[name] = nearest
+            if nearest != value:
+                instead = f"nearest is {nearest}" if isinstance(entry, Range) and nearest is not None else "one is drawn"
+                remarks.append(f"the experiment's own {name} {value} is not in the space ({entry}); {instead}")
+    return own, remarks
+
+
+def value_of(config: dict[str, Any], name: str) -> object:
+    """Look a dotted name up in a resolved configuration; None where it has none."""
+    node: Any = config
+    for part in name.split("."):
+        if isinstance(node, dict) and part not in node and "init_args" in node:
+            node = node["init_args"]
+        if not isinstance(node, dict) or part not in node:
+            return None
+        node = node[part]
+    return node
+
+
+OF_AN_EXPERIMENT = ("model", "data", "selection", "stages", "trainer")
+"""Keys that an experiment file has; the others belong to one run."""
+
+
+def write_tuned(plan: Plan, trial: "FrozenTrial", experiments: list[str], argv: list[str], file: Path) -> None:
+    """Write an experiment file with the best parameters.
+
+    Args:
+        plan: the search.
+        trial: its best trial.
+        experiments: names of the experiment.
+        argv: its other arguments.
+        file: where to.
+    """
+    config = tuned_config(experiments, argv, trial.params)
+    values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(plan.metrics, trial.values, strict=True))
+    head = (
+        f"# {plan.experiment} with the parameters that study {plan.study} found best: trial {trial.number} of {plan.trials},\n"
+        f"# {values} on the validation part, which chose it; the test part had no say.\n"
+    )
+    text = head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    with whole_file(file) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def tuned_config(experiments: list[str], argv: list[str], parameters: dict[str, Value]) -> dict[str, Any]:
+    """Give the configuration with the best parameters as one would write it: what was searched, and what is not the default."""
+    cli = build_untrained(experiments, [*argv, *flags(parameters)])
+    config: dict[str, Any] = yaml.safe_load(
+        cli.parser.dump(cli.config, skip_default=True, skip_none=False, skip_link_targets=True)
+    )
+    kept = {key: config[key] for key in OF_AN_EXPERIMENT if config.get(key)}
+    for name, built in (("model", cli.model), ("data", cli.datamodule)):
+        own = differing(config[name].get("init_args", {}), defaults_of(type(built)))
+        kept[name] = {"class_path": type(built).__name__, "init_args": own}
+    resolved = cli.resolved_config()
+    for name in parameters:
+        put(kept, name, value_of(resolved, name))
+    return kept
+
+
+def defaults_of(built: type) -> dict[str, Any]:
+    """Give the defaults of a class as plain values."""
+    parser = ArgumentParser()
+    parser.add_class_arguments(built)
+    defaults: dict[str, Any] = yaml.safe_load(parser.dump(parser.get_defaults(), skip_none=False, skip_validation=True))
+    return defaults
+
+
+def differing(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Choose the values that are not the default, in nested mappings too."""
+    chosen = {}
+    for key, value in values.items():
+        default = defaults.get(key)
+        if value != default:
+            chosen[key] = differing(value, default) if isinstance(value, dict) and isinstance(default, dict) else value
+    return chosen
+
+
+def put(config: dict[str, Any], name: str, value: object) -> None:
+    """Set a value under its dotted name."""
+    first, *rest, last = (part for part in name.split(".") if part != "init_args")
+    node = config.setdefault(first, {})
+    for part in rest if first not in {"model", "data"} else ["init_args", *rest]:
+        node = node.setdefault(part, {})
+    node[last] = value
