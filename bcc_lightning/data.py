@@ -14,7 +14,7 @@ from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.parser import ExperimentParser, innermost, plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.datamodules.image_files import ImageFiles
-from bcc_lightning.datasets.listing import BALANCED_TRAIN
+from bcc_lightning.datasets.listing import BALANCED_TRAIN, SPLITS
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable, refuse_unwritable_folder, write_json
 from bcc_lightning.printable import plain, printable
@@ -159,16 +159,16 @@ def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargp
 def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
     """Write a folder with a balanced training part, ``Balanced_Train``, and the other parts as they are."""
     from bcc_lightning.datasets.balanced_folder import write_balanced_folder
-    from bcc_lightning.datasets.split_folder import divided_listing, write_part
+    from bcc_lightning.datasets.split_folder import write_set
 
     out = required(options, "out")
     if not isinstance(data, ImageFiles):
         raise UserError(f"{type(data).__name__} is no folder of images; balance it while training with --data.balance oversample")
     data.prepare_data()
-    listing = divided_listing(data)
+    listing = data.divided_listing()
     result = write_balanced_folder(listing, out / BALANCED_TRAIN, options["augment"], options["seed"])
-    for part in ("val", "test"):
-        write_part(listing, part, out / part)
+    for name in SPLITS[1:]:
+        write_set(listing, name, out / name)
     table = Table("class", "before", "after", title=plain(str(result.folder)))
     for name, before, after in zip(result.class_names, result.before, result.after, strict=True):
         table.add_row(plain(name), str(before), str(after))

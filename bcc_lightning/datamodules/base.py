@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from lightning import LightningDataModule
@@ -17,7 +16,8 @@ from bcc_lightning.argument_types import check_types
 from bcc_lightning.balancing.balance import Balance, Balancing, Draws, balance_cells
 from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
 from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, keep_batch
-from bcc_lightning.datasets.cells import CellImages, Names, split_sha256
+from bcc_lightning.datasets.cells import CellImages, Names, shrink, split_sha256
+from bcc_lightning.datasets.external import ExternalSet, TrainedOn, data_folder, read_external_sets
 from bcc_lightning.datasets.identity import identify, whole
 from bcc_lightning.datasets.listing import SPLITS
 from bcc_lightning.datasets.spelling import SetName
@@ -27,12 +27,6 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.safe_names import refuse_names
 from bcc_lightning.transforms.mixing import MixingName, make_mixing
 from bcc_lightning.transforms.pipelines import make_pipeline
-
-if TYPE_CHECKING:
-    from bcc_lightning.datasets.external import ExternalSet
-
-DATA_DIR_VARIABLE = "BCC_DATA_DIR"
-"""Environment variable that names the folder with all data sets."""
 
 AUTOMATIC_WORKERS = 4
 
@@ -179,11 +173,13 @@ class CellDataModule(LightningDataModule):
         return {name: found.cells for name, found in self.external_sets.items()}
 
     @cached_property
-    def external_sets(self) -> "dict[str, ExternalSet]":
+    def external_sets(self) -> dict[str, ExternalSet]:
         """The further test sets by name, with what is to be known of them."""
-        from bcc_lightning.datasets.external import read_external_sets
+        return read_external_sets(self.test_on, self.as_trained_on()) if self.test_on else {}
 
-        return read_external_sets(self.test_on, self)
+    def as_trained_on(self) -> TrainedOn:
+        """Describe this data set to the further test sets."""
+        return TrainedOn(self.class_names, self.image_size, self.class_map)
 
     def evaluated_cells(self, name: str | None) -> CellImages:
         """Give the cells that chosen weights are evaluated on: the test part (None), a further test set, or `VALIDATION`."""
@@ -320,11 +316,6 @@ class CellDataModule(LightningDataModule):
         )
 
 
-def data_folder(name: str) -> Path:
-    """Find the folder of a data set below the folder of all data sets."""
-    return Path(os.environ.get(DATA_DIR_VARIABLE) or "data") / name
-
-
 def refuse_below(least: int, **values: int) -> None:
     """Refuse arguments of a data module that are too small.
 
@@ -346,12 +337,3 @@ def with_synthetic_cells(cells: CellImages, seed: int) -> CellImages:
         Names.of([*cells.ids, *(f"smote/{row:05d}" for row in range(len(added.labels)))]),
         weights=None if cells.weights is None else np.concatenate([cells.weights, np.ones(len(added.labels), np.float32)]),
     )
-
-
-def shrink(cells: CellImages, image_size: int) -> CellImages:
-    """Shrink images that are larger than the network sees, once, by area averaging; smaller ones stay."""
-    if cells.side <= image_size:
-        return cells
-    shape = (image_size, image_size)
-    images = np.stack([cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in cells.images])
-    return replace(cells, images=images.astype(np.uint8, copy=False))

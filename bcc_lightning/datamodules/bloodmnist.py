@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bcc_lightning.argument_types import check_types
-from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule
+from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.cells import CellImages, Names, check_labels
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.datasets.external import DATA_DIR_VARIABLE
 from bcc_lightning.datasets.listing import SPLITS
 from bcc_lightning.datasets.npz import as_cells, file_hash, read_npz
 from bcc_lightning.errors import UserError

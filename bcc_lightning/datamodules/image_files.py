@@ -1,19 +1,21 @@
 """The data module of all data sets that are image files."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bcc_lightning.argument_types import check_types
-from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule, refuse_below
-from bcc_lightning.datasets.cache import CachedImages, cached_images
+from bcc_lightning.datamodules.base import CellDataModule, refuse_below
+from bcc_lightning.datasets.cache import CachedImages
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.datasets.depth import EIGHT, MOST_BITS
-from bcc_lightning.datasets.identity import without_copies
-from bcc_lightning.datasets.listing import CellListing
+from bcc_lightning.datasets.external import DATA_DIR_VARIABLE, TrainedOn
+from bcc_lightning.datasets.image_set import Copies, ImageSet
+from bcc_lightning.datasets.listing import NO_SPLIT, CellListing
 from bcc_lightning.datasets.spelling import shown
 from bcc_lightning.errors import UserError
 
@@ -23,22 +25,19 @@ class ImageFiles(CellDataModule):
 
     Args:
         crop: side in pixels of the centred square that is cut out of each file first; by default its largest square.
-        copies: ``drop`` leaves out byte-identical copies, so that none stands on two sides of a split; of a copy in the test
-            part the others are left out. Copies under two labels are left out whole.
+        copies: ``drop`` leaves out byte-identical copies, so that none is in two sets: the copy in the test set is kept. Copies
+            with two labels are all left out.
         bits: 9 to 16 reads images of more than eight bits per channel: the bits that their camera uses, often 12. Values are
             scaled linearly to eight bits; images of eight bits stay as they are. With 8, deeper images are refused.
-        reread: read and decode every file again, rather than trust sizes, times and inodes that are as before.
+        reread: read and decode every file again, even if its size, time and inode are as before.
         cache_dir: folder of decoded images; by default ``$BCC_CACHE_DIR``, else the user's cache folder.
         **base: see `CellDataModule`.
     """
 
-    fewest_classes = 2
-    """A network needs two classes to tell apart; a further test set may hold one."""
-
     def __init__(
         self,
         crop: int | None = None,
-        copies: Literal["drop", "keep"] = "drop",
+        copies: Copies = "drop",
         bits: int = EIGHT,
         reread: bool = False,
         cache_dir: str | None = None,
@@ -68,7 +67,7 @@ class ImageFiles(CellDataModule):
                 f"or {DATA_DIR_VARIABLE}=PARENT. To try the program without data: --exp quickstart"
             )
         listing = self.list_files()
-        if len(listing.class_names) < self.fewest_classes:
+        if len(listing.class_names) == 1:
             name, count = shown(listing.class_names[0]), len(listing)
             raise UserError(
                 f"{listing.root} holds one class only, {name} ({count:,} images), where at least two are expected: one folder "
@@ -78,21 +77,31 @@ class ImageFiles(CellDataModule):
         return listing
 
     @cached_property
+    def image_set(self) -> ImageSet:
+        """The files, decoded when they are first needed."""
+        options = {name: getattr(self, name) for name in ("crop", "copies", "bits", "reread", "cache_dir")}
+        return ImageSet(self.listing, self.image_size, **options)
+
+    @property
     def cached(self) -> CachedImages:
         """The decoded images."""
-        return cached_images(self.listing, self.image_size, self.crop, self.cache_dir, self.bits, self.reread)
+        return self.image_set.cached
 
-    @cached_property
+    @property
     def kept(self) -> npt.NDArray[np.bool_]:
         """(N,) which files are kept: all but copies."""
-        if self.copies == "keep":
-            return np.ones(len(self.listing), np.bool_)
-        return without_copies(self.cached.digests, self.listing.labels, self.listing.splits)
+        return self.image_set.kept
+
+    def divided_listing(self) -> CellListing:
+        """List the files with the split that training would use; copies that it leaves out are in no set."""
+        codes = np.full(len(self.listing), NO_SPLIT, np.int8)
+        codes[np.flatnonzero(self.kept)] = self.codes
+        return replace(self.listing, splits=codes)
 
     @property
     def dropped(self) -> list[str]:
         """Paths of the copies that were left out."""
-        return list(self.listing.paths.take(np.flatnonzero(~self.kept)))
+        return self.image_set.dropped
 
     @property
     def group_names(self) -> Sequence[str]:
@@ -105,39 +114,15 @@ class ImageFiles(CellDataModule):
 
     def notices(self) -> list[str]:
         """Add which copies were left out."""
-        return [*super().notices(), *self.copy_notices()]
+        return [*super().notices(), *self.image_set.copy_notices()]
 
-    def copy_notices(self) -> list[str]:
-        """Describe which files were left out as copies, in a sentence; none where there are none."""
-        if self.kept.all():
-            return []
-        rows = np.flatnonzero(~self.kept)
-        starts = self.cached.digests[:, :8].copy().view(np.uint64).reshape(-1)
-        conflicting = int((~np.isin(starts[rows], starts[self.kept])).sum())
-        labels = f", {conflicting:,} of them because the same file has two labels" if conflicting else ""
-        return [f"Left out: {len(rows):,} byte-identical copies{labels}, e.g. {shown(self.listing.paths[int(rows[0])])}."]
+    def as_trained_on(self) -> TrainedOn:
+        """Add the files, which further test sets must not share."""
+        return replace(super().as_trained_on(), images=self.image_set)
 
     def read(self) -> CellImages:
-        """Open the decoded images; a published split is kept.
-
-        Raises:
-            UserError: every image bears two labels.
-        """
-        if not self.kept.any():
-            raise UserError(
-                f"{self.root} holds no image that bears one label only, e.g. {shown(self.listing.paths[0])} is in two classes; "
-                "remove links and copies between class folders"
-            )
-        listing = self.listing
-        cells = CellImages(
-            self.cached.images,
-            listing.labels,
-            listing.paths,
-            splits=listing.splits,
-            groups=listing.groups,
-            weights=listing.weights,
-        )
-        return cells if self.kept.all() else cells.part(np.flatnonzero(self.kept))
+        """Open the decoded images; a published split is kept."""
+        return self.image_set.cells()
 
     @property
     def native_side(self) -> int:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from bcc_lightning.argument_types import check_types
-from bcc_lightning.datamodules.base import data_folder
 from bcc_lightning.datamodules.image_files import ImageFiles
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES, canonical
+from bcc_lightning.datasets.external import data_folder
 from bcc_lightning.datasets.listing import NO_SPLIT, SPLITS, CellListing, list_folder
 from bcc_lightning.errors import UserError
 

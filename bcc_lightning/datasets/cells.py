@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -140,3 +141,12 @@ def split_sha256(splits: Mapping[SetName, CellImages]) -> str:
         for cell in split.ids:
             total += int.from_bytes(hashlib.sha256(f"{name}\t{cell}".encode()).digest())
     return f"{total % 2**256:064x}"
+
+
+def shrink(cells: CellImages, image_size: int) -> CellImages:
+    """Shrink images that are larger than the network sees, once, by area averaging; smaller ones stay."""
+    if cells.side <= image_size:
+        return cells
+    shape = (image_size, image_size)
+    images = np.stack([cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in cells.images])
+    return replace(cells, images=images.astype(np.uint8, copy=False))

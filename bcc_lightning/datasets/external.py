@@ -1,26 +1,27 @@
 """Further test sets: cells of another laboratory, read with the labels of the data set that the network is trained on."""
 
 import os
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from bcc_lightning.datamodules.base import DATA_DIR_VARIABLE, CellDataModule, data_folder, shrink
-from bcc_lightning.datamodules.cell_folder import CellFolder
-from bcc_lightning.datamodules.cell_table import CellTable
-from bcc_lightning.datamodules.image_files import ImageFiles
-from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.datasets.cell_folder import list_cell_folder
+from bcc_lightning.datasets.cells import CellImages, shrink
 from bcc_lightning.datasets.classes import class_key, label_map
+from bcc_lightning.datasets.image_set import ImageSet
+from bcc_lightning.datasets.spelling import SET_WORDS
 from bcc_lightning.datasets.splits import TEST
+from bcc_lightning.datasets.table import list_table
 from bcc_lightning.errors import UserError
 from bcc_lightning.safe_names import folded
 
-TABLES = (".csv", ".parquet")
+DATA_DIR_VARIABLE = "BCC_DATA_DIR"
+"""Environment variable that names the folder with all data sets."""
 
-OWN_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-"""Names, in small letters, that mean a set of the run's own data set; a further test set is never called so."""
+TABLES = (".csv", ".parquet")
 
 
 class ExternalSet(NamedTuple):
@@ -37,16 +38,38 @@ class ExternalSet(NamedTuple):
     notices: tuple[str, ...]
 
 
-def read_external_sets(names: list[str], data: CellDataModule) -> dict[str, ExternalSet]:
+@dataclass(frozen=True)
+class TrainedOn:
+    """The data set that the network is trained on, as far as a further test set depends on it.
+
+    Attributes:
+        class_names: names of the C classes, in label order.
+        image_size: side in pixels that the network sees.
+        class_map: classes of further test sets, and what they are called here.
+        images: its image files; None if it is not made of files.
+    """
+
+    class_names: Sequence[str]
+    image_size: int
+    class_map: Mapping[str, str] = field(default_factory=dict)
+    images: ImageSet | None = None
+
+
+def data_folder(name: str) -> Path:
+    """Find the folder of a data set below the folder of all data sets."""
+    return Path(os.environ.get(DATA_DIR_VARIABLE) or "data") / name
+
+
+def read_external_sets(names: list[str], trained_on: TrainedOn) -> dict[str, ExternalSet]:
     """Read further test sets, each under a name of its own.
 
     Raises:
         UserError: as `read_external`, or two of them have the same name.
     """
     places = [find_set(name) for name in names]
-    sets = {name: read_external(place, data) for name, place in zip(set_names(places), places, strict=True)}
+    sets = {name: read_external(place, trained_on) for name, place in zip(names_of(places), places, strict=True)}
     held = {class_key(name) for found in sets.values() for name in found.class_names}
-    if sets and (unused := [name for name in data.class_map if class_key(name) not in held]):
+    if sets and (unused := [name for name in trained_on.class_map if class_key(name) not in held]):
         raise UserError(f"--data.class_map names {', '.join(unused)}, which no set of --data.test_on holds; correct or remove it")
     return sets
 
@@ -66,17 +89,17 @@ def find_set(name: str) -> Path:
     return place
 
 
-def set_names(places: list[Path]) -> list[str]:
-    """Name further test sets by the last part of their paths that is not in `OWN_NAMES`.
+def names_of(places: list[Path]) -> list[str]:
+    """Name further test sets by the last part of their paths that does not itself mean a set, such as ``test``.
 
-    Sets of the same name, but for case and Unicode form, have the name of the folder above before it: ``clinic-ward``.
+    Sets of the same name, apart from case and Unicode form, also get the name of the folder above: ``clinic-ward``.
 
     Raises:
         UserError: two of them still have the same name, or one has none.
     """
-    names = [set_name(place) for place in places]
+    names = [name_of(place) for place in places]
     known = list(map(folded, names))
-    names = [set_name(places[row], 2) if known.count(folded(name)) > 1 else name for row, name in enumerate(names)]
+    names = [name_of(places[row], 2) if known.count(folded(name)) > 1 else name for row, name in enumerate(names)]
     known = list(map(folded, names))
     if same := [str(place) for place, name in zip(places, known, strict=True) if known.count(name) > 1 or not name]:
         raise UserError(
@@ -85,54 +108,53 @@ def set_names(places: list[Path]) -> list[str]:
     return names
 
 
-def set_name(place: Path, parts: int = 1) -> str:
-    """Join the last parts of a path, without a table's suffix, and without names at the end that are in `OWN_NAMES`."""
+def name_of(place: Path, parts: int = 1) -> str:
+    """Join the last parts of a path, without a table's suffix and without names at the end that mean a set."""
     path = Path(os.path.abspath(place))
     path = path.with_suffix("") if path.suffix.lower() in TABLES else path
-    while path.name.lower() in OWN_NAMES:
+    while path.name.lower() in SET_WORDS:
         path = path.parent
     return "-".join(path.parts[1:][-parts:])
 
 
-def read_external(place: Path, data: CellDataModule) -> ExternalSet:
+def read_external(place: Path, trained_on: TrainedOn) -> ExternalSet:
     """Read a further test set.
 
-    Of a folder with a test part only that part is read, of others all cells.
+    If it has a test set of its own, only that is read, else all cells.
 
     Args:
         place: folder of class folders, or table.
-        data: the data set that the network is trained on; gives class names, their other names, and the image size.
+        trained_on: the data set that the network is trained on.
 
     Returns:
-        The set, its cells with the labels of `data`.
+        The set, its cells with the labels of that data set.
 
     Raises:
         UserError: one of its classes has no counterpart, or it holds cells that are trained on.
     """
-    shape: dict[str, Any] = {
-        "image_size": data.image_size,
-        **{name: getattr(data, name) for name in ("cache_dir", "bits", "reread") if hasattr(data, name)},
-    }
-    source = CellTable(str(place), **shape) if place.suffix in TABLES else CellFolder(root=str(place), **shape)
-    source.fewest_classes = 1
-    labels = label_map(source.class_names, data.class_names, data.class_map, str(place))
-    refuse_trained_on(source, data)
-    cells = shrink(source.read(), data.image_size)
+    listing = list_table(place) if place.suffix in TABLES else list_cell_folder(place)
+    own, size = trained_on.images, trained_on.image_size
+    images = own.read_alike(listing, size) if own else ImageSet(listing, size)
+    labels = label_map(listing.class_names, trained_on.class_names, trained_on.class_map, str(place))
+    if own:
+        refuse_trained_on(images, own)
+    cells = shrink(images.cells(), size)
     if cells.splits is not None and (cells.splits == TEST).any():
         cells = cells.part(np.flatnonzero(cells.splits == TEST))
-    return ExternalSet(
-        replace(cells, labels=labels[cells.labels]), source.class_names, (*source.listing.notices, *source.copy_notices())
-    )
+    notices = (*listing.notices, *images.copy_notices())
+    return ExternalSet(replace(cells, labels=labels[cells.labels]), listing.class_names, notices)
 
 
-def refuse_trained_on(source: ImageFiles, data: CellDataModule) -> None:
-    """Refuse a test set that shares files with the data set: part of them has been trained on."""
-    if not isinstance(data, ImageFiles):
-        return
-    own = {digest.tobytes() for digest in data.cached.digests}
-    shared = [row for row, digest in enumerate(source.cached.digests) if digest.tobytes() in own]
+def refuse_trained_on(images: ImageSet, own: ImageSet) -> None:
+    """Refuse a test set that shares files with the data set: some of them have been trained on.
+
+    Raises:
+        UserError: with the number of shared images, and the first.
+    """
+    known = {digest.tobytes() for digest in own.cached.digests}
+    shared = [row for row, digest in enumerate(images.cached.digests) if digest.tobytes() in known]
     if shared:
         raise UserError(
-            f"{source.root} shares {len(shared)} of its {len(source.listing)} images with {data.root}, the first is "
-            f"{source.listing.paths[shared[0]]}; a further test set must hold cells that no network here has seen"
+            f"{images.listing.root} shares {len(shared)} of its {len(images.listing)} images with {own.listing.root}, the first "
+            f"is {images.listing.paths[shared[0]]}; a further test set must hold cells that no network here has seen"
         )

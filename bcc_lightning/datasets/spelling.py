@@ -164,6 +164,9 @@ ENDINGS = (
 )
 """What may follow a word, as in ``train_data``, ``Test images`` or ``TestA``."""
 
+SET_WORDS = frozenset({word for words in WORDS.values() for word in words})
+"""Words that mean a set by themselves."""
+
 SET_NAMES: dict[str, SetName] = {word + ending: name for name, words in WORDS.items() for word in words for ending in ENDINGS}
 
 

@@ -1,37 +1,28 @@
-"""Parts of a split as folders: for programs that know folders only."""
+"""Sets written as folders, for programs that read only folders."""
 
 import hashlib
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bcc_lightning.datamodules.image_files import ImageFiles
-from bcc_lightning.datasets.listing import NO_SPLIT, SPLITS, CellListing
+from bcc_lightning.datasets.listing import SPLITS, CellListing
 from bcc_lightning.datasets.spelling import SetName
 
 LONGEST_STEM = 200
 """Bytes of the source's name that a file keeps; file systems take 255 with hash and suffix."""
 
 
-def divided_listing(data: ImageFiles) -> CellListing:
-    """List the files of a data set with the split that training would use; copies that it leaves out belong to none."""
-    codes = np.full(len(data.listing), NO_SPLIT, np.int8)
-    codes[np.flatnonzero(data.kept)] = data.codes
-    return replace(data.listing, splits=codes)
-
-
-def write_part(listing: CellListing, part: SetName, out: Path) -> None:
-    """Write one part as a folder of classes, by hard links where the disk allows it, else by copying.
+def write_set(listing: CellListing, name: SetName, out: Path) -> None:
+    """Write one set as a folder of classes, by hard links where the disk allows it, else by copying.
 
     Args:
         listing: a data set with its split.
-        part: ``train``, ``val`` or ``test``.
-        out: the folder; files that are there already stay.
+        name: ``train``, ``val`` or ``test``.
+        out: the folder; files that are already there stay.
     """
-    for row in np.flatnonzero(listing.splits == SPLITS.index(part)).tolist():
+    for row in np.flatnonzero(listing.splits == SPLITS.index(name)).tolist():
         path = listing.paths[row]
         place = out / listing.class_names[listing.labels[row]] / unique_name(path)
         if place.exists():

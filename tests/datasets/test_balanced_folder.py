@@ -17,7 +17,7 @@ from PIL import Image
 from bcc_lightning.datasets.balanced_folder import BalancedFolder, is_balanced_folder, write_balanced_folder
 from bcc_lightning.datasets.decoding import read_image
 from bcc_lightning.datasets.listing import CellListing, list_folder
-from bcc_lightning.datasets.split_folder import write_part
+from bcc_lightning.datasets.split_folder import write_set
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.pipelines import PIPELINES
 
@@ -154,8 +154,8 @@ import itertools, os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
 from bcc_lightning.datamodules import augmented_copies
-from bcc_lightning.datamodules.balanced_folder import write_balanced_folder
-from bcc_lightning.datamodules.listing import list_folder
+from bcc_lightning.datasets.balanced_folder import write_balanced_folder
+from bcc_lightning.datasets.listing import list_folder
 
 whole_file, number = augmented_copies.whole_file, itertools.count()
 
@@ -295,5 +295,5 @@ def test_long_and_foreign_names(tmp_path: Path) -> None:
     done = balance(list_folder(listing.root), tmp_path / "out")
     assert done.written == 15
     assert any(row["source"] == f"train/ig/{long}.bmp" for row in manifest(tmp_path / "out"))
-    write_part(list_folder(listing.root), "train", tmp_path / "train")
+    write_set(list_folder(listing.root), "train", tmp_path / "train")
     assert len(list(tmp_path.glob("train/*/*"))) == len(list(listing.root.glob("train/*/*")))

@@ -103,9 +103,9 @@ def test_centred_square() -> None:
 BUILD = """
 import sys
 from pathlib import Path
-from bcc_lightning.datamodules.cache import cached_images
-from bcc_lightning.datamodules.listing import list_folder
-import bcc_lightning.datamodules.cache as module
+from bcc_lightning.datasets.cache import cached_images
+from bcc_lightning.datasets.listing import list_folder
+import bcc_lightning.datasets.cache as module
 slow = module.decode_file
 def decode_slowly(*args, **kwargs):
     import time; time.sleep(0.05); print("decoding", flush=True)

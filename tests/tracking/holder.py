@@ -8,7 +8,7 @@ HOLD = """
 import os, sys, time
 from pathlib import Path
 from bcc_lightning.tracking import claim
-from bcc_lightning.tracking.folder import RunFolder
+from bcc_lightning.tracking.run_files import RunFolder
 claim.BEAT_SECONDS = 0.05
 held = claim.Claim(RunFolder(Path(sys.argv[1])), shared="shared" in sys.argv)
 if "fork" in sys.argv:

@@ -1,0 +1,102 @@
+"""The image files of a data set, decoded, each image once."""
+
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bcc_lightning.datasets.cache import CachedImages, cached_images
+from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.datasets.depth import EIGHT
+from bcc_lightning.datasets.identity import without_copies
+from bcc_lightning.datasets.listing import CellListing
+from bcc_lightning.datasets.spelling import shown
+from bcc_lightning.errors import UserError
+
+Copies = Literal["drop", "keep"]
+
+
+class ImageSet:
+    """Image files that are decoded when they are first needed.
+
+    Args:
+        listing: the files.
+        image_size: largest side of a stored image in pixels.
+        crop: side in pixels of the centred square that is cut out of each image first; None takes the largest.
+        copies: ``drop`` leaves out byte-identical copies; ``keep`` keeps them.
+        bits: bits of images with more than eight bits per channel, see `bcc_lightning.datasets.decoding.decode`.
+        reread: read and decode every file again.
+        cache_dir: folder of decoded images, see `cached_images`.
+    """
+
+    def __init__(
+        self,
+        listing: CellListing,
+        image_size: int,
+        crop: int | None = None,
+        copies: Copies = "drop",
+        bits: int = EIGHT,
+        reread: bool = False,
+        cache_dir: str | None = None,
+    ) -> None:
+        self.listing = listing
+        self.image_size = image_size
+        self.crop = crop
+        self.copies = copies
+        self.bits = bits
+        self.reread = reread
+        self.cache_dir = cache_dir
+
+    def read_alike(self, listing: CellListing, image_size: int) -> "ImageSet":
+        """Return other files that are read with the same bits and the same cache."""
+        return ImageSet(listing, image_size, bits=self.bits, reread=self.reread, cache_dir=self.cache_dir)
+
+    @cached_property
+    def cached(self) -> CachedImages:
+        """The decoded images."""
+        return cached_images(self.listing, self.image_size, self.crop, self.cache_dir, self.bits, self.reread)
+
+    @cached_property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """(N,) which files are kept: all but copies; of a copy in the test set the others are left out."""
+        if self.copies == "keep":
+            return np.ones(len(self.listing), np.bool_)
+        return without_copies(self.cached.digests, self.listing.labels, self.listing.splits)
+
+    @property
+    def dropped(self) -> list[str]:
+        """Paths of the copies that were left out."""
+        return list(self.listing.paths.take(np.flatnonzero(~self.kept)))
+
+    def copy_notices(self) -> list[str]:
+        """Describe in a sentence which files were left out as copies; empty if there are none."""
+        if self.kept.all():
+            return []
+        rows = np.flatnonzero(~self.kept)
+        starts = self.cached.digests[:, :8].copy().view(np.uint64).reshape(-1)
+        conflicting = int((~np.isin(starts[rows], starts[self.kept])).sum())
+        labels = f", {conflicting:,} of them because the same file has two labels" if conflicting else ""
+        return [f"Left out: {len(rows):,} byte-identical copies{labels}, e.g. {shown(self.listing.paths[int(rows[0])])}."]
+
+    def cells(self) -> CellImages:
+        """Open the decoded images, with the split of the listing.
+
+        Raises:
+            UserError: every image has two labels.
+        """
+        listing = self.listing
+        if not self.kept.any():
+            raise UserError(
+                f"{listing.root} holds no image with a single label, e.g. {shown(listing.paths[0])} is in two classes; "
+                "remove links and copies between class folders"
+            )
+        cells = CellImages(
+            self.cached.images,
+            listing.labels,
+            listing.paths,
+            splits=listing.splits,
+            groups=listing.groups,
+            weights=listing.weights,
+        )
+        return cells if self.kept.all() else cells.part(np.flatnonzero(self.kept))
