@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bcc_lightning.audit.findings import Thresholds
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.parser import ExperimentParser, innermost, plain_words
+from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.datamodules.image_files import ImageFiles
 from bcc_lightning.datasets.listing import BALANCED_TRAIN, SPLITS
@@ -71,10 +71,7 @@ def configure(command: str, argv: list[str]) -> tuple[Any, CellDataModule]:
         options = parser.parse_args(argv)
     except UserError as error:
         raise UserError(plain_words(str(error))) from error
-    try:
-        built = parser.instantiate(options)
-    except ValueError as error:
-        raise innermost(error) from None
+    built = parser.build(options)
     return built, built["data"]
 
 
@@ -167,8 +164,8 @@ def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     data.prepare_data()
     listing = data.divided_listing()
     result = write_balanced_folder(listing, out / BALANCED_TRAIN, options["augment"], options["seed"])
-    for name in SPLITS[1:]:
-        write_set(listing, name, out / name)
+    for part in SPLITS[1:]:
+        write_set(listing, part, out / part)
     table = Table("class", "before", "after", title=plain(str(result.folder)))
     for name, before, after in zip(result.class_names, result.before, result.after, strict=True):
         table.add_row(plain(name), str(before), str(after))

@@ -2,21 +2,22 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import yaml
 
-from bcc_lightning.cli.command import run_command, take_option
-from bcc_lightning.engine.fold_plan import tracking_of
+from bcc_lightning.cli.arguments import Call
+from bcc_lightning.cli.command import run_command, separate
 from bcc_lightning.engine.rebuild import data_config
+from bcc_lightning.engine.run import run_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
-from bcc_lightning.fit import run_experiment
 from bcc_lightning.modules.ensemble import Weighting
 from bcc_lightning.tracking.finished_runs import find_run
-from bcc_lightning.tracking.trained_networks import Source, find_members
+from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_members
 
 USAGE = """usage: python -m bcc_lightning.ensemble --run A --run B [--checkpoint FILE ...] [--weights equal|fitted] [--out DIR]
 
@@ -50,21 +51,20 @@ def ensemble(argv: list[str]) -> None:
     if {"--help", "-h"} & set(argv):
         print(USAGE)
         return
-    runs, rest = take_option(argv, "--run")
-    checkpoints, rest = take_option(rest, "--checkpoint")
-    weights, rest = take_option(rest, "--weights")
-    out, rest = take_option(rest, "--out")
+    own, flags = separate(argv, ("run", "checkpoint", "weights", "out"))
+    named, out = [*own["run"], *own["checkpoint"]], own["out"]
+    call = Call.read([*flags, *weighting_flags(own["weights"])])
     if out:
         refuse_unwritable_folder("--out", Path(out[-1]))
     with TemporaryDirectory() as folder:
-        if runs or checkpoints:
-            file = write_config(find_members(tracking_of(rest), [*runs, *checkpoints]), Path(folder))
-            rest = ["--config", str(file), *rest]
-        elif "--exp" not in {argument.partition("=")[0] for argument in rest}:
+        if named:
+            file = write_config(find_members(call.tracking, named), Path(folder))
+            call = replace(call, flags=["--config", str(file), *call.flags])
+        elif not call.exp:
             raise UserError(f"name members with --run and --checkpoint\n{USAGE}")
-        summary = run_experiment([*rest, *weighting_flags(weights)])
+        summary = run_experiment(call)
     if out and summary:
-        run = find_run(tracking_of(rest), summary.run_id)
+        run = find_run(call.tracking, summary.run_id)
         copy_files(run.artifact("summary.json").parent, Path(out[-1]))
 
 
@@ -80,7 +80,7 @@ def weighting_flags(weights: list[str]) -> list[str]:
     return ["--model.weighting", weights[-1]] if weights else []
 
 
-def write_config(members: list[Source], folder: Path) -> Path:
+def write_config(members: list[TrainedNetwork], folder: Path) -> Path:
     """Write the experiment that an ensemble is: its members, and the data of the one that sees the largest images.
 
     Raises:

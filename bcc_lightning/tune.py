@@ -7,10 +7,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from bcc_lightning.cli.arguments import tracking_of
 from bcc_lightning.cli.command import EXIT_INTERRUPTED, run_command
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.engine.console import ui_command
-from bcc_lightning.engine.fold_plan import tracking_of
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping, refuse_unwritable
 from bcc_lightning.tracking.filing import end_failed

@@ -19,7 +19,7 @@ from bcc_lightning.fit import main as fit
 from bcc_lightning.modules import Ensemble
 from bcc_lightning.modules.checkpoint import load_classifier
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.tracking.trained_networks import find_source
+from bcc_lightning.tracking.trained_networks import find_network
 from tests.miniature import CELLS, PAINTED, QUICK, artifacts_of, miniature_arrays, runs_in, write_miniature_bloodmnist
 
 pytestmark = pytest.mark.xdist_group("ensemble")  # one process trains for all
@@ -138,7 +138,7 @@ def test_checkpoint_gives_the_filed_predictions_without_the_members(folder: Path
 def test_a_run_is_made_anew(folder: Path, ids: list[str], fitted: Run) -> None:
     tracking = Tracking(folder=str(folder / "mlruns"))
     for run_id, size in ((ids[2], 48), (fitted.info.run_id, 48)):
-        module, data = rebuild(find_source(tracking, run_id), num_workers=0)
+        module, data = rebuild(find_network(tracking, run_id), num_workers=0)
         assert data.facts()["split.sha256"] == fitted.data.tags["split.sha256"]
         assert (data.image_size, module.image_size) == (size, size)
         assert not module.training

@@ -1,5 +1,6 @@
 """What all commands share: exit codes, quiet libraries, interruptions, and output that lasts."""
 
+import argparse
 import errno
 import logging
 import os
@@ -9,17 +10,17 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO, cast
-
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from bcc_lightning.errors import RENAME, UserError, fault_of
 from bcc_lightning.printable import printable
 from bcc_lightning.processes import STOPPING
 from bcc_lightning.trust import OPTION, trusting
+
+TRUST = OPTION.removeprefix("--")
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -66,12 +67,14 @@ def outcome(body: Callable[[list[str]], int | None], arguments: list[str]) -> in
     """Run a command and report the errors that a person can mend; arguments and exit codes as `run_command`."""
     try:
         refuse_other_encodings(arguments)
-        packages, rest = take_option([argument for argument in arguments if argument != "--traceback"], OPTION)
-        with trusting(packages):
+        found, rest = separate([argument for argument in arguments if argument != "--traceback"], [TRUST])
+        with trusting(found[TRUST]):
             return body(rest) or 0
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
+
         reason = str(error) if isinstance(error, (UserError, MisconfigurationException)) else fault_of(error)
         if reason is None:
             raise
@@ -108,32 +111,32 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", message=pattern)
 
 
-def take_option(argv: list[str], name: str) -> tuple[list[str], list[str]]:
-    """Take an option with a value out of a list of arguments.
+def separate(argv: list[str], names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Separate options, with their values, from all other arguments.
 
     Args:
         argv: the arguments.
-        name: the option, e.g. ``--exp``; both ``--exp X`` and ``--exp=X`` are understood.
+        names: of the options, e.g. ``exp``; both ``--exp X`` and ``--exp=X`` are understood.
 
     Returns:
-        The values in order, and the arguments that are left.
+        The values of each option in order, and the arguments that are left.
 
     Raises:
-        UserError: the option stands at the end without a value.
+        UserError: an option has no value.
     """
-    values, rest = [], []
-    arguments = iter(argv)
-    for argument in arguments:
-        if argument == name:
-            value = next(arguments, None)
-            if value is None:
-                raise UserError(f"{name} needs a value")
-            values.append(value)
-        elif argument.startswith(f"{name}="):
-            values.append(argument.removeprefix(f"{name}="))
-        else:
-            rest.append(argument)
-    return values, rest
+    splitter = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in names:
+        splitter.add_argument(f"--{name}", dest=name, action="append", default=[])
+    try:
+        found, rest = splitter.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error.argument_name} needs a value") from error
+    return vars(found), rest
+
+
+def without(argv: list[str], *names: str) -> list[str]:
+    """Leave options and their values out of a list of arguments."""
+    return separate(argv, names)[1]
 
 
 READER_GONE = {errno.EPIPE, errno.ESHUTDOWN, errno.ECONNRESET, errno.EIO}

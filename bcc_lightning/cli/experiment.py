@@ -1,10 +1,9 @@
 """From a command line to data module, module and trainer: LightningCLI with ``--exp``."""
 
-import json
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from jsonargparse import Namespace
@@ -18,17 +17,23 @@ from bcc_lightning.balancing.balance import combination_warning
 from bcc_lightning.callbacks.averaging import averaging_callback
 from bcc_lightning.callbacks.checkpoints import Keep, WholeFileCheckpoints
 from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
-from bcc_lightning.cli.arguments import experiment_names, find_experiment
-from bcc_lightning.cli.parser import ExperimentParser, innermost, plain_words
+from bcc_lightning.cli.arguments import OWN, add_call_options
+from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
-from bcc_lightning.files import read_mapping
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.modules.optimization import Mode
 from bcc_lightning.tracking.recipe import Progress, refuse_changes
 from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking, without_password
-from bcc_lightning.tracking.trained_networks import Source, find_members, find_starts, unknown_training
+from bcc_lightning.tracking.trained_networks import (
+    TrainedNetwork,
+    find_members,
+    find_starts,
+    refuse_another_split,
+    refuse_disagreement,
+    unknown_training,
+)
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": None,  # see `ExperimentCLI.parse_arguments`
@@ -40,8 +45,17 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 MAX_EPOCHS = 30
 """Epochs of a training without stages that says nothing else; -1 sets no limit."""
 
-NOT_RESOLVED = {"config", "summary", "resume", "traceback", "folds", "repeats"}
+NOT_RESOLVED = {"config", "traceback", *OWN} - {"exp"}
 """Keys that belong to one call, not to the experiment."""
+
+NOTHING = {
+    "max_epochs": "no epoch is finished",
+    "max_steps": "no epoch is finished",
+    "limit_train_batches": "no epoch is finished",
+    "limit_val_batches": "no epoch can be chosen by validation; --selection.keep last and patience null do without",
+    "limit_test_batches": "the chosen weights are not tested",
+}
+"""What is missing at the end of a training if an argument of the trainer is 0."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class ExperimentCLI(LightningCLI):
     """Builds data module and module from experiment files and flags; the trainer follows when the run exists.
 
     Args:
-        argv: arguments of the configuration, see `configuration_arguments`.
+        argv: arguments of the configuration, see `bcc_lightning.cli.arguments.Call`.
         resumed: folder of the run to go on with; `argv` begins with its configuration.
         progress: how far that has come.
 
@@ -84,8 +98,8 @@ class ExperimentCLI(LightningCLI):
     def __init__(self, argv: list[str], resumed: RunFolder | None = None, progress: Progress | None = None) -> None:
         self.resumed = resumed
         self.progress = progress or Progress()
-        self.members: list[Source] = []  # of an ensemble
-        self.starts: dict[str, Source] = {}  # trained networks whose weights the module starts from, by its arguments
+        self.members: list[TrainedNetwork] = []  # of an ensemble
+        self.starts: dict[str, TrainedNetwork] = {}  # trained networks whose weights the module starts from, by its arguments
         super().__init__(
             CellClassifier,
             CellDataModule,
@@ -102,13 +116,8 @@ class ExperimentCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what is ours, and let facts flow from the data to the module."""
-        parser.add_argument("--exp", type=list[str], default=[], help="names or files of experiments; several stack")
-        parser.add_argument("--resume", type=str | None, default=None, help="`last` or the id of a run to go on with")
-        parser.add_argument("--folds", type=int | None, default=None, help="train this many folds, each with everything new")
-        parser.add_argument("--repeats", type=int, default=1, help="how often the folds are made anew")
+        add_call_options(parser)
         parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
-        parser.add_argument("--summary", type=str | None, default=None, help="copy summary.json to this file")
-        parser.add_class_arguments(Tracking, "tracking")
         parser.add_class_arguments(Selection, "selection")
         help_stages = (
             "stages of fine-tuning, each {train, lr, weight_decay, epochs, patience}; patience replaces that of selection"
@@ -153,9 +162,7 @@ class ExperimentCLI(LightningCLI):
         """
         named, self.config = self.config, self._with_files()  # Lightning gives modules their hyper-parameters from `config`
         try:
-            self.config_init = self.parser.instantiate(self.config)
-        except ValueError as error:
-            raise innermost(error) from None
+            self.config_init = cast(ExperimentParser, self.parser).build(self.config)
         finally:
             self.config = named
         self.datamodule = self.config_init["data"]
@@ -171,6 +178,12 @@ class ExperimentCLI(LightningCLI):
     def has_trained(self) -> bool:
         """Whether a resumed run has a state to go on from."""
         return self.resumed is not None and self.resumed.last_checkpoint.is_file()
+
+    @property
+    def tracking(self) -> Tracking:
+        """Where the run is kept."""
+        tracking: Tracking = self.config_init["tracking"]
+        return tracking
 
     @property
     def selection(self) -> Selection:
@@ -195,6 +208,34 @@ class ExperimentCLI(LightningCLI):
             balanced_folder=data.is_balanced_folder,
             cell_weights=data.splits["train"].weights is not None,
         )
+
+    def refuse_networks_of_other_data(self) -> None:
+        """Refuse members, and networks to start from, that were trained on other data or in another split.
+
+        Raises:
+            UserError: with the fact in which they differ.
+        """
+        if self.members or self.starts:
+            facts, identity = self.datamodule.facts(), self.datamodule.identity()
+            refuse_disagreement(self.members, facts, identity)
+            refuse_another_split(self.starts.values(), facts, identity)
+
+    def refuse_idle_training(self) -> None:
+        """Refuse a training that leaves no weights, or none that are tested.
+
+        Raises:
+            UserError: with the flag to change.
+        """
+        trainer, selection = self.config["trainer"], self.selection
+        needs_validation = selection.keep == "best" or selection.patience is not None or bool(self.stages)
+        for name, consequence in NOTHING.items():
+            if trainer[name] == 0 and (name != "limit_val_batches" or needs_validation):
+                raise UserError(f"with --trainer.{name} {trainer[name]} {consequence}; raise it")
+        if trainer["fast_dev_run"]:
+            raise UserError(
+                "--trainer.fast_dev_run keeps no weights that could be tested; for a short trial of everything use "
+                "--trainer.max_epochs 1 --trainer.limit_train_batches 1"
+            )
 
     def build_trainer(self, callbacks: list[Callback], logger: Logger | Literal[False]) -> Trainer:
         """Build the trainer with the callbacks of a run, behind those of the configuration."""
@@ -253,25 +294,6 @@ class ExperimentCLI(LightningCLI):
             except UserError:
                 return file
         return "command line"
-
-
-def configuration_arguments(experiments: list[str], argv: list[str]) -> list[str]:
-    """Expand experiment names to configuration files, before the flags, so that flags win wherever they stand.
-
-    Args:
-        experiments: values of ``--exp``.
-        argv: the other arguments.
-
-    Raises:
-        UserError: an experiment does not exist, or none is named.
-    """
-    if not experiments and not {"--config", "-c", "--help", "-h"} & set(argv):
-        raise UserError(f"name an experiment with --exp NAME; there are: {', '.join(experiment_names())}")
-    files = [str(find_experiment(name)) for name in experiments]
-    for file in files:
-        read_mapping(Path(file), "keys such as model, data and trainer")  # says where a fault is, which the parser does not
-    configs = [part for file in files for part in ("--config", file)]
-    return [*configs, f"--exp={json.dumps(experiments)}", *argv]
 
 
 def flatten(config: object, prefix: str = "") -> dict[str, str]:

@@ -65,6 +65,18 @@ class ExperimentParser(LightningArgumentParser):
         refuse_functions(config)
         return config
 
+    def build(self, options: Namespace) -> Namespace:
+        """Build what a configuration describes.
+
+        Raises:
+            UserError: as raised by a constructor, without the parser's wrapping.
+        """
+        try:
+            built: Namespace = self.instantiate(options)
+        except ValueError as error:
+            raise innermost(error) from None
+        return built
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a `UserError` with the parser's own message; parsers of nested keys wrap it further."""
         raise UserError(message) from ex

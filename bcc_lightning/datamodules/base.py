@@ -24,14 +24,12 @@ from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.datasets.split_file import read_split
 from bcc_lightning.datasets.splits import Codes, SplitPlan, cut_notices, divide, group_notices, set_notices
 from bcc_lightning.errors import UserError
+from bcc_lightning.evaluation.metrics import TEST, VALIDATION
 from bcc_lightning.safe_names import refuse_names
 from bcc_lightning.transforms.mixing import MixingName, make_mixing
 from bcc_lightning.transforms.pipelines import make_pipeline
 
 AUTOMATIC_WORKERS = 4
-
-VALIDATION = "validation"
-"""Name under which the chosen weights of a search's trial are evaluated: on the validation part instead of the test part."""
 
 
 class CellDataModule(LightningDataModule):
@@ -181,11 +179,10 @@ class CellDataModule(LightningDataModule):
         """Describe this data set to the further test sets."""
         return TrainedOn(self.class_names, self.image_size, self.class_map)
 
-    def evaluated_cells(self, name: str | None) -> CellImages:
-        """Give the cells that chosen weights are evaluated on: the test part (None), a further test set, or `VALIDATION`."""
-        if name is None:
-            return self.splits["test"]
-        return self.splits["val"] if name == VALIDATION else self.external[name]
+    def evaluated_cells(self, name: str) -> CellImages:
+        """Return the cells of a set that chosen weights are evaluated on: ``test``, ``validation`` or a further test set."""
+        own = {TEST: self.splits["test"], VALIDATION: self.splits["val"]}
+        return own[name] if name in own else self.external[name]
 
     @cached_property
     def balancing(self) -> Balancing:
@@ -285,17 +282,18 @@ class CellDataModule(LightningDataModule):
         return self._loader(dataset, sampler, drop_last, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[CellBatch]:
-        """Load the validation part, in order."""
-        return self.evaluation_loader(self.splits["val"])
+        """Load the validation set, in order."""
+        return self.evaluation_loader(VALIDATION)
 
     def test_dataloader(self) -> DataLoader[CellBatch]:
-        """Load the test part, in order."""
-        return self.evaluation_loader(self.splits["test"])
+        """Load the test set, in order."""
+        return self.evaluation_loader(TEST)
 
-    def evaluation_loader(self, cells: CellImages) -> DataLoader[CellBatch]:
-        """Load cells in order, each once, with equal weights."""
+    def evaluation_loader(self, name: str) -> DataLoader[CellBatch]:
+        """Load an evaluated set in order, each cell once, with equal weights; names as in `evaluated_cells`."""
+        cells = self.evaluated_cells(name)
         # Without augmentation loading only slices an array: starting processes for that takes longer than the slicing.
-        return self._loader(CellDataset(cells, np.ones(len(cells), np.float32)), self._sampler(len(cells)))
+        return self._loader(CellDataset(cells, np.ones(len(cells), np.float32), name=name), self._sampler(len(cells)))
 
     def _sampler(self, size: int, draws: Draws | None = None) -> EpochSampler:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -101,6 +101,7 @@ class CellDataset(Dataset[CellBatch]):
         seed: seed of augmentation and mixing.
         mixing: mixes the cells of a batch, or None.
         num_classes: number of classes C, needed for mixing only.
+        name: name of the set, under which an evaluation is recorded.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class CellDataset(Dataset[CellBatch]):
         seed: int = 0,
         mixing: Mixing | None = None,
         num_classes: int = 0,
+        name: str = "",
     ) -> None:
         self.cells = cells
         self.weights = weights
@@ -119,6 +121,7 @@ class CellDataset(Dataset[CellBatch]):
         self.seed = seed
         self.mixing = mixing
         self.num_classes = num_classes
+        self.name = name
 
     def __len__(self) -> int:
         """Number of cells."""

@@ -6,112 +6,164 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
-import yaml
-from lightning.pytorch.utilities import rank_zero_only
+from lightning import Callback
 
-from bcc_lightning.cli.command import take_option
-from bcc_lightning.cli.experiment import ExperimentCLI, configuration_arguments, flatten
-from bcc_lightning.datamodules.base import VALIDATION
+from bcc_lightning.cli.experiment import ExperimentCLI, flatten
 from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.datasets.split_file import write_split
-from bcc_lightning.engine.console import print_folds, print_unfinished
-from bcc_lightning.engine.fold_plan import CrossValidation, fold_arguments, resume_fold
-from bcc_lightning.engine.record import provenance
+from bcc_lightning.engine.console import print_folds
+from bcc_lightning.engine.fold_plan import CrossValidation
+from bcc_lightning.engine.recorder import RunRecorder, provenance
+from bcc_lightning.engine.run import OpenRun, is_first_process, open_tracked, run_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
 from bcc_lightning.evaluation.reliability import equal_folds
-from bcc_lightning.files import refuse_unwritable, whole_file
-from bcc_lightning.modules.test_time_augmentation import describe_views
+from bcc_lightning.files import refuse_unwritable
 from bcc_lightning.tracking.claim import Claim, claimed, is_trained
-from bcc_lightning.tracking.filing import end_failed, ending, file_run
 from bcc_lightning.tracking.finished_runs import FinishedRun
 from bcc_lightning.tracking.recipe import Progress
-from bcc_lightning.tracking.resume import is_complete, refuse_other_data, resume_arguments, write_record
+from bcc_lightning.tracking.resume import is_complete, refuse_other_data, write_record
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import PARENT, PARENT_VARIABLE, RunFolder, Summary
-from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tuning.channel import TrialChannel
-from bcc_lightning.tuning.trial import open_trial_run, report_end, tag_end
-
-RunFold = Callable[[list[str], TrialChannel | None], Summary | None]
 
 
-def cross_validate(plan: CrossValidation, run_fold: RunFold, trial: TrialChannel | None = None) -> None:
-    """Train all folds, file mean and standard deviation.
+class ParentRecorder(RunRecorder):
+    """Records the parent run of a cross-validation.
+
+    Args:
+        plan: what the cross-validation is to do.
+        experiment: its first fold, which stands for all.
+        run: the parent run in MLflow.
+        trial: channel to the search whose trial it is.
+    """
+
+    def __init__(
+        self, plan: CrossValidation, experiment: ExperimentCLI, run: TrackedRun, trial: TrialChannel | None = None
+    ) -> None:
+        super().__init__(experiment, run, trial)
+        self.plan = plan
+        self.copy = plan.call.summary
+
+    def describe(self) -> None:
+        """Record configuration, data and code; which cell is in which set differs from fold to fold."""
+        config, data = self.experiment.resolved_config(), self.experiment.datamodule
+        write_split(data.splits, self.folder.first_split)
+        write_record(data, self.folder.data_record)
+        self.plan.keep(self.folder)
+        self.folder.write_config(config)
+        self.summary.test_time = self.experiment.model.test_views
+        self.run.log_params(flatten(config))
+        self.run.set_tags(provenance())
+
+    def callbacks(self) -> list[Callback]:
+        """Return none: the folds train."""
+        return []
+
+    def last_steps(self) -> list[Callable[[], None]]:
+        """List nothing: what there is of figures has been summed up."""
+        return []
+
+    def record_folds(self) -> None:
+        """Sum up the folds, log means and deviations, and draw the folds beside one another."""
+        sum_up(self.summary, self.plan)
+        self.run.log_metrics(self.summary.metrics, 0)
+        draw_folds(self.summary, self.folder, self.experiment.model.class_names)
+
+    def finish(self) -> None:
+        """Print mean and standard deviation, and delete the folder."""
+        print_folds(self.run, self.summary)
+        self.folder.remove()
+
+
+class Folds(OpenRun):
+    """The parent run of a cross-validation, below which its folds are trained.
+
+    Attributes:
+        recorder: where it is recorded.
+        plan: what is to be done, and has been done.
+        trial: channel to the search whose trial it is.
+    """
+
+    recorder: ParentRecorder
+
+    def __init__(self, recorder: ParentRecorder) -> None:
+        super().__init__(recorder)
+        self.plan = recorder.plan
+        self.trial = recorder.trial
+
+    @classmethod
+    def open(
+        cls, plan: CrossValidation, experiment: ExperimentCLI, claim: Claim | None, trial: TrialChannel | None = None
+    ) -> "Folds":
+        """Start the parent run, or go on with it."""
+        name = f"{experiment.experiment_name}-{plan.folds}folds-seed{experiment.config['seed_everything']}"
+        run = open_tracked(experiment, claim, name, {"folds": str(len(plan.numbers))})
+        return cls(ParentRecorder(plan, experiment, run, trial))
+
+    def run_fold(self, fold: int) -> None:
+        """Run a fold if it has not been finished; one that was interrupted goes on."""
+        plan = self.plan
+        if str(fold) not in plan.finished:
+            print(f"\nfold {fold + 1} of {len(plan.numbers)}")
+            if begun := interrupted_fold(self.recorder.folder):
+                summary = run_experiment(plan.resumed_fold_call(begun), self.trial)
+            elif plan.resumed and (done := filed_fold(self.recorder.run, fold)):
+                summary = done.summary
+            else:
+                summary = run_experiment(plan.fold_call(fold), self.trial)
+            if summary is not None:
+                refuse_changed_data(plan, fold, summary)
+                plan.finished[str(fold)] = summary.as_dict()
+                plan.keep(self.recorder.folder)
+        if self.trial:
+            report_fold(self.trial, plan, fold)
+
+
+def cross_validate(plan: CrossValidation, trial: TrialChannel | None = None) -> None:
+    """Train all folds, and file mean and standard deviation.
 
     Args:
         plan: what is to be done.
-        run_fold: runs an experiment from its arguments.
-        trial: channel to the search whose trial this is; each fold is reported, and none reads its test part.
+        trial: channel to the search whose trial this is; each fold is reported, and none is evaluated on its test set.
 
     Raises:
         UserError: something in the arguments or the data has to be mended; the parent run says so.
     """
-    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # files nothing, but trains along
+    if not is_first_process():  # files nothing, but trains along
         for number, fold in enumerate(plan.unfinished):
             begun = interrupted_fold(plan.resumed) if plan.resumed and number == 0 else None
-            run_fold(resume_fold(plan, begun) if begun else fold_arguments(plan, fold), None)
+            run_experiment(plan.resumed_fold_call(begun) if begun else plan.fold_call(fold))
         return
     with claimed(plan.resumed) if plan.resumed else nullcontext() as claim:
         if plan.resumed:
             plan.read_finished(plan.resumed)
-        cli = configured_parent(plan)
-        if plan.summary:
-            refuse_unwritable("--summary", Path(plan.summary))
-        cli.datamodule.prepare_data()
-        cli.datamodule.setup("fit")  # what is wrong with the data shows before a run is opened
-        if folder := plan.resumed:
-            refuse_other_data(folder.path.name, folder.data_record, folder.first_split, cli.datamodule)
-        print(describe_folds(cli.datamodule.fold_sizes(), plan.repeats))
-        with open_parent(cli, plan, claim) as run:
-            run_folds(cli, plan, run, run_fold, trial)
+        experiment = configured_parent(plan)
+        with Folds.open(plan, experiment, claim, trial) as parent, child_runs(parent.recorder.run.run_id):
+            for fold in plan.numbers:
+                parent.run_fold(fold)
+            parent.recorder.record_folds()
 
 
 def configured_parent(plan: CrossValidation) -> ExperimentCLI:
-    """Configure the first fold, which stands for all, and check the flags of a cross-validation that is gone on with."""
-    if plan.resumed is None:
-        return ExperimentCLI(configuration_arguments(*take_option(fold_arguments(plan, 0), "--exp")))
-    begun = interrupted_fold(plan.resumed)
-    progress = Progress.of([begun.last_checkpoint] if begun else [], len(plan.finished), is_complete(plan.resumed))
-    return ExperimentCLI(resume_arguments(plan.resumed, plan.argv), plan.resumed, progress)
-
-
-def run_folds(
-    cli: ExperimentCLI, plan: CrossValidation, run: TrackedRun, run_fold: RunFold, trial: TrialChannel | None = None
-) -> None:
-    """Train the folds that are left, and file the parent run however that ends.
-
-    Args:
-        cli: the configured parent.
-        plan: what is to be done.
-        run: the parent run.
-        run_fold: runs an experiment from its arguments.
-        trial: channel to the search whose trial this is.
+    """Configure the first fold, which stands for all, and read its data: what is wrong shows before a run is opened.
 
     Raises:
-        UserError: something in the arguments or the data has to be mended; the parent run says so.
+        UserError: a flag or the data cannot be those of a cross-validation that goes on.
     """
-    summary = Summary(run.run_id, cli.experiment_name, test_time=describe_views(cli.model.hparams["test_time"]))
-    summary.tested_on = VALIDATION if trial else summary.tested_on
-    if trial:
-        open_trial_run(trial, run, cli.datamodule.facts())
-    waiting = None
-    try:
-        with ending(summary), child_runs(run.run_id):
-            for fold in plan.numbers:
-                run_unfinished(plan, run, fold, lambda argv: run_fold(argv, trial))
-                if trial:
-                    report_fold(trial, plan, fold)
-            sum_up(summary, plan)
-            run.log_metrics(summary.metrics, 0)
-            draw_folds(summary, run.folder, cli.model.class_names)
-    finally:
-        waiting = close_parent(plan, run, summary, trial)
-    if waiting:
-        raise UserError(waiting)
-    if summary.status == "FINISHED":  # else pruned
-        print_folds(run, summary)
-    run.folder.remove()
+    folder = plan.resumed
+    begun = interrupted_fold(folder) if folder else None
+    checkpoints = [begun.last_checkpoint] if begun else []
+    progress = Progress.of(checkpoints, len(plan.finished), is_complete(folder)) if folder else None
+    experiment = ExperimentCLI(plan.parent_arguments, folder, progress)
+    if plan.call.summary:
+        refuse_unwritable("--summary", Path(plan.call.summary))
+    experiment.datamodule.prepare_data()
+    experiment.datamodule.setup("fit")
+    if folder:
+        refuse_other_data(folder.path.name, folder.data_record, folder.first_split, experiment.datamodule)
+    print(describe_folds(experiment.datamodule.fold_sizes(), plan.repeats))
+    return experiment
 
 
 def describe_folds(sizes: list[dict[SetName, int]], repeats: int = 1) -> str:
@@ -138,59 +190,6 @@ def describe_folds(sizes: list[dict[SetName, int]], repeats: int = 1) -> str:
     )
 
 
-def close_parent(plan: CrossValidation, run: TrackedRun, summary: Summary, trial: TrialChannel | None) -> str | None:
-    """File the parent run, copy its summary out and tell the search; returns what waits, or None."""
-    steps = [lambda: tag_end(trial, run, summary)] if trial else []
-    try:
-        waiting = file_run(run, summary, *steps, copy=plan.summary)
-    finally:
-        if trial:
-            report_end(trial, summary)
-    if summary.status != "FINISHED":
-        print_unfinished(run, summary, waiting)
-    return waiting
-
-
-def open_parent(cli: ExperimentCLI, plan: CrossValidation, claim: Claim | None) -> TrackedRun:
-    """Start the parent run, or go on with it."""
-    tracking: Tracking = cli.config_init["tracking"]
-    if claim:
-        run = TrackedRun.reopen(tracking, claim.folder.path.name, claim)
-    else:
-        name = tracking.run_name or f"{cli.experiment_name}-{plan.folds}folds-seed{cli.config['seed_everything']}"
-        run = TrackedRun.create(tracking, name, {"experiment": cli.experiment_name, "folds": str(len(plan.numbers))})
-    config = cli.resolved_config()
-    try:
-        write_split(cli.datamodule.splits, run.folder.first_split)
-        write_record(cli.datamodule, run.folder.data_record)
-        plan.keep(run.folder)
-        with whole_file(run.folder.config) as draft:
-            draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        run.log_params(flatten(config))
-        run.set_tags(provenance())
-    except BaseException as error:
-        end_failed(run, error)
-        raise
-    return run
-
-
-def run_unfinished(plan: CrossValidation, run: TrackedRun, fold: int, run_fold: Callable[[list[str]], Summary | None]) -> None:
-    """Run a fold if it has not been finished; one that was interrupted goes on."""
-    if str(fold) in plan.finished:
-        return
-    print(f"\nfold {fold + 1} of {len(plan.numbers)}")
-    if begun := interrupted_fold(run.folder):
-        summary = run_fold(resume_fold(plan, begun))
-    elif plan.resumed and (done := filed_fold(run, fold)):
-        summary = done.summary
-    else:
-        summary = run_fold([*fold_arguments(plan, fold), "--tracking.run_name", f"fold {fold}"])
-    if summary is not None:
-        refuse_changed_data(plan, fold, summary)
-        plan.finished[str(fold)] = summary.as_dict()
-        plan.keep(run.folder)
-
-
 def refuse_changed_data(plan: CrossValidation, fold: int, summary: Summary) -> None:
     """Refuse a fold whose data are not those of the folds before it: their mean would mix two data sets.
 
@@ -214,10 +213,10 @@ def report_fold(trial: TrialChannel, plan: CrossValidation, fold: int) -> None:
         Pruned: the search has seen enough.
     """
     metric = trial.greeting.metric
-    folds = [plan.finished[key]["metrics"] for key in sorted(plan.finished, key=int)]
+    folds = [figures["metrics"] for figures in plan.figures]
     if metric not in folds[-1]:
         known = sorted(name for name in folds[-1] if name.startswith("val/"))
-        raise UserError(f"--metric '{metric}' is no metric of the validation part; there are: {', '.join(known)}")
+        raise UserError(f"--metric '{metric}' is not a metric of the validation set; there are: {', '.join(known)}")
     values = [float(metrics[metric]) for metrics in folds]
     trial.report(fold, float(np.mean(values)) if trial.greeting.mean else values[-1])
     trial.raise_if_pruned()
@@ -225,7 +224,7 @@ def report_fold(trial: TrialChannel, plan: CrossValidation, fold: int) -> None:
 
 def sum_up(summary: Summary, plan: CrossValidation) -> None:
     """Fill in mean and standard deviation (of the sample, N - 1) of each metric over the folds, and where they come from."""
-    folds = [plan.finished[key] for key in sorted(plan.finished, key=int)]
+    folds = plan.figures
     for name in folds[0]["metrics"]:
         values = [fold["metrics"][name] for fold in folds if name in fold["metrics"]]
         if name.startswith(("test", "val/")) and len(values) == len(folds):

@@ -1,14 +1,13 @@
-"""What a cross-validation is to do: read from the arguments, or from the folder of one that is resumed."""
+"""What a cross-validation is to do: read from a call, or from the folder of one that is resumed."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bcc_lightning.cli.command import take_option
-from bcc_lightning.errors import UserError
+from bcc_lightning.cli.arguments import Call
+from bcc_lightning.cli.command import without
 from bcc_lightning.files import read_json, write_json
-from bcc_lightning.tracking.resume import find_resumable, refuse_with_resume, resume_arguments
+from bcc_lightning.tracking.resume import find_resumable, resume_arguments
 from bcc_lightning.tracking.run_files import RunFolder
-from bcc_lightning.tracking.store import Tracking
 
 
 @dataclass
@@ -16,20 +15,34 @@ class CrossValidation:
     """What a cross-validation is to do and has done.
 
     Attributes:
-        argv: arguments of each fold, without those that tell folds apart.
+        call: the call that asked for it.
         folds: number of folds K.
         repeats: how often the cells are divided anew.
         finished: summary of each finished fold.
-        summary: file that gets the summary; None for none.
         resumed: folder of the parent run to go on with; None for a new one.
     """
 
-    argv: list[str]
+    call: Call
     folds: int
     repeats: int = 1
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)
-    summary: str | None = None
     resumed: RunFolder | None = None
+
+    @classmethod
+    def of(cls, call: Call) -> "CrossValidation | None":
+        """Find out whether a call asks for a cross-validation, new or to go on with."""
+        if call.resume:
+            return cls.of_resumed(call, call.resume)
+        return cls(call, call.folds, call.repeats or 1) if call.folds else None
+
+    @classmethod
+    def of_resumed(cls, call: Call, wanted: str) -> "CrossValidation | None":
+        """Read what a cross-validation has left to do; None if the run to go on with is neither one nor a fold of one."""
+        folder = find_resumable(call.tracking.work, wanted)
+        if folder.parent.is_file():
+            folder = RunFolder(call.tracking.work / folder.parent.read_text(encoding="utf-8"))
+        kept = read_json(folder.folds)
+        return None if kept is None else cls(call, kept["folds"], kept["repeats"], kept["finished"], folder)
 
     @property
     def numbers(self) -> range:
@@ -41,96 +54,41 @@ class CrossValidation:
         """Numbers of the folds that are left."""
         return [fold for fold in self.numbers if str(fold) not in self.finished]
 
+    @property
+    def figures(self) -> list[dict[str, Any]]:
+        """Summaries of the finished folds, in their order."""
+        return [self.finished[key] for key in sorted(self.finished, key=int)]
+
     def keep(self, folder: RunFolder) -> None:
-        """Keep what is to be done and has been done in the parent run's folder."""
+        """Keep in the parent run's folder what is to be done and has been done."""
         write_json(folder.folds, {"folds": self.folds, "repeats": self.repeats, "finished": self.finished})
 
     def read_finished(self, folder: RunFolder) -> None:
         """Read which folds have been finished."""
         self.finished = (read_json(folder.folds) or {}).get("finished", {})
 
+    @property
+    def parent_arguments(self) -> list[str]:
+        """Arguments of the parent's configuration, which is that of its first fold."""
+        if self.resumed:
+            return resume_arguments(self.resumed, self.call.tracking, self.call.flags)
+        return replace(self.call, flags=[*self.call.flags, *self._fold_flags(0)]).arguments
 
-def cross_validation_plan(argv: list[str]) -> CrossValidation | None:
-    """Read from the arguments whether a cross-validation is wanted, new or to be gone on with.
+    def fold_call(self, fold: int) -> Call:
+        """Build the call of a new fold.
 
-    Raises:
-        UserError: the number of folds or repeats is none.
-    """
-    resumed, rest = take_option(argv, "--resume")
-    folds, rest = take_option(rest, "--folds")
-    repeats, rest = take_option(rest, "--repeats")
-    summary, rest = take_option(rest, "--summary")
-    if resumed:
-        return resumed_plan(resumed[-1], argv)
-    if not folds:
-        if repeats:
-            raise UserError("--repeats needs --folds K")
-        return None
-    return CrossValidation(
-        rest,
-        whole("--folds", folds[-1], 2),
-        whole("--repeats", repeats[-1] if repeats else "1", 1),
-        summary=summary[-1] if summary else None,
-    )
+        Each fold of a cross-validation that goes on gets the configuration that the parent was started with, then the flags that
+        are given now.
+        """
+        flags = without(self.call.flags, "tracking.run_name")
+        begin = resume_arguments(self.resumed, self.call.tracking, flags) if self.resumed else flags
+        own = [*self._fold_flags(fold), "--tracking.run_name", f"fold {fold}"]
+        return replace(self.call, resume=None, folds=None, repeats=None, summary=None, flags=[*begin, *own])
 
+    def resumed_fold_call(self, folder: RunFolder) -> Call:
+        """Build the call of a fold that was interrupted."""
+        flags = without(self.call.flags, "tracking.run_name") if self.resumed else []
+        return Call(resume=folder.path.name, tracking=self.call.tracking, flags=flags)
 
-def resumed_plan(wanted: str, argv: list[str]) -> CrossValidation | None:
-    """Read the plan of a cross-validation that is gone on with; None where the run to go on with is none, and no part of one.
-
-    Each fold that is left gets the configuration that the parent was started with, and the flags that are given now.
-
-    Raises:
-        UserError: there is no such run, or an option was given that starts something new.
-    """
-    _, flags = take_option(argv, "--resume")
-    summary, flags = take_option(flags, "--summary")
-    work = tracking_of(flags).work
-    folder = find_resumable(work, wanted)
-    if folder.parent.is_file():
-        folder = RunFolder(work / folder.parent.read_text(encoding="utf-8"))
-    kept = read_json(folder.folds)
-    if kept is None:
-        return None
-    refuse_with_resume(flags)
-    plan = CrossValidation(flags, kept["folds"], kept["repeats"], kept["finished"], resumed=folder)
-    plan.summary = summary[-1] if summary else None
-    return plan
-
-
-def whole(option: str, value: str, least: int) -> int:
-    """Read a whole number.
-
-    Raises:
-        UserError: it is none, or too small.
-    """
-    if not value.isdecimal() or int(value) < least:
-        raise UserError(f"{option} is '{value}', it must be a whole number from {least}")
-    return int(value)
-
-
-def tracking_of(argv: list[str]) -> Tracking:
-    """Read from the arguments where runs are kept."""
-    given = {key.name: take_option(argv, f"--tracking.{key.name}")[0] for key in fields(Tracking)}
-    return Tracking(**{name: values[-1] for name, values in given.items() if values})
-
-
-def fold_arguments(plan: CrossValidation, fold: int) -> list[str]:
-    """Put together the arguments of a new fold; those of a cross-validation that is gone on with begin with its configuration."""
-    begin = resume_arguments(plan.resumed, flags_of_folds(plan)) if plan.resumed else plan.argv
-    return [*begin, "--data.folds", str(plan.folds), "--data.fold", str(fold)]
-
-
-def resume_fold(plan: CrossValidation, folder: RunFolder) -> list[str]:
-    """Put together the arguments of a fold that was interrupted."""
-    return ["--resume", folder.path.name, *(flags_of_folds(plan) if plan.resumed else tracking_flags(plan.argv))]
-
-
-def flags_of_folds(plan: CrossValidation) -> list[str]:
-    """Choose the flags that are given to each fold: all but the parent's name."""
-    return take_option(plan.argv, "--tracking.run_name")[1]
-
-
-def tracking_flags(argv: list[str]) -> list[str]:
-    """Choose the flags that say where runs are kept."""
-    folders, _ = take_option(argv, "--tracking.folder")
-    return ["--tracking.folder", folders[-1]] if folders else []
+    def _fold_flags(self, fold: int) -> list[str]:
+        return ["--data.folds", str(self.folds), "--data.fold", str(fold)]

@@ -2,15 +2,15 @@
 
 from typing import Any, cast
 
-from bcc_lightning.cli.parser import ExperimentParser, innermost, plain_words
+from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.tracking.trained_networks import Source
+from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 
-def rebuild(source: Source, **changes: Any) -> tuple[CellClassifier, CellDataModule]:  # noqa: ANN401 - arguments of any data module
+def rebuild(source: TrainedNetwork, **changes: Any) -> tuple[CellClassifier, CellDataModule]:  # noqa: ANN401 - arguments of any data module
     """Build module and data module of a finished run.
 
     Args:
@@ -62,15 +62,12 @@ def build_data(config: dict[str, Any]) -> CellDataModule:
         options = parser.parse_object({"data": config})
     except UserError as error:
         raise UserError(plain_words(str(error))) from error
-    try:
-        data = cast(CellDataModule, parser.instantiate(options)["data"])
-    except ValueError as error:
-        raise innermost(error) from None
+    data = cast(CellDataModule, parser.build(options)["data"])
     data.prepare_data()
     return data
 
 
-def refuse_other_data(source: Source, data: CellDataModule) -> None:
+def refuse_other_data(source: TrainedNetwork, data: CellDataModule) -> None:
     """Refuse data that are not those of the run: their hash, or which cell stands in which part.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Finding out before a run is opened whether anything would be trained, chosen and tested."""
+"""Batch normalisation on single images: found out before a run is opened."""
 
 from copy import deepcopy
 
@@ -8,41 +8,9 @@ from bcc_lightning.callbacks.stages import StagedFineTuning
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
-from bcc_lightning.modules.ensemble import Ensemble
-
-NOTHING = {
-    "max_epochs": "no epoch is finished",
-    "max_steps": "no epoch is finished",
-    "limit_train_batches": "no epoch is finished",
-    "limit_val_batches": "no epoch can be chosen by validation; --selection.keep last and patience null do without",
-    "limit_test_batches": "the chosen weights are not tested",
-}
-"""What is missing at the end of a training where an argument of the trainer is 0."""
 
 
-def refuse_idle_training(cli: ExperimentCLI) -> None:
-    """Refuse a training that leaves no weights, or none that are tested, and one on single images where that cannot work.
-
-    Raises:
-        UserError: with the flag to change.
-    """
-    if isinstance(cli.model, Ensemble):
-        return
-    trainer, selection = cli.config["trainer"], cli.selection
-    needs_validation = selection.keep == "best" or selection.patience is not None or bool(cli.stages)
-    for name, consequence in NOTHING.items():
-        if trainer[name] == 0 and (name != "limit_val_batches" or needs_validation):
-            raise UserError(f"with --trainer.{name} {trainer[name]} {consequence}; raise it")
-    if trainer["fast_dev_run"]:
-        raise UserError(
-            "--trainer.fast_dev_run keeps no weights that could be tested; for a short trial of everything use "
-            "--trainer.max_epochs 1 --trainer.limit_train_batches 1"
-        )
-    if cli.datamodule.has_batches_of_one:
-        refuse_single_images(cli)
-
-
-def refuse_single_images(cli: ExperimentCLI) -> None:
+def refuse_single_images(experiment: ExperimentCLI) -> None:
     """Try a training step on one image: batch normalisation over a map of one pixel needs two.
 
     The step is taken by a copy, so that neither weights nor random numbers of the training change.
@@ -50,14 +18,14 @@ def refuse_single_images(cli: ExperimentCLI) -> None:
     Raises:
         UserError: the network cannot be trained on single images.
     """
-    module, data = deepcopy(cli.model), cli.datamodule
+    module, data = deepcopy(experiment.model), experiment.datamodule
     image = torch.zeros(1, 3, data.image_size, data.image_size, dtype=torch.uint8)
     one = torch.zeros(1, dtype=torch.int64)
     batch = CellBatch(image, label=one, weight=torch.ones(1), position=one)
-    stages = StagedFineTuning(cli.stages, cli.selection.monitor, cli.selection.mode)
-    for number in range(max(1, len(cli.stages))):
+    stages = StagedFineTuning(experiment.stages, experiment.selection.monitor, experiment.selection.mode)
+    for number in range(max(1, len(experiment.stages))):
         module.train()
-        if cli.stages:
+        if experiment.stages:
             stages.number = number
             stages.enter(module)
         try:

@@ -1,4 +1,4 @@
-"""What each member says of each cell, brought into one order."""
+"""What each member of an ensemble answers for each cell, brought into one order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,7 @@ from bcc_lightning.engine.rebuild import build_data, data_config, refuse_other_d
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import Predictions
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.tracking.trained_networks import Source
+from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 FROM_ENSEMBLE = ("root", "cache_dir", "batch_size", "num_workers", "augment", "balance", "mixing", "mixup_alpha", "cutmix_alpha")
 """Arguments of a member's data that its ensemble decides: where and how cells are read, and what concerns training only."""
@@ -38,61 +37,46 @@ class NamedPredictions:
     predictions: Predictions
 
 
-@dataclass(frozen=True)
-class MemberVotes:
-    """What a member says.
-
-    Attributes:
-        val: of the validation part.
-        tests: of the test part, under None, and of further test sets, under their names.
-    """
-
-    val: NamedPredictions
-    tests: dict[str | None, NamedPredictions]
-
-
-def cells_to_test(data: CellDataModule) -> dict[str | None, CellImages]:
-    """List what is tested on: the test part, under None, and further test sets by their names."""
-    tests: dict[str | None, CellImages] = {None: data.splits["test"]}
-    tests.update(data.external)
-    return tests
-
-
-def member_votes(source: Source, config: dict[str, Any], data: CellDataModule, trainer: Trainer) -> MemberVotes:
-    """Let a member classify validation and test cells, read at the member's own image size.
+class Voter:
+    """A member of an ensemble, which sees cells at its own image size.
 
     Args:
-        source: the member.
+        network: where the member comes from.
+        module: the member.
         config: configuration of the ensemble.
-        data: data of the ensemble; used where the member's are the same.
-        trainer: runs the member as `fit` tests it.
+        data: data of the ensemble; used if the member's are the same.
+        trainer: evaluates the member as `fit` does.
 
     Raises:
         UserError: the files on this machine are not those the member was trained on.
     """
-    module = load_classifier(source.checkpoint)
-    own = member_data(config, config, module.image_size)
-    member = member_data(config, source.config, module.image_size)
-    if member != own or data.image_size != module.image_size:
-        data = build_data(member)
-        refuse_other_data(source, data)
-    data.trainer = trainer  # tells the loader which share of the cells is this process's
-    tests = {name: predict(module, data, cells, trainer) for name, cells in cells_to_test(data).items()}
-    return MemberVotes(predict(module, data, data.splits["val"], trainer), tests)
+
+    def __init__(
+        self, network: TrainedNetwork, module: CellClassifier, config: dict[str, Any], data: CellDataModule, trainer: Trainer
+    ) -> None:
+        own = member_data(config, config, module.image_size)
+        member = member_data(config, network.config, module.image_size)
+        if member != own or data.image_size != module.image_size:
+            data = build_data(member)
+            refuse_other_data(network, data)
+        data.trainer = trainer  # tells the loader which share of the cells is this process's
+        self.module = module
+        self.data = data
+        self.trainer = trainer
+
+    def answer(self, name: str) -> NamedPredictions:
+        """Classify the cells of an evaluated set, as the test at the end of `fit` does."""
+        self.trainer.test(self.module, self.data.evaluation_loader(name), verbose=False)
+        predictions = self.module.test_predictions.pop(name)
+        ids = self.data.evaluated_cells(name).ids
+        return NamedPredictions([ids[row] for row in predictions.position.tolist()], predictions)
 
 
 def member_data(ensemble: dict[str, Any], member: dict[str, Any] | None, image_size: int) -> dict[str, Any]:
-    """Put together the data part of a member's configuration; that of the ensemble where the member has none."""
+    """Build the data part of a member's configuration; that of the ensemble if the member has none."""
     decided = data_config(ensemble)["init_args"]
     changes = {name: decided[name] for name in FROM_ENSEMBLE if decided.get(name) is not None}
     return data_config(member or ensemble, **changes, **{name: decided[name] for name in TESTS}, image_size=image_size)
-
-
-def predict(module: CellClassifier, data: CellDataModule, cells: CellImages, trainer: Trainer) -> NamedPredictions:
-    """Classify cells as the test at the end of `fit` does."""
-    trainer.test(module, data.evaluation_loader(cells), verbose=False)
-    predictions = module.test_predictions.pop(None)
-    return NamedPredictions([cells.ids[row] for row in predictions.position.tolist()], predictions)
 
 
 def align(members: Sequence[NamedPredictions], cells: CellImages) -> tuple[Tensor, Predictions]:

@@ -1,5 +1,7 @@
 """An ensemble: weights of its members fitted on the validation set, then one test."""
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -8,57 +10,104 @@ from torch import Tensor
 from torch.nn.functional import nll_loss
 
 from bcc_lightning.architectures.soft_voting import TINY, pool
-from bcc_lightning.callbacks.figures import draw_data, explain_cells, file_predictions
 from bcc_lightning.cli.experiment import ExperimentCLI
-from bcc_lightning.datamodules import CellDataModule
-from bcc_lightning.engine.votes import align, cells_to_test, member_votes
+from bcc_lightning.engine.recorder import Recorder
+from bcc_lightning.engine.votes import Voter, align
 from bcc_lightning.evaluation.figures import members_figure, save_figure
-from bcc_lightning.evaluation.metrics import Predictions, external_metrics, final_metrics, validation_metrics
+from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, final_metrics, metrics_of, validation_metrics
 from bcc_lightning.modules.checkpoint import save_classifier
 from bcc_lightning.modules.ensemble import Ensemble
-from bcc_lightning.tracking.logger import RunLogger
-from bcc_lightning.tracking.run_files import RunFolder, Stopwatch
-from bcc_lightning.tracking.trained_networks import Source
+from bcc_lightning.tracking.run_files import RunFolder
 
 EPOCH = 0
 """Where the metrics of an ensemble are logged, which has no epochs."""
 
+TOLERANCE = 1e-10
 
-def vote(
-    cli: ExperimentCLI, module: Ensemble, folder: RunFolder | None, logger: RunLogger | None, seconds: dict[str, float]
-) -> list[dict[str, str | float]]:
-    """Weigh the members on the validation part, then test the ensemble once.
+
+class Voting:
+    """Weighs the members of an ensemble on the validation set, and evaluates what they answer together.
 
     Args:
-        cli: the configured ensemble.
-        module: the ensemble; its weights are set.
-        folder: the run's folder; None on processes that do not write.
-        logger: where metrics go; None likewise.
-        seconds: is filled in with the wall time of ``fit`` and ``test``.
-
-    Returns:
-        Name, title, weight and test accuracy of each member.
+        experiment: the configured ensemble; the weights of its members are set.
+        recorder: where it is recorded.
     """
-    watch, trainer, data = Stopwatch(), cli.build_trainer([], False), cli.datamodule
-    said = [member_votes(source, cli.resolved_config(), data, trainer) for source in cli.members]
-    val = align([member.val for member in said], data.splits["val"])
-    if module.hparams["weighting"] == "fitted":
-        module.shares.copy_(torch.from_numpy(fit_shares(of_true_class(*val))))
-    seconds["fit"] = watch.seconds
-    watch = Stopwatch()
-    tests = {name: align([member.tests[name] for member in said], cells) for name, cells in cells_to_test(data).items()}
-    module.test_predictions = {name: pooled(*votes, module.shares) for name, votes in tests.items()}
-    members = member_rows(cli.members, module.shares, *tests[None])
-    if folder and logger:
-        logger.log_metrics({**measure(module, pooled(*val, module.shares)), "epoch": EPOCH})
-        logger.run.set_tags(tags(module, members))
-        file_ensemble(module.to(trainer.strategy.root_device), data, folder, members)
-    seconds["test"] = watch.seconds
-    return members
+
+    def __init__(self, experiment: ExperimentCLI, recorder: Recorder) -> None:
+        self.experiment = experiment
+        self.recorder = recorder
+        self.trainer = experiment.build_trainer([], False)
+        self.module = cast(Ensemble, experiment.model)
+        self.voters: list[Voter] = []
+
+    def train(self) -> None:
+        """Let the members answer for the validation set, and weigh them."""
+        config, data = self.experiment.resolved_config(), self.experiment.datamodule
+        self.voters = [
+            Voter(network, member, config, data, self.trainer)
+            for network, member in zip(self.experiment.members, self.module.members, strict=True)
+        ]
+        votes, cells = self.votes(VALIDATION)
+        if self.module.hparams["weighting"] == "fitted":
+            self.module.shares.copy_(torch.from_numpy(fit_shares(of_true_class(votes, cells))))
+        together = pooled(votes, cells, self.module.shares)
+        self.log({"val/loss": loss(together), **validation_metrics(together)})
+        if self.recorder.folder:
+            save_classifier(self.module, self.recorder.folder.checkpoints / "best.ckpt")
+
+    def test(self, name: str) -> Predictions:
+        """Evaluate the ensemble on a set."""
+        votes, cells = self.votes(name)
+        together = pooled(votes, cells, self.module.shares)
+        self.module.test_predictions[name] = together
+        losses = {"test/loss": loss(together)} if name == TEST else {}
+        self.log({**losses, **metrics_of(name, final_metrics(together, self.module.class_names))})
+        if name == TEST and self.recorder.summary:
+            self.recorder.summary.members = self.member_rows(votes, cells)
+            self.record_members(self.recorder.summary.members, together)
+        return together
+
+    def votes(self, name: str) -> tuple[Tensor, Predictions]:
+        """Collect the answers of all members for an evaluated set, as `align` returns them."""
+        return align([voter.answer(name) for voter in self.voters], self.experiment.datamodule.evaluated_cells(name))
+
+    def log(self, metrics: dict[str, float]) -> None:
+        """Log metrics, on the process that writes."""
+        if self.recorder.logger:
+            self.recorder.logger.log_metrics({**metrics, "epoch": EPOCH})
+
+    def member_rows(self, votes: Tensor, cells: Predictions) -> list[dict[str, str | float]]:
+        """List name, title, weight and test accuracy of each member."""
+        accuracy = (votes.argmax(dim=2) == cells.label).double().mean(dim=1)
+        return [
+            {"name": network.name, "title": network.title, "weight": float(share), "test/accuracy": float(right)}
+            for network, share, right in zip(self.experiment.members, self.module.shares, accuracy, strict=True)
+        ]
+
+    def record_members(self, members: list[dict[str, str | float]], test: Predictions) -> None:
+        """Tag the run with members and weights, and draw the ensemble beside its members."""
+        if not (self.recorder.logger and self.recorder.folder):
+            return
+        self.recorder.logger.run.set_tags(
+            {
+                "ensemble.members": ", ".join(str(member["name"]) for member in members),
+                "ensemble.weights": ", ".join(f"{member['weight']:.4f}" for member in members),
+                "ensemble.weighting": str(self.module.hparams["weighting"]),
+            }
+        )
+        draw_members(self.recorder.folder, members, test)
+
+
+def draw_members(folder: RunFolder, members: list[dict[str, str | float]], test: Predictions) -> None:
+    """Draw the test accuracy of an ensemble beside those of its members."""
+    cells = len(test.label)
+    bars = {str(member["title"]): round(float(member["test/accuracy"]) * cells) for member in members}
+    most_frequent = int(test.label.bincount().max()) / cells
+    save_figure(members_figure({**bars, "ensemble": test.correct}, cells, most_frequent), folder.figure("members"))
 
 
 def of_true_class(votes: Tensor, cells: Predictions) -> npt.NDArray[np.float64]:
-    """Take the probabilities of the true classes: (M, N, C) to (N, M)."""
+    """Select the probabilities of the true classes: (M, N, C) to (N, M)."""
     return np.asarray(votes[:, torch.arange(len(cells.label)), cells.label].T, np.float64)
 
 
@@ -67,53 +116,9 @@ def pooled(votes: Tensor, cells: Predictions, shares: Tensor) -> Predictions:
     return Predictions(cells.position, cells.label, pool(votes, shares))
 
 
-def measure(module: Ensemble, val: Predictions) -> dict[str, float]:
-    """Compute the metrics of the contract, but for those of training."""
-    values = {"val/loss": loss(val), **validation_metrics(val)}
-    for name, test in module.test_predictions.items():
-        found = final_metrics(test, module.class_names)
-        values |= {"test/loss": loss(test), **found} if name is None else external_metrics(name, found)
-    return values
-
-
 def loss(predictions: Predictions) -> float:
     """Compute the mean negative log-likelihood of the true classes."""
     return float(nll_loss(predictions.probability.clamp_min(TINY).log(), predictions.label))
-
-
-def member_rows(sources: list[Source], shares: Tensor, votes: Tensor, cells: Predictions) -> list[dict[str, str | float]]:
-    """Lay out name, title, weight and test accuracy of each member."""
-    accuracy = (votes.argmax(dim=2) == cells.label).double().mean(dim=1)
-    return [
-        {"name": source.name, "title": source.title, "weight": float(share), "test/accuracy": float(right)}
-        for source, share, right in zip(sources, shares, accuracy, strict=True)
-    ]
-
-
-def tags(module: Ensemble, members: list[dict[str, str | float]]) -> dict[str, str]:
-    """Name the members and their weights."""
-    return {
-        "ensemble.members": ", ".join(str(member["name"]) for member in members),
-        "ensemble.weights": ", ".join(f"{member['weight']:.4f}" for member in members),
-        "ensemble.weighting": str(module.hparams["weighting"]),
-    }
-
-
-def file_ensemble(module: Ensemble, data: CellDataModule, folder: RunFolder, members: list[dict[str, str | float]]) -> None:
-    """Write checkpoint, predictions, figures and maps of a tested ensemble."""
-    save_classifier(module, folder.checkpoints / "best.ckpt")
-    draw_data(folder, data)
-    for name, cells in cells_to_test(data).items():
-        file_predictions(folder, cells, module.test_predictions[name], module.class_names, name)
-    test = module.test_predictions[None]
-    bars = {str(member["title"]): round(float(member["test/accuracy"]) * len(test.label)) for member in members}
-    most_frequent = int(test.label.bincount().max()) / len(test.label)
-    figure = members_figure({**bars, "ensemble": test.correct}, len(test.label), most_frequent)
-    save_figure(figure, folder.figure("members"))
-    explain_cells(folder, module, data.splits["test"], test)
-
-
-TOLERANCE = 1e-10
 
 
 def fit_shares(votes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

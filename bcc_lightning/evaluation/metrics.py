@@ -78,6 +78,9 @@ Value = TypeVar("Value")
 
 CALIBRATION_BINS = 15
 
+TEST, VALIDATION = "test", "validation"
+"""Names of the sets that chosen weights are evaluated on; further test sets have names of their own."""
+
 
 def validation_metrics(predictions: Predictions) -> dict[str, float]:
     """Compute what an epoch is judged by: ``val/accuracy`` (share of cells), ``val/f1_macro``, ``val/most_frequent``."""
@@ -119,9 +122,19 @@ def final_metrics(predictions: Predictions, class_names: list[str]) -> dict[str,
     return {f"test/{name}": value for name, value in found.items()}
 
 
-def external_metrics(name: str, metrics: Mapping[str, Value]) -> dict[str, Value]:
-    """Rename the metrics of a further test set: ``test/accuracy`` becomes ``test_on/<name>/accuracy``."""
-    return {f"test_on/{name}/{key.removeprefix('test/')}": value for key, value in metrics.items()}
+def metrics_of(name: str, metrics: Mapping[str, Value]) -> dict[str, Value]:
+    """Name the metrics of an evaluated set: ``test/accuracy`` is ``test_on/<name>/accuracy`` of any set but the test set."""
+    return {metric_of(name, key.removeprefix("test/")): value for key, value in metrics.items()}
+
+
+def metric_of(name: str, metric: str) -> str:
+    """Name a metric, such as ``accuracy``, of an evaluated set."""
+    return f"test/{metric}" if name == TEST else f"test_on/{name}/{metric}"
+
+
+def in_words(name: str) -> str:
+    """Name an evaluated set as a person would: ``the test set``, ``the validation set``, ``test set clinic``."""
+    return f"the {name} set" if name in {TEST, VALIDATION} else f"test set {name}"
 
 
 def confusion_matrix(predictions: Predictions, num_classes: int) -> npt.NDArray[np.int64]:

@@ -20,7 +20,7 @@ from bcc_lightning.architectures.pretrained import load_strictly, read_state_dic
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
-from bcc_lightning.evaluation.metrics import PredictionGatherer, Predictions, external_metrics, final_metrics, validation_metrics
+from bcc_lightning.evaluation.metrics import TEST, PredictionGatherer, Predictions, final_metrics, metrics_of, validation_metrics
 from bcc_lightning.modules.arguments import Averaging, check_arguments
 from bcc_lightning.modules.losses import LossName, weighted_loss
 from bcc_lightning.modules.optimization import (
@@ -35,7 +35,7 @@ from bcc_lightning.modules.optimization import (
     parameter_groups,
     parameters_outside,
 )
-from bcc_lightning.modules.test_time_augmentation import TestTime, mean_log_probability
+from bcc_lightning.modules.test_time_augmentation import TestTime, describe_views, mean_log_probability
 
 CLASS_PATH = "module_class"
 """Key of a checkpoint that names the module's class."""
@@ -75,6 +75,9 @@ class CellClassifier(LightningModule):
     """
 
     network: nn.Module
+
+    learns = True
+    """Whether `fit` trains it; an ensemble only weighs members that are trained already."""
 
     def __init__(
         self,
@@ -121,8 +124,7 @@ class CellClassifier(LightningModule):
         self.train_loss, self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(3))
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.gatherer = PredictionGatherer()
-        self.tested_on: str | None = None  # name of a further test set
-        self.test_predictions: dict[str | None, Predictions] = {}
+        self.test_predictions: dict[str, Predictions] = {}  # by name of the evaluated set
 
     @property
     def from_hub(self) -> bool:
@@ -177,7 +179,12 @@ class CellClassifier(LightningModule):
 
     def forward_views(self, images: Tensor) -> Tensor:
         """Classify images as the test part is: (B, 3, H, W) uint8 to (B, C), whose softmax is the mean over all views."""
-        return mean_log_probability(self, images, self.hparams["test_time"])
+        return self(images) if self.test_views is None else mean_log_probability(self, images, self.hparams["test_time"])
+
+    @property
+    def test_views(self) -> str | None:
+        """Which views of a test cell are averaged, in words; None where each is looked at once."""
+        return None if self.hparams["test_time"] == "none" else describe_views(self.hparams["test_time"])
 
     def loss(self, logits: Tensor, batch: CellBatch) -> Tensor:
         """Compute cross-entropy or the focal loss, averaged with the weights of the cells."""
@@ -223,13 +230,13 @@ class CellClassifier(LightningModule):
         self.val_loss.reset()
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test set, or of a further test set, and keep the predictions for figures."""
+        """Log the metrics of the evaluated set, and keep its predictions for figures; the loader's data set names it."""
+        name = getattr(getattr(self.trainer.test_dataloaders, "dataset", None), "name", "") or TEST
         predictions = self.gatherer.gather()
         values = final_metrics(predictions, self.class_names)
-        self.test_predictions[self.tested_on] = predictions
-        own = {"test/loss": float(self.test_loss.compute()), **values}
-        logged = own if self.tested_on is None else external_metrics(self.tested_on, values)
-        self.log_dict(logged, add_dataloader_idx=False)  # else Lightning refuses some names of classes
+        self.test_predictions[name] = predictions
+        loss = {"test/loss": float(self.test_loss.compute())} if name == TEST else {}
+        self.log_dict({**loss, **metrics_of(name, values)}, add_dataloader_idx=False)  # else Lightning refuses some class names
         self.test_loss.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -30,6 +30,8 @@ class Ensemble(CellClassifier):
         **base: see `CellClassifier`.
     """
 
+    learns = False
+
     def __init__(
         self,
         members: list[str | dict[str, Any]],

@@ -1,45 +1,30 @@
 """How a run ends: finished, failed or interrupted, it is filed with a summary and a report."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from bcc_lightning.errors import Pruned
+from bcc_lightning.evaluation.metrics import TEST, metric_of
 from bcc_lightning.files import whole_file, write_json
 from bcc_lightning.printable import markdown, page_template
 from bcc_lightning.processes import interruption_held
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.run_files import RunFolder, Stopwatch, Summary
+from bcc_lightning.tracking.run_files import RunFolder, Summary
 
 
-@contextmanager
-def ending(summary: Summary) -> Iterator[None]:
-    """Record how a run ends.
+def ending(error: BaseException | None) -> tuple[str, str | None]:
+    """Return status and failure of a run.
 
     An interruption, which Lightning turns into `SystemExit`, ends it as ``KILLED``, and so does a search that has seen enough of
-    a trial, which is no error; any other exception ends it as ``FAILED`` with its message; else it is ``FINISHED``.
-
-    Args:
-        summary: is filled in with status, failure and seconds.
-
-    Raises:
-        KeyboardInterrupt: the run was interrupted.
+    a trial, which is not an error; any other exception ends it as ``FAILED`` with its message; else it is ``FINISHED``.
     """
-    watch = Stopwatch()
-    try:
-        yield
-        summary.status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit) as interruption:
-        summary.status, summary.failure = "KILLED", "interrupted"
-        raise KeyboardInterrupt from interruption
-    except Pruned as pruned:
-        summary.status, summary.failure = "KILLED", str(pruned)
-    except BaseException as error:
-        summary.status, summary.failure = "FAILED", described(error)
-        raise
-    finally:
-        summary.seconds["total"] = watch.seconds
+    if error is None:
+        return "FINISHED", None
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return "KILLED", "interrupted"
+    return ("KILLED", str(error)) if isinstance(error, Pruned) else ("FAILED", described(error))
 
 
 def file_run(run: TrackedRun, summary: Summary, *steps: Callable[[], None], copy: str | None = None) -> str | None:
@@ -128,7 +113,7 @@ def headline(summary: Summary) -> str:
 
 def accuracy_of(summary: Summary) -> str:
     """Name the metric that is the accuracy of the chosen weights."""
-    return "test/accuracy" if summary.tested_on == "test" else f"test_on/{summary.tested_on}/accuracy"
+    return metric_of(summary.tested_on, "accuracy")
 
 
 def most_frequent(summary: Summary) -> str:
@@ -192,7 +177,7 @@ def write_report(folder: RunFolder, summary: Summary) -> None:
         folder: the run's folder.
         summary: its figures.
     """
-    part = "" if summary.tested_on == "test" else f"_{summary.tested_on}"
+    part = "" if summary.tested_on == TEST else f"_{summary.tested_on}"
     shown = [(title, folder.artifacts / name.format(part=part), text) for title, name, text in PICTURES]
     pictures = [(title, data_uri(file), text) for title, file, text in shown if file.is_file()]
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
@@ -209,7 +194,7 @@ def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
     rows = []
     for name in sorted(names, key=place_of):
         interval = "{:.4f} to {:.4f}".format(*summary.intervals[name]) if name in summary.intervals else ""
-        short = name.removeprefix("test/").removeprefix(f"test_on/{summary.tested_on}/")
+        short = name.removeprefix(metric_of(summary.tested_on, ""))
         rows.append((short, f"{summary.metrics[name]:.4f}", interval))
     return rows
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from bcc_lightning.cli.command import take_option
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_json, write_json
@@ -57,31 +56,17 @@ def is_complete(folder: RunFolder) -> bool:
     return summary is not None and summary["status"] == "FINISHED"
 
 
-def refuse_with_resume(flags: list[str]) -> None:
-    """Refuse options that start something new.
+def resume_arguments(folder: RunFolder, tracking: Tracking, flags: list[str]) -> list[str]:
+    """Build the arguments of a run that goes on: its configuration, then the flags, then the folder in which it was found.
 
-    Raises:
-        UserError: one was given together with ``--resume``.
-    """
-    for option in ("--exp", "--folds", "--repeats"):
-        if values := take_option(flags, option)[0]:
-            raise UserError(
-                f"{option} {values[-1]} cannot be combined with --resume: a run goes on with the configuration that it began "
-                f"with. Next step: leave {option} out to go on, or leave --resume out to start a new run"
-            )
-
-
-def resume_arguments(folder: RunFolder, flags: list[str]) -> list[str]:
-    """Put together the arguments of a run to go on with: its configuration, then the flags, then the folder that it was found in.
-
-    A database that the run named and that is gone has moved with the folder, if there is one beside the run.
+    If the database that the run named is gone and there is one beside the run, it has moved with the folder.
     """
     home = folder.path.parent.parent
     uri = (yaml.safe_load(folder.config.read_text(encoding="utf-8")).get("tracking") or {}).get("uri")
     database = sqlite_file(uri) if uri else None
     moved = database is not None and not database.is_file() and (home / "mlflow.db").is_file()
-    found = take_option(flags, "--tracking.folder")[0] or [Tracking.folder]
-    return ["--config", str(folder.config), *(["--tracking.uri=null"] if moved else []), *flags, f"--tracking.folder={found[-1]}"]
+    store = ["--tracking.uri=null"] if moved else []
+    return ["--config", str(folder.config), *store, *flags, f"--tracking.folder={tracking.folder}"]
 
 
 HASHES = {"data.sha256": "the data set", "split.sha256": "which cell is in which set"}

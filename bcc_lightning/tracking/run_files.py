@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bcc_lightning.evaluation.reliability import Interval
+from bcc_lightning.files import whole_file
 from bcc_lightning.safe_names import file_name
 
 PARENT_VARIABLE = "MLFLOW_PARENT_RUN_ID"
@@ -116,6 +119,11 @@ class RunFolder:
     def unsent(self) -> Path:
         """Metrics and tags that the tracking server has not got yet, one JSON object a line."""
         return self.path / "unsent.jsonl"
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the resolved configuration."""
+        with whole_file(self.config) as draft:
+            draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def create(self) -> None:
         """Make the folders."""

@@ -9,7 +9,6 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, folder_of, open_for_reading
@@ -20,7 +19,7 @@ REGISTERED = "models:/"
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainedNetwork:
     """A trained network and what is known of its training.
 
     Attributes:
@@ -38,7 +37,7 @@ class Source:
     summary: Summary | None = None
 
 
-def find_source(tracking: Tracking, wanted: str) -> Source:
+def find_network(tracking: Tracking, wanted: str) -> TrainedNetwork:
     """Find a trained network.
 
     Args:
@@ -56,12 +55,12 @@ def find_source(tracking: Tracking, wanted: str) -> Source:
     return of_run(find_run(tracking, wanted))
 
 
-def of_run(run: FinishedRun) -> Source:
+def of_run(run: FinishedRun) -> TrainedNetwork:
     """Describe the network of a run."""
-    return Source(run.run_id, f"{run.experiment} ({run.run_id[:8]})", run.checkpoint, run.config, run.summary)
+    return TrainedNetwork(run.run_id, f"{run.experiment} ({run.run_id[:8]})", run.checkpoint, run.config, run.summary)
 
 
-def of_file(checkpoint: Path) -> Source:
+def of_file(checkpoint: Path) -> TrainedNetwork:
     """Describe the network in a checkpoint; one that lies among the files of its run is known as well as the run.
 
     Raises:
@@ -71,10 +70,10 @@ def of_file(checkpoint: Path) -> Source:
         raise UserError(f"checkpoint {checkpoint} does not exist; a finished run files one as checkpoints/best.ckpt")
     folder = folder_of(checkpoint)
     if folder is None:
-        return Source(str(checkpoint), checkpoint.name, checkpoint)
+        return TrainedNetwork(str(checkpoint), checkpoint.name, checkpoint)
     summary = read_summary(folder.summary)
     config = read_mapping(folder.config, "the configuration of a run")
-    return Source(str(checkpoint), f"{summary.experiment} ({summary.run_id[:8]})", checkpoint, config, summary)
+    return TrainedNetwork(str(checkpoint), f"{summary.experiment} ({summary.run_id[:8]})", checkpoint, config, summary)
 
 
 def registered_run(tracking: Tracking, wanted: str) -> FinishedRun:
@@ -109,13 +108,13 @@ def model_version(client: MlflowClient, wanted: str) -> ModelVersion:
         ) from error
 
 
-def find_starts(tracking: Tracking, arguments: dict[str, Any]) -> dict[str, Source]:
+def find_starts(tracking: Tracking, arguments: dict[str, Any]) -> dict[str, TrainedNetwork]:
     """Find the networks that a module's arguments name.
 
     Args:
         tracking: the store.
         arguments: arguments of the module. Those that end in ``weights`` count, of the whole network or of a branch. A file
-            stands for itself; what has no file's suffix is a run, an experiment or a registered model, see `find_source`.
+            stands for itself; what has no file's suffix is a run, an experiment or a registered model, see `find_network`.
 
     Returns:
         By argument, those that are named.
@@ -125,7 +124,7 @@ def find_starts(tracking: Tracking, arguments: dict[str, Any]) -> dict[str, Sour
     """
     named = {name: str(value) for name, value in arguments.items() if name.endswith("weights") and value}
     files = {name: of_file(Path(file)) for name, file in named.items() if Path(file).is_file()}
-    runs = {name: find_source(tracking, run) for name, run in named.items() if name not in files and is_run(run)}
+    runs = {name: find_network(tracking, run) for name, run in named.items() if name not in files and is_run(run)}
     return files | runs
 
 
@@ -134,7 +133,7 @@ def is_run(wanted: str) -> bool:
     return wanted.startswith(REGISTERED) or not (Path(wanted).suffix or "/" in wanted)
 
 
-def refuse_another_split(sources: Iterable[Source], facts: dict[str, str], identity: dict[str, str]) -> None:
+def refuse_another_split(sources: Iterable[TrainedNetwork], facts: dict[str, str], identity: dict[str, str]) -> None:
     """Refuse networks that were trained on the same cells in another split: they may have learnt cells of the test set.
 
     The cells are the same where their pixels are, whatever has become of labels, groups and weights.
@@ -164,7 +163,7 @@ MUST_AGREE = {"data.sha256": "data set", "split.sha256": "split"}
 FEWEST = 2
 
 
-def find_members(tracking: Tracking, wanted: list[str]) -> list[Source]:
+def find_members(tracking: Tracking, wanted: list[str]) -> list[TrainedNetwork]:
     """Find the members of an ensemble.
 
     Args:
@@ -174,7 +173,7 @@ def find_members(tracking: Tracking, wanted: list[str]) -> list[Source]:
     Raises:
         UserError: one does not exist, is named twice, or there are fewer than two.
     """
-    sources = [find_source(tracking, name) for name in wanted]
+    sources = [find_network(tracking, name) for name in wanted]
     if len(sources) < FEWEST:
         raise UserError(f"an ensemble has two members or more, not {len(sources)}; name them with --run ID or --checkpoint FILE")
     if len({source.checkpoint.resolve() for source in sources}) < len(sources):
@@ -183,30 +182,30 @@ def find_members(tracking: Tracking, wanted: list[str]) -> list[Source]:
     return sources
 
 
-def refuse_disagreement(sources: list[Source], data: CellDataModule) -> None:
+def refuse_disagreement(sources: list[TrainedNetwork], facts: dict[str, str], identity: dict[str, str]) -> None:
     """Refuse members that were trained on other cells than the ensemble is tested on, or on another split of them.
 
     A member that saw test cells of the others would make the ensemble's test figure worthless.
 
     Args:
         sources: the members.
-        data: the data of the ensemble.
+        facts: facts of the ensemble's data, see `CellDataModule.facts`.
+        identity: hashes of its components, see `CellDataModule.identity`.
 
     Raises:
         UserError: with the fact in which they differ, and both values.
     """
-    reference, own = data.facts(), data.identity() if sources else {}
     for source in sources:
         if source.summary is None:
             continue
-        facts = source.summary.data
+        its = source.summary.data
         for fact, what in MUST_AGREE.items():
-            if facts.get(fact) != reference[fact]:
-                differing = [name for name, value in source.summary.identity.items() if own.get(name, value) != value]
+            if its.get(fact) != facts[fact]:
+                differing = [name for name, value in source.summary.identity.items() if identity.get(name, value) != value]
                 parts = f" (its {', '.join(differing)} differ)" if differing else ""
                 raise UserError(
-                    f"{source.title} has another {what} than the ensemble{parts}: {describe(facts, fact)}, "
-                    f"not {describe(reference, fact)}. Next step: train all members on the same file and the same split, "
+                    f"{source.title} has another {what} than the ensemble{parts}: {describe(its, fact)}, "
+                    f"not {describe(facts, fact)}. Next step: train all members on the same file and the same split, "
                     "e.g. with --data.split_file and the split.csv of one of them"
                 )
 
@@ -216,7 +215,7 @@ def describe(facts: dict[str, str], fact: str) -> str:
     return f"{fact} {facts.get(fact, 'unknown')[:12]} ({facts.get('data.name')}, {facts.get('data.cells')})"
 
 
-def unknown_training(sources: list[Source]) -> str | None:
+def unknown_training(sources: list[TrainedNetwork]) -> str | None:
     """Warn of members of which nothing says which cells they were trained on."""
     unknown = [source.name for source in sources if source.summary is None]
     if not unknown:

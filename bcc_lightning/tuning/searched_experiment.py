@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from bcc_lightning.cli.arguments import NOT_EXPERIMENTS, experiment_folders
-from bcc_lightning.cli.experiment import ExperimentCLI, configuration_arguments
+from bcc_lightning.cli.arguments import NOT_EXPERIMENTS, Call, experiment_folders
+from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
-from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.space import Group, Range, Space, Value, flags, word
 
@@ -68,8 +67,8 @@ def build_untrained(experiments: list[str], argv: list[str]) -> ExperimentCLI:
     Raises:
         UserError: something in the arguments has to be mended, or nothing is trained that could be searched.
     """
-    cli = UntrainedCLI(configuration_arguments(experiments, argv))
-    if isinstance(cli.model, Ensemble):
+    cli = UntrainedCLI(Call(exp=experiments, flags=argv).arguments)
+    if not cli.model.learns:
         raise UserError(f"{cli.experiment_name} is an ensemble, which trains nothing; search the experiments of its members")
     return cli
 

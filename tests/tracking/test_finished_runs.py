@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.finished_runs import find_run, finished_runs
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.tracking.trained_networks import find_source
+from bcc_lightning.tracking.trained_networks import find_network
 from tests.miniature import add_run
 from tests.tracking.test_tracking_server import free_port, server
 
@@ -120,23 +120,23 @@ def test_registered_models(tracking: Tracking) -> None:
     client.create_model_version("blood", "nowhere", run_id=run_id)
     client.set_registered_model_alias("blood", "champion", "1")
     for name in ("models:/blood/1", "models:/blood@champion"):
-        source = find_source(tracking, name)
+        source = find_network(tracking, name)
         assert (source.name, source.checkpoint.read_text()) == (run_id, "weights")
     for name in ("models:/blood/2", "models:/flesh/1", "models:/blood@loser", "models:/blood"):
         with pytest.raises(UserError, match=f"registered model '{name}' does not exist.*There are: models:/blood/1"):
-            find_source(tracking, name)
+            find_network(tracking, name)
 
 
 def test_checkpoint_files(tracking: Tracking, tmp_path: Path) -> None:
     run_id = add_run(tracking, "house", files=WEIGHTS)
-    among_its_run = find_source(tracking, str(find_run(tracking, run_id).checkpoint))
+    among_its_run = find_network(tracking, str(find_run(tracking, run_id).checkpoint))
     assert among_its_run.summary is not None
     assert (among_its_run.summary.run_id, among_its_run.title) == (run_id, f"house ({run_id[:8]})")
     (tmp_path / "alone.ckpt").write_text("weights")
-    alone = find_source(tracking, "alone.ckpt")
+    alone = find_network(tracking, "alone.ckpt")
     assert (alone.name, alone.config, alone.summary) == ("alone.ckpt", None, None)
     with pytest.raises(UserError, match=r"checkpoint gone.ckpt does not exist"):
-        find_source(tracking, "gone.ckpt")
+        find_network(tracking, "gone.ckpt")
 
 
 def test_files_are_fetched_from_a_server(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_files_are_fetched_from_a_server(tmp_path: Path) -> None:
     tracking = Tracking(uri=f"http://127.0.0.1:{port}")
     with server(tmp_path, port):
         run_id = add_run(tracking, "house", files=WEIGHTS)
-        source = find_source(tracking, run_id[:8])
+        source = find_network(tracking, run_id[:8])
         assert source.checkpoint == tmp_path / "mlruns" / "fetched" / run_id / "artifacts" / "checkpoints" / "best.ckpt"
         assert source.checkpoint.read_text() == "weights"
         with pytest.raises(UserError, match=rf"run {run_id} \(house\): predictions/test.parquet could not be fetched"):

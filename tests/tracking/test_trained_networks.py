@@ -11,7 +11,7 @@ import yaml
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from bcc_lightning.tracking.run_files import Summary
-from bcc_lightning.tracking.trained_networks import Source, refuse_another_split
+from bcc_lightning.tracking.trained_networks import TrainedNetwork, refuse_another_split
 from tests.miniature import PAINTED, QUICK
 
 pytestmark = pytest.mark.usefixtures("ready_store")
@@ -79,7 +79,7 @@ def test_a_run_that_does_not_exist_and_a_file_that_does_not_are_told_apart(capsy
 
 def test_a_start_that_saw_the_same_cells_in_another_split_is_refused() -> None:
     facts, identity = {"data.sha256": "a" * 64, "split.sha256": "b" * 64}, {"pixels": "p" * 64}
-    trained = Source(
+    trained = TrainedNetwork(
         "id", "branch (id)", Path("best.ckpt"), summary=Summary("id", "branch", data={**facts, "split.sha256": "c" * 64})
     )
     with pytest.raises(UserError, match="cccccccccccc, not bbbbbbbbbbbb"):

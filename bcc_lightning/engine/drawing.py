@@ -1,0 +1,69 @@
+"""The figures of a run: what goes in, how training went, what came out, and where the network looked."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+
+from bcc_lightning.datamodules.base import CellDataModule
+from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.evaluation.figures import class_counts_figure, confusion_figure, curves_figure, samples_figure, save_figure
+from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words
+from bcc_lightning.explanation.maps import choose_cells, contact_sheet, explain_images
+from bcc_lightning.files import whole_file
+from bcc_lightning.modules.base import CellClassifier
+from bcc_lightning.safe_names import column_name, file_name
+from bcc_lightning.tracking.logger import MetricHistory
+from bcc_lightning.tracking.run_files import RunFolder
+
+
+def draw_data(folder: RunFolder, data: CellDataModule) -> None:
+    """Draw class counts and samples of a data set."""
+    names = list(data.class_names)
+    counts = {str(name): cells.counts(len(names)) for name, cells in data.splits.items()}
+    save_figure(class_counts_figure(counts, names), folder.figure("class_counts"))
+    save_figure(samples_figure(data.splits["train"], names), folder.figure("samples"))
+
+
+def draw_curves(folder: RunFolder, history: MetricHistory) -> None:
+    """Draw loss and accuracy by epoch, as far as the run came."""
+    if history.curve("train/loss")[0]:
+        save_figure(curves_figure(history), folder.figure("curves"))
+
+
+def file_predictions(
+    folder: RunFolder, cells: CellImages, predictions: Predictions, class_names: list[str], name: str = TEST
+) -> None:
+    """Write predictions as a table and their confusion matrix as a figure.
+
+    Args:
+        folder: the run's folder.
+        cells: the cells that were tested.
+        predictions: of these cells.
+        class_names: names of the C classes.
+        name: name of the evaluated set.
+    """
+    matrix = confusion_matrix(predictions, len(class_names))
+    title = in_words(name).removeprefix("the ").capitalize() if name in {TEST, VALIDATION} else f"Test set {name}"
+    figure = "confusion_matrix" if name == TEST else f"confusion_matrix_{file_name(name)}"
+    save_figure(confusion_figure(matrix, class_names, title), folder.figure(figure))
+    with whole_file(folder.predictions(name)) as draft:
+        predictions_table(predictions, cells.ids, class_names).to_parquet(draft, index=False)
+
+
+def predictions_table(predictions: Predictions, ids: Sequence[str], class_names: list[str]) -> pd.DataFrame:
+    """Lay out test predictions: ``id``, ``label`` (class name), and one column of probabilities per class, see `column_name`."""
+    table = pd.DataFrame({"id": [ids[i] for i in predictions.position.tolist()]})
+    table["label"] = [class_names[i] for i in predictions.label.tolist()]
+    return pd.concat([table, pd.DataFrame(predictions.probability.numpy(), columns=list(map(column_name, class_names)))], axis=1)
+
+
+def explain_cells(
+    folder: RunFolder, module: CellClassifier, cells: CellImages, predictions: Predictions, cells_per_class: int = 3
+) -> None:
+    """Draw ``explain/gradcam.png`` of cells that were tested; arguments as `file_predictions`."""
+    rows = choose_cells(predictions, len(module.class_names), cells_per_class)
+    images = torch.from_numpy(cells.take(predictions.position[rows].numpy())).permute(0, 3, 1, 2)
+    explanations = explain_images(module, images, predictions.label[rows])
+    sheet = contact_sheet(explanations, predictions.label[rows], predictions.probability[rows], module.class_names)
+    save_figure(sheet, folder.explanation("gradcam"))

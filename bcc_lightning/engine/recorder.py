@@ -1,0 +1,231 @@
+"""What is recorded of a run: all of it on the first process, nothing on those that only train along with it."""
+
+import getpass
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning import Callback
+
+from bcc_lightning.architectures.acceleration import cpu_capabilities
+from bcc_lightning.callbacks.checkpoints import epoch_of
+from bcc_lightning.callbacks.epochs import Throughput
+from bcc_lightning.cli.experiment import ExperimentCLI, flatten
+from bcc_lightning.datasets.split_file import write_split
+from bcc_lightning.engine.console import print_result, print_unfinished
+from bcc_lightning.engine.drawing import draw_curves, draw_data, explain_cells, file_predictions
+from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words, metrics_of
+from bcc_lightning.evaluation.reliability import collapse, intervals, support
+from bcc_lightning.tracking.filing import ending, file_run
+from bcc_lightning.tracking.logger import RunLogger
+from bcc_lightning.tracking.resume import write_record
+from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.run_files import RunFolder, Stopwatch, Summary
+from bcc_lightning.tuning.channel import TrialChannel
+from bcc_lightning.tuning.trial import open_trial_run, report_end, tag_end
+
+
+class Recorder:
+    """Records nothing: for processes that only train along with the first.
+
+    Attributes:
+        folder: the run's folder; None if nothing is written.
+        logger: where Lightning logs metrics.
+        summary: figures of the run; None likewise.
+    """
+
+    folder: RunFolder | None = None
+    logger: RunLogger | Literal[False] = False
+    summary: Summary | None = None
+
+    def begin(self) -> None:
+        """Record what the run is made of."""
+
+    def callbacks(self) -> list[Callback]:
+        """Return callbacks that measure and report a training."""
+        return []
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Measure the wall time of a part of the run, such as ``fit``."""
+        yield
+
+    def record_test(self, name: str, predictions: Predictions) -> None:
+        """Record the predictions of an evaluated set."""
+
+    def explain(self, name: str) -> None:
+        """Draw where the network looked in cells of an evaluated set."""
+
+    def close(self, error: BaseException | None) -> str | None:
+        """File the run, whatever has happened.
+
+        Args:
+            error: what ended it early, if anything.
+
+        Returns:
+            A sentence that says what could not be filed yet; None if all was.
+        """
+
+    def finish(self) -> None:
+        """Print the figures of a run that has finished, and delete its folder."""
+
+    def release(self) -> None:
+        """Let other processes go on with the run."""
+
+
+class RunRecorder(Recorder):
+    """Records a run in MLflow.
+
+    Args:
+        experiment: the configured experiment.
+        run: the run in MLflow.
+        trial: channel to the search whose trial the run is.
+    """
+
+    folder: RunFolder
+    logger: RunLogger
+    summary: Summary
+
+    def __init__(self, experiment: ExperimentCLI, run: TrackedRun, trial: TrialChannel | None = None) -> None:
+        self.experiment = experiment
+        self.run = run
+        self.trial = trial
+        self.folder = run.folder
+        self.logger = RunLogger(run)
+        self.copy: str | None = experiment.config["summary"]
+        self.throughput = Throughput()
+        self.summary = Summary(run.run_id, experiment.experiment_name, tested_on=VALIDATION if trial else TEST)
+        self._watch = Stopwatch()
+
+    def begin(self) -> None:
+        """Record configuration, data, code and machine, and tell a search which run its trial has."""
+        self.describe()
+        if self.trial:
+            open_trial_run(self.trial, self.run, self.experiment.datamodule.facts())
+
+    def describe(self) -> None:
+        """Record what the run is made of."""
+        experiment, summary, data = self.experiment, self.summary, self.experiment.datamodule
+        config = experiment.resolved_config()
+        self.folder.write_config(config)
+        summary.data, summary.identity = data.facts(), data.identity()
+        write_split(data.splits, self.folder.split)
+        write_record(data, self.folder.data_record)
+        summary.test_time = experiment.model.test_views
+        summary.parameters = sum(p.numel() for p in experiment.model.parameters())
+        self.run.log_params(flatten(config))
+        warning = experiment.warning()
+        self.run.set_tags({**provenance(), **summary.data, **({"warning": warning} if warning else {})})
+        draw_data(self.folder, data)
+
+    def callbacks(self) -> list[Callback]:
+        """Return the callback that measures speed."""
+        return [self.throughput]
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the wall time of a part to the summary."""
+        watch = Stopwatch()
+        try:
+            yield
+        finally:
+            self.summary.seconds[part] = self.summary.seconds.get(part, 0.0) + watch.seconds
+
+    def record_test(self, name: str, predictions: Predictions) -> None:
+        """Write predictions and confusion matrix."""
+        cells, classes = self.experiment.datamodule.evaluated_cells(name), self.experiment.model.class_names
+        file_predictions(self.folder, cells, predictions, classes, name)
+
+    def explain(self, name: str) -> None:
+        """Draw class activation maps."""
+        model, cells = self.experiment.model, self.experiment.datamodule.evaluated_cells(name)
+        explain_cells(self.folder, model, cells, model.test_predictions[name])
+
+    def close(self, error: BaseException | None) -> str | None:
+        """File the run, tell a search how its trial ended, and print what an unfinished run leaves."""
+        summary = self.summary
+        summary.status, summary.failure = ending(error)
+        summary.seconds["total"] = self._watch.seconds
+        summary.images_per_second = self.throughput.images_per_second
+        steps = self.last_steps()
+        if self.trial:
+            trial = self.trial
+            steps.append(lambda: tag_end(trial, self.run, summary))
+        try:
+            waiting = file_run(self.run, summary, *steps, copy=self.copy)
+            if self.trial and waiting is None:  # the search does not go on with a trial, so that nothing is kept for that
+                self.folder.remove()
+        finally:
+            if self.trial:
+                report_end(self.trial, summary)
+        if summary.status != "FINISHED":
+            print_unfinished(self.run, summary, waiting)
+        return waiting
+
+    def last_steps(self) -> list[Callable[[], None]]:
+        """List what is done before the run is filed."""
+        return [self.fill, lambda: draw_curves(self.folder, self.logger.history)]
+
+    def fill(self) -> None:
+        """Fill in the figures of the run: metrics of the kept epoch, those of the evaluated sets, and their intervals."""
+        summary, model, history = self.summary, self.experiment.model, self.logger.history
+        selection, best = self.experiment.selection, self.folder.checkpoints / "best.ckpt"
+        kept = epoch_of(best)
+        if kept is None:
+            kept = history.kept_epoch(selection.monitor, selection.mode, selection.keep)
+        summary.best_epoch = kept if model.learns else None
+        summary.metrics = history.at(kept)
+        if best.is_file():
+            summary.checkpoint = best.relative_to(self.folder.artifacts).as_posix()
+        for name, predictions in model.test_predictions.items():
+            matrix = confusion_matrix(predictions, len(model.class_names))
+            if name in {TEST, VALIDATION}:
+                summary.confusion = matrix.tolist()
+            summary.warnings += collapse(matrix, model.class_names, in_words(name))
+            summary.notes += support(matrix, model.class_names, in_words(name))
+            summary.intervals |= metrics_of(name, intervals(predictions, model.class_names))
+
+    def finish(self) -> None:
+        """Print the closing table, and delete the folder."""
+        print_result(self.run, self.summary, self.experiment.tracking)
+        self.folder.remove()
+
+    def release(self) -> None:
+        """Let other processes go on with the run."""
+        self.run.claim.release()
+
+
+PACKAGES = ("torch", "lightning", "timm", "torchmetrics", "albumentations", "mlflow", "grad-cam")
+
+
+def provenance() -> dict[str, str]:
+    """Collect the tags that every run carries."""
+    from bcc_lightning import __version__
+
+    tags = {f"version.{name}": version(name) for name in PACKAGES}
+    tags |= {"version.python": platform.python_version(), "version.bcc_lightning": __version__}
+    tags |= {"device": device_name(), "mlflow.user": getpass.getuser(), "mlflow.source.name": "python -m bcc_lightning.fit"}
+    if commit := git_commit():
+        tags["mlflow.source.git.commit"] = commit
+    return tags
+
+
+def device_name() -> str:
+    """Name the accelerator, or the processor and its threads."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return f"CPU {cpu_capabilities().get('cpu_name', platform.machine())}, {torch.get_num_threads()} threads"
+
+
+def git_commit() -> str | None:
+    """Get the commit of the code, with ``-dirty`` behind it when files differ; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,229 @@
+"""A run: opened, trained, tested, explained, closed."""
+
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from bcc_lightning.cli.arguments import Call
+from bcc_lightning.cli.experiment import ExperimentCLI
+from bcc_lightning.engine.console import print_result
+from bcc_lightning.engine.recorder import Recorder, RunRecorder
+from bcc_lightning.engine.single_images import refuse_single_images
+from bcc_lightning.engine.training import Learner, Training
+from bcc_lightning.errors import Pruned, UserError
+from bcc_lightning.evaluation.metrics import TEST, VALIDATION
+from bcc_lightning.files import refuse_unwritable
+from bcc_lightning.modules.checkpoint import read_checkpoint
+from bcc_lightning.printable import printable
+from bcc_lightning.tracking.claim import Claim, claimed
+from bcc_lightning.tracking.filing import file_run
+from bcc_lightning.tracking.recipe import Progress
+from bcc_lightning.tracking.resume import find_resumable, is_complete, refuse_other_data, resume_arguments
+from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.run_files import RunFolder, Summary, read_summary
+from bcc_lightning.tuning.channel import TrialChannel
+from bcc_lightning.tuning.trial import refuse_changed_data
+
+
+def run_experiment(call: Call, trial: TrialChannel | None = None) -> Summary | None:
+    """Run one experiment, new or resumed.
+
+    Args:
+        call: what is asked for.
+        trial: channel to the search whose trial this is. A trial never sees the test set: its chosen weights are evaluated on the
+            validation set.
+
+    Returns:
+        Its summary, on the process that writes.
+    """
+    if call.resume is None:
+        return run_configured(ExperimentCLI(call.arguments), trial)
+    folder = find_resumable(call.tracking.work, call.resume)
+    with claimed(folder) as claim:
+        return run_configured(resumed_experiment(folder, call), trial, claim)
+
+
+def resumed_experiment(folder: RunFolder, call: Call) -> ExperimentCLI:
+    """Read the configuration of a run that goes on, and check the flags before anything is loaded.
+
+    Args:
+        folder: the run's folder; where its configuration says it was does not matter, since it may have moved.
+        call: the call, with its flags.
+
+    Raises:
+        UserError: a flag cannot take effect, or would give the run a second recipe.
+    """
+    if folder.last_checkpoint.is_file():
+        read_checkpoint(folder.last_checkpoint)  # what is wrong with it shows before the run is opened
+    progress = Progress.of([folder.last_checkpoint], is_complete=is_complete(folder))
+    summary = [f"--summary={call.summary}"] if call.summary else []
+    return ExperimentCLI(resume_arguments(folder, call.tracking, [*call.flags, *summary]), folder, progress)
+
+
+def run_configured(experiment: ExperimentCLI, trial: TrialChannel | None = None, claim: Claim | None = None) -> Summary | None:
+    """Run a configured experiment; arguments as `Run.open`, result as `run_experiment`."""
+    if target := experiment.config["summary"]:
+        refuse_unwritable("--summary", Path(target))
+    if experiment.progress.is_complete:
+        return send_complete(experiment, claim) if claim else None
+    if trial:
+        experiment.datamodule.test_on = []
+    prepare(experiment, trial)
+    with Run.open(experiment, trial, claim) as run:
+        run.train()
+        run.test()
+        run.explain()
+    return run.recorder.summary
+
+
+def prepare(experiment: ExperimentCLI, trial: TrialChannel | None = None) -> None:
+    """Read the data, and refuse or say what should be known before a run is opened.
+
+    Raises:
+        UserError: something in the arguments or the data has to be mended.
+    """
+    data, resumed = experiment.datamodule, experiment.resumed
+    data.prepare_data()
+    data.setup("fit")
+    if experiment.model.learns:
+        experiment.refuse_idle_training()
+        if data.has_batches_of_one:
+            refuse_single_images(experiment)
+    if resumed:
+        refuse_other_data(resumed.path.name, resumed.data_record, resumed.split, data)
+    if trial:
+        refuse_changed_data(trial, data.facts())
+    experiment.refuse_networks_of_other_data()
+    if warning := experiment.warning():
+        print(printable(f"warning: {warning}"), file=sys.stderr)
+    if is_first_process():
+        for notice in data.notices():
+            print(printable(notice))
+
+
+def is_first_process() -> bool:
+    """Check whether this process writes; others only train along with it."""
+    return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]
+
+
+class OpenRun(AbstractContextManager["OpenRun"]):
+    """A run while it is open: what it is made of is recorded at the start, and it is filed however it ends.
+
+    Args:
+        recorder: where it is recorded.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def __enter__(self) -> Self:
+        """Record what the run is made of."""
+        try:
+            self.recorder.begin()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """File the run, and let other processes go on with it.
+
+        Raises:
+            UserError: the run is complete, but not all of it could be filed.
+            KeyboardInterrupt: the run was interrupted, which Lightning turns into `SystemExit`.
+        """
+        try:
+            waiting = self.recorder.close(error)
+            if waiting and (error is None or isinstance(error, Pruned)):
+                raise UserError(waiting)
+            if error is None:
+                self.recorder.finish()
+        finally:
+            self.recorder.release()
+        if isinstance(error, SystemExit):
+            raise KeyboardInterrupt from error
+        return isinstance(error, Pruned)
+
+
+class Run(OpenRun):
+    """A run of an experiment. Every process that takes part has one; what is recorded depends on its recorder.
+
+    Attributes:
+        experiment: the configured experiment.
+        learner: finds the weights: by training, or, for an ensemble, by weighing its members.
+        sets: names of the sets that the weights are evaluated on; the first is explained.
+    """
+
+    def __init__(self, experiment: ExperimentCLI, recorder: Recorder, trial: TrialChannel | None) -> None:
+        from bcc_lightning.engine.voting import Voting
+
+        super().__init__(recorder)
+        self.experiment = experiment
+        self.sets = [VALIDATION] if trial else [TEST, *experiment.datamodule.external]
+        self.learner: Learner = Training(experiment, recorder, trial) if experiment.model.learns else Voting(experiment, recorder)
+
+    @classmethod
+    def open(cls, experiment: ExperimentCLI, trial: TrialChannel | None = None, claim: Claim | None = None) -> "Run":
+        """Start a run, or go on with one.
+
+        Args:
+            experiment: the configured experiment, whose data have been read.
+            trial: channel to the search whose trial this is.
+            claim: the right to train the run to go on with; None starts a new one.
+        """
+        if not is_first_process():
+            return cls(experiment, Recorder(), trial)
+        return cls(experiment, RunRecorder(experiment, open_tracked(experiment, claim), trial), trial)
+
+    def train(self) -> None:
+        """Find the weights that are evaluated."""
+        with self.recorder.timed("fit"):
+            self.learner.train()
+
+    def test(self) -> None:
+        """Evaluate the weights, once on each set."""
+        for name in self.sets:
+            with self.recorder.timed("test"):
+                self.recorder.record_test(name, self.learner.test(name))
+
+    def explain(self) -> None:
+        """Draw where the network looked, on the device that it was tested on; Lightning leaves it on the processor."""
+        self.experiment.model.eval().to(self.learner.trainer.strategy.root_device)
+        self.recorder.explain(self.sets[0])
+
+
+def open_tracked(
+    experiment: ExperimentCLI, claim: Claim | None, name: str = "", tags: dict[str, str] | None = None
+) -> TrackedRun:
+    """Start a run in MLflow, or go on with one.
+
+    Args:
+        experiment: the configured experiment.
+        claim: the right to train the run to go on with; None starts a new one.
+        name: name of a new run; by default experiment and seed.
+        tags: further tags of a new run.
+    """
+    tracking = experiment.tracking
+    if claim:
+        return TrackedRun.reopen(tracking, claim.folder.path.name, claim)
+    name = tracking.run_name or name or f"{experiment.experiment_name}-seed{experiment.config['seed_everything']}"
+    return TrackedRun.create(tracking, name, {"experiment": experiment.experiment_name, **(tags or {})})
+
+
+def send_complete(experiment: ExperimentCLI, claim: Claim) -> Summary:
+    """Send a run that did all its work and only waits for the tracking server.
+
+    Raises:
+        UserError: the server could not be reached again.
+    """
+    with TrackedRun.reopen(experiment.tracking, claim.folder.path.name, claim) as run:
+        summary = read_summary(run.folder.summary)
+        if waiting := file_run(run, summary, copy=experiment.config["summary"]):
+            raise UserError(waiting)
+        print_result(run, summary, experiment.tracking)
+        run.folder.remove()
+        return summary
