@@ -10,8 +10,9 @@ import torch
 import yaml
 from jsonargparse import Namespace
 
-from bcc_lightning.cli.command import run_command, take_option
-from bcc_lightning.cli.experiment import ExperimentCLI, configuration_arguments
+from bcc_lightning.cli.arguments import Call
+from bcc_lightning.cli.command import run_command
+from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.engine.rebuild import build_data, data_config
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
@@ -189,7 +190,7 @@ def test_trusted_packages_give_modules_data_callbacks_and_functions(stranger: Pa
     built: list[ExperimentCLI] = []
 
     def body(argv: list[str]) -> None:
-        built.append(ExperimentCLI(configuration_arguments(*take_option(argv, "--exp"))))
+        built.append(ExperimentCLI(Call.read(argv).arguments))
         assert trust_flags() == ["--trust", "stranger"]
 
     assert run_command(body, ["--exp", "an2dl_cnn", "--exp", "mine.yaml", "--data.image_size", "32", "--trust", "stranger"]) == 0
@@ -205,7 +206,7 @@ def test_trusted_packages_give_modules_data_callbacks_and_functions(stranger: Pa
 def test_functions_that_are_defaults_stay_functions() -> None:
     Path("mine.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [{"class_path": "stranger.Defaults"}]}}))
     with trusting(["stranger"]):
-        first = ExperimentCLI(configuration_arguments(["an2dl_cnn", "mine.yaml"], [*PAINTED, "--data.image_size", "32"]))
+        first = ExperimentCLI(Call(["an2dl_cnn", "mine.yaml"], flags=[*PAINTED, "--data.image_size", "32"]).arguments)
         Path("again.yaml").write_text(yaml.safe_dump(first.resolved_config()))
         again = ExperimentCLI(["--config", "again.yaml"])
     for cli in (first, again):

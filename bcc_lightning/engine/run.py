@@ -89,10 +89,7 @@ def prepare(experiment: ExperimentCLI, trial: TrialChannel | None = None) -> Non
     data, resumed = experiment.datamodule, experiment.resumed
     data.prepare_data()
     data.setup("fit")
-    if experiment.model.learns:
-        experiment.refuse_idle_training()
-        if data.has_batches_of_one:
-            refuse_single_images(experiment)
+    refuse_idle_training(experiment)
     if resumed:
         refuse_other_data(resumed.path.name, resumed.data_record, resumed.split, data)
     if trial:
@@ -103,6 +100,18 @@ def prepare(experiment: ExperimentCLI, trial: TrialChannel | None = None) -> Non
     if is_first_process():
         for notice in data.notices():
             print(printable(notice))
+
+
+def refuse_idle_training(experiment: ExperimentCLI) -> None:
+    """Refuse a training that leaves no weights, or none that are tested, and one on single images if that cannot work.
+
+    Raises:
+        UserError: with the flag to change.
+    """
+    if experiment.model.learns:
+        experiment.refuse_idle_training()
+        if experiment.datamodule.has_batches_of_one:
+            refuse_single_images(experiment)
 
 
 def is_first_process() -> bool:

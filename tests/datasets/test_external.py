@@ -10,7 +10,7 @@ from mlflow.entities import Run
 
 from bcc_lightning.datamodules import CellFolder
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES, label_map
-from bcc_lightning.datasets.external import set_names
+from bcc_lightning.datasets.external import names_of
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from tests.datamodules.miniatures import write_folder
@@ -156,7 +156,7 @@ def test_two_sets_of_one_name(tmp_path: Path) -> None:
     ],
 )
 def test_sets_are_named_by_their_places(places: list[str], names: list[str]) -> None:
-    assert set_names([Path(place) for place in places]) == names
+    assert names_of([Path(place) for place in places]) == names
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_sets_are_named_by_their_places(places: list[str], names: list[str]) -> 
 )
 def test_sets_that_cannot_be_named_apart(places: list[str]) -> None:
     with pytest.raises(UserError, match=r"would have the same name in the run, or none; rename one of the folders"):
-        set_names([Path(place) for place in places])
+        names_of([Path(place) for place in places])
 
 
 def test_the_folder_that_one_is_in(tmp_path: Path) -> None:
-    assert set_names([Path()]) == set_names([Path("test")]) == [tmp_path.name]
+    assert names_of([Path()]) == names_of([Path("test")]) == [tmp_path.name]

@@ -284,5 +284,5 @@ def test_images_that_all_bear_two_labels(tmp_path: Path) -> None:
     root = write_folder(tmp_path, ("lymphocyte", "monocyte"), per_class=2)
     (root / "lymphocyte" / "more").symlink_to(root / "monocyte", target_is_directory=True)
     (root / "monocyte" / "more").symlink_to(root / "lymphocyte", target_is_directory=True)
-    with pytest.raises(UserError, match="holds no image that bears one label only"):
+    with pytest.raises(UserError, match="holds no image with a single label"):
         CellFolder(root=str(root), image_size=8).setup()

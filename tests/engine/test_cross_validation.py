@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +9,12 @@ import pytest
 import torch
 from mlflow.entities import Run
 
-import bcc_lightning.fit
+from bcc_lightning.cli.arguments import Call
 from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.engine.cross_validation import describe_folds
-from bcc_lightning.fit import main, run_experiment
+from bcc_lightning.engine.run import run_experiment
+from bcc_lightning.engine.training import Training
+from bcc_lightning.fit import main
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import QUICK, artifacts_of, runs_in
 
@@ -134,7 +135,7 @@ def test_sizes_of_folds_in_words(sizes: list[dict[SetName, int]], expected: str)
 
 
 def test_a_fold_alone_gives_what_it_gives_among_others(finished: Path, tmp_path: Path) -> None:
-    summary = run_experiment(arguments(finished / "cells", "--data.folds", "3", "--data.fold", "1"))
+    summary = run_experiment(Call.read(arguments(finished / "cells", "--data.folds", "3", "--data.fold", "1")))
     assert summary is not None
     among = family(finished)[1][1].data.metrics
     assert summary.metrics["val/loss"] == among["val/loss"]
@@ -147,15 +148,15 @@ def test_an_interrupted_cross_validation_goes_on(
 ) -> None:
     (tmp_path / "moved").mkdir()
     root = write_folder(tmp_path / "cells", CLASSES, per_class=12)
-    train, calls = bcc_lightning.fit.train, []
+    train, calls = Training.train, []
 
-    def interrupted_in_the_second_fold(*arguments: Any) -> None:
-        calls.append(arguments)
+    def interrupted_in_the_second_fold(training: Training) -> None:
+        calls.append(training)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        train(*arguments)
+        train(training)
 
-    monkeypatch.setattr(bcc_lightning.fit, "train", interrupted_in_the_second_fold)
+    monkeypatch.setattr(Training, "train", interrupted_in_the_second_fold)
     assert main(arguments(root, "--folds", "3")) == 130
     parent, children = family(tmp_path)
     assert [run.info.status for run in (parent, *children)] == ["KILLED", "FINISHED", "KILLED"]
@@ -176,8 +177,8 @@ def test_an_interrupted_cross_validation_goes_on(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--folds", "1"], "--folds is '1', it must be a whole number from 2"),
-        (["--folds", "many"], "--folds is 'many'"),
+        (["--folds", "1"], "--folds is 1, it must be a whole number from 2"),
+        (["--folds", "many"], "command line: key 'folds' takes int, not 'many'"),
         (["--folds", "40"], "each class needs at least 40 images before 40 folds can be made"),
         (["--repeats", "2"], "--repeats needs --folds K"),
     ],

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from bcc_lightning.cli.experiment import ExperimentCLI, configuration_arguments
+from bcc_lightning.cli.arguments import Call
+from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datamodules import BloodMNIST
 from bcc_lightning.datasets.splits import TEST, SplitPlan, divide
-from bcc_lightning.engine.single_images import refuse_idle_training
+from bcc_lightning.engine.run import refuse_idle_training
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import PredictionGatherer
 from bcc_lightning.fit import main
@@ -22,7 +23,7 @@ PLAIN = [*PAINTED, *QUICK[2:], "--data.augment", "none", "--data.balance", "none
 
 def configured(experiment: str, *flags: str) -> ExperimentCLI:
     own = QUICK[:2] if experiment == "efficientnet_b0" else []
-    cli = ExperimentCLI(configuration_arguments([experiment], [*PLAIN, *own, *flags]))
+    cli = ExperimentCLI(Call([experiment], flags=[*PLAIN, *own, *flags]).arguments)
     cli.datamodule.setup("fit")
     return cli
 

@@ -10,7 +10,8 @@ import torch
 import yaml
 from mlflow import MlflowClient
 
-from bcc_lightning.cli.experiment import ExperimentCLI, configuration_arguments
+from bcc_lightning.cli.arguments import Call
+from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datamodules import CellFolder
 from bcc_lightning.fit import main
 from bcc_lightning.tracking.run_files import RunFolder
@@ -44,7 +45,7 @@ def prepare(folder: Path, tables: Path, code: int) -> Path:
         patch.chdir(write_cells(folder))
         patch.setenv("BCC_CACHE_DIR", str(folder / "cache"))
         torch.manual_seed(5)
-        module = ExperimentCLI(configuration_arguments(["an2dl_cnn"], RUN[2:])).model
+        module = ExperimentCLI(Call(["an2dl_cnn"], flags=RUN[2:]).arguments).model
         torch.save({"state_dict": module.state_dict()}, "start.ckpt")
         if code:
             stop_in_epoch(patch, 2, KeyboardInterrupt())

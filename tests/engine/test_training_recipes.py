@@ -10,7 +10,8 @@ import torch
 from lightning import Trainer
 
 from bcc_lightning.callbacks.epochs import EpochSeeding
-from bcc_lightning.cli.experiment import ExperimentCLI, configuration_arguments
+from bcc_lightning.cli.arguments import Call
+from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datamodules import SyntheticSmear
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
 from bcc_lightning.fit import main
@@ -80,7 +81,7 @@ def test_staged_run_stopped_in_the_second_stage_ends_bitwise_like_one_that_never
 
 @pytest.mark.parametrize(("flags", "epochs"), [([], 30), (["--stages", STAGES], 3), (["--trainer.max_epochs", "2"], 2)])
 def test_training_lasts_as_long_as_its_stages_unless_something_else_is_said(flags: list[str], epochs: int) -> None:
-    cli = ExperimentCLI(configuration_arguments(["quickstart"], ["--trainer.max_epochs", "null", *flags]))
+    cli = ExperimentCLI(Call(["quickstart"], flags=["--trainer.max_epochs", "null", *flags]).arguments)
     assert cli.config["trainer"]["max_epochs"] == epochs
 
 

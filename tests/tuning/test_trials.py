@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bcc_lightning.cli.arguments import Call
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datamodules.synthetic_smear import SyntheticSmear
 from bcc_lightning.engine.cross_validation import report_fold
@@ -140,7 +141,7 @@ def test_the_own_value_of_each_fold_is_reported_and_may_be_the_last() -> None:
         report=lambda step, value: reports.append((step, value)),
         raise_if_pruned=refuse,
     )
-    plan = CrossValidation([], 3, finished={"0": {"metrics": {"val/loss": 1.0}}})
+    plan = CrossValidation(Call(), 3, finished={"0": {"metrics": {"val/loss": 1.0}}})
     report_fold(cast(Any, channel), plan, 0)
     plan.finished["1"] = {"metrics": {"val/loss": 3.0}}
     with pytest.raises(Pruned):
