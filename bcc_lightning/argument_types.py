@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
+from math import inf
 from numbers import Integral, Real
 from os import PathLike
 from types import NoneType, UnionType
@@ -22,6 +23,34 @@ SINGLE: dict[Any, tuple[str, tuple[type, ...]]] = {
     NoneType: ("null", (NoneType,)),
 }
 """Types with a name for people, and what counts as them; neither a bool nor NaN is a number."""
+
+
+Range = tuple[str, Callable[[Any], bool]]
+"""What a value must be, in words, and whether it is."""
+
+NOT_NEGATIVE: Range = ("0 or more", lambda x: 0 <= x < inf)
+BELOW_ONE: Range = ("from 0 to below 1", lambda x: 0 <= x < 1)
+
+
+def check_ranges(option: str, arguments: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+    """Refuse values that are out of range.
+
+    Args:
+        option: how the command line calls what takes them, e.g. ``model``.
+        arguments: values by name, at least those that have a range.
+        ranges: what each must be.
+
+    Raises:
+        UserError: with the first wrong value and what is allowed.
+    """
+    for name, (allowed, holds) in ranges.items():
+        if not holds(arguments[name]):
+            raise UserError(f"--{option}.{name} is {arguments[name]}, it must be {allowed}")
+
+
+def chosen(kind: type[Built], values: Mapping[str, Any]) -> Built:
+    """Build a dataclass from those of many values that it has fields for."""
+    return kind(**{name: values[name] for name in annotations(kind)})
 
 
 def check_choice(option: str, value: object, choices: Any) -> None:  # noqa: ANN401 - a Literal type

@@ -15,11 +15,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bcc_lightning.argument_types import check_choice
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.batches import CellBatch
-from bcc_lightning.modules.arguments import Averaging
 from bcc_lightning.modules.base import CellClassifier
+from bcc_lightning.modules.optimization import Averaging
 
 
 class AveragedWeights(WeightAveraging):
@@ -155,15 +154,8 @@ def refresh_batch_norm(network: nn.Module, batches: Iterable[CellBatch]) -> None
     network.train(mode)
 
 
-def averaging_callback(average: Averaging, ema_decay: float, swa_start: float) -> AveragedWeights | None:
-    """Build the callback that averages, or None.
-
-    Args:
-        average: which average.
-        ema_decay: see `MovingAverage`.
-        swa_start: see `EpochMean`.
-    """
-    check_choice("model.average", average, Averaging)
-    if average == "none":
+def averaging_callback(averaging: Averaging) -> AveragedWeights | None:
+    """Build the callback that averages; None for the weights of the last step."""
+    if averaging.average == "none":
         return None
-    return MovingAverage(ema_decay) if average == "ema" else EpochMean(swa_start)
+    return MovingAverage(averaging.ema_decay) if averaging.average == "ema" else EpochMean(averaging.swa_start)

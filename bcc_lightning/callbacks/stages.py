@@ -22,7 +22,8 @@ from bcc_lightning.callbacks.averaging import AveragedWeights
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.modules.optimization import Mode, Recipe
+from bcc_lightning.modules.optimization import Recipe
+from bcc_lightning.modules.schedules import Mode
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
-from bcc_lightning.modules.optimization import Mode
+from bcc_lightning.modules.schedules import Mode
 from bcc_lightning.tracking.recipe import Progress, refuse_changes
 from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking, without_password
@@ -171,7 +171,7 @@ class ExperimentCLI(LightningCLI):
             self.model.hparams.update({name: self.config["model"]["init_args"][name] for name in self._starts()})
         self.stages: list[Stage] = self.config_init["stages"]
         self.model.monitor, self.model.monitor_mode = self.selection.monitor, self.selection.mode
-        if self.stages and self.model.hparams["average"] == "swa":
+        if self.stages and self.model.averaging.average == "swa":
             raise UserError("stages and --model.average swa exclude one another; use --model.average ema, or none")
 
     @property
@@ -202,7 +202,7 @@ class ExperimentCLI(LightningCLI):
         data = self.datamodule
         return unknown_training(self.members) or combination_warning(
             data.balance,
-            self.model.hparams["loss"],
+            self.model.criterion.loss,
             str(data.augment),
             self.config["data"]["init_args"]["mixing"],
             balanced_folder=data.is_balanced_folder,
@@ -248,8 +248,7 @@ class ExperimentCLI(LightningCLI):
 
     def training_callbacks(self) -> list[Callback]:
         """Build the callbacks that change how a training goes: weight averaging and stages."""
-        h, selection = self.model.hparams, self.selection
-        averaging = averaging_callback(h["average"], h["ema_decay"], h["swa_start"])
+        selection, averaging = self.selection, averaging_callback(self.model.averaging)
         staged = [StagedFineTuning(self.stages, selection.monitor, selection.mode, averaging)] if self.stages else []
         return [*([averaging] if averaging else []), *staged]
 

@@ -1,8 +1,7 @@
 """The LightningModule that all architectures share: steps, metrics, loss, optimiser."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
 import torch
 from lightning import LightningModule
@@ -17,28 +16,43 @@ from bcc_lightning.architectures.blocks import hold_statistics, network_blocks
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.image_input import scale_and_resize
 from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
-from bcc_lightning.argument_types import check_types
+from bcc_lightning.argument_types import Range, check_ranges, check_types, chosen
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.metrics import TEST, PredictionGatherer, Predictions, final_metrics, metrics_of, validation_metrics
-from bcc_lightning.modules.arguments import Averaging, check_arguments
-from bcc_lightning.modules.losses import LossName, weighted_loss
+from bcc_lightning.modules.losses import Loss, LossName, weighted_loss
 from bcc_lightning.modules.optimization import (
-    Length,
-    Mode,
+    AverageName,
+    Averaging,
+    Optimisation,
     OptimizerName,
     Recipe,
-    Schedule,
-    ScheduleName,
-    configure_schedule,
     make_optimizer,
     parameter_groups,
     parameters_outside,
 )
+from bcc_lightning.modules.schedules import Length, Mode, Schedule, ScheduleName, configure_schedule
 from bcc_lightning.modules.test_time_augmentation import TestTime, describe_views, mean_log_probability
+
+FROM_DATA: dict[str, Range] = {
+    "class_names": ("two names or more, each once", lambda x: len(set(x)) == len(x) > 1),
+    "image_size": ("1 or more", lambda x: x >= 1),
+}
 
 CLASS_PATH = "module_class"
 """Key of a checkpoint that names the module's class."""
+
+
+class CellsToLearn(Protocol):
+    """What a module takes from a data set.
+
+    Attributes:
+        class_names: names of the C classes, in label order.
+        image_size: side in pixels that the network sees.
+    """
+
+    class_names: tuple[str, ...]
+    image_size: int
 
 
 class CellClassifier(LightningModule):
@@ -95,7 +109,7 @@ class CellClassifier(LightningModule):
         milestones: list[int] | None = None,
         lr_factor: float = 0.1,
         plateau_patience: int = 3,
-        average: Averaging = "none",
+        average: AverageName = "none",
         ema_decay: float = 0.999,
         swa_start: float = 0.75,
         test_time: TestTime = "none",
@@ -107,7 +121,9 @@ class CellClassifier(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         check_types("model", type(self), self.hparams)
-        check_arguments(self.hparams)
+        check_ranges("model", self.hparams, FROM_DATA)
+        self.optimisation, self.schedule = chosen(Optimisation, self.hparams), chosen(Schedule, self.hparams)
+        self.averaging, self.criterion = chosen(Averaging, self.hparams), chosen(Loss, self.hparams)
         if len(class_names) <= 1:
             raise UserError(f"a classifier needs two classes or more; the data have {', '.join(class_names) or 'none'}")
         self.class_names = list(class_names)
@@ -125,6 +141,16 @@ class CellClassifier(LightningModule):
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.gatherer = PredictionGatherer()
         self.test_predictions: dict[str, Predictions] = {}  # by name of the evaluated set
+
+    @classmethod
+    def for_data(cls, data: CellsToLearn, **arguments: Any) -> Self:  # noqa: ANN401 - the class's own arguments
+        """Build a module for a data set, which gives class names and image size.
+
+        Args:
+            data: a data module, such as ``BloodMNIST()``.
+            **arguments: all other arguments of the module.
+        """
+        return cls(class_names=list(data.class_names), image_size=data.image_size, **arguments)
 
     @property
     def from_hub(self) -> bool:
@@ -188,8 +214,7 @@ class CellClassifier(LightningModule):
 
     def loss(self, logits: Tensor, batch: CellBatch) -> Tensor:
         """Compute cross-entropy or the focal loss, averaged with the weights of the cells."""
-        h = self.hparams
-        return weighted_loss(logits, batch, h["loss"], h["focal_gamma"], h["label_smoothing"])
+        return weighted_loss(logits, batch, self.criterion)
 
     def training_loss(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
         """Compute logits (B, C) and what is minimised; a module that learns from something else than labels replaces it."""
@@ -241,17 +266,16 @@ class CellClassifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build optimiser and schedule from the configuration."""
-        h, recipe = self.hparams, self.recipe
-        blocks = self.backbone_blocks() if h["layer_decay"] < 1 else []
-        groups = parameter_groups(self.network, recipe, h["layer_decay"], blocks)
+        chosen, recipe = self.optimisation, self.recipe
+        blocks = self.backbone_blocks() if chosen.layer_decay < 1 else []
+        groups = parameter_groups(self.network, recipe, chosen.layer_decay, blocks)
         # Lightning's mixed precision does not clip the gradients of torch's fused optimisers.
         clips = self.trainer.gradient_clip_val and isinstance(self.trainer.precision_plugin, MixedPrecision)
-        optimizer = make_optimizer(groups, h["optimizer"], recipe, h["momentum"], fused=not clips)
-        schedule = Schedule(h["schedule"], h["warmup_epochs"], h["milestones"] or [], h["lr_factor"], h["plateau_patience"])
-        if schedule == replace(schedule, name="constant", warmup_epochs=0):
+        optimizer = make_optimizer(groups, chosen.optimizer, recipe, chosen.momentum, fused=not clips)
+        if self.schedule.is_constant:
             return optimizer
         length = Length.of(self.trainer, recipe.epochs)
-        configured = configure_schedule(optimizer, schedule, length, self.monitor, self.monitor_mode)
+        configured = configure_schedule(optimizer, self.schedule, length, self.monitor, self.monitor_mode)
         return {"optimizer": optimizer, "lr_scheduler": configured}
 
     def _load_weights(self, file: str) -> None:

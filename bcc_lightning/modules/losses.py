@@ -1,5 +1,6 @@
 """Losses: cross-entropy and focal loss per cell, averaged by weight; the supervised contrastive loss."""
 
+from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
@@ -7,32 +8,45 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
-from bcc_lightning.argument_types import check_choice
+from bcc_lightning.argument_types import BELOW_ONE, NOT_NEGATIVE, check_ranges, check_types
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
 
 LossName = Literal["cross_entropy", "focal"]
 
 
-def weighted_loss(logits: Tensor, batch: CellBatch, name: LossName, focal_gamma: float, label_smoothing: float) -> Tensor:
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised.
+
+    Attributes:
+        loss: cross-entropy or the focal loss.
+        focal_gamma: see `focal_loss`.
+        label_smoothing: share of the target that is spread over all classes, in [0, 1).
+    """
+
+    loss: LossName = "cross_entropy"
+    focal_gamma: float = 2.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_types("model", Loss, vars(self))
+        check_ranges("model", vars(self), {"focal_gamma": NOT_NEGATIVE, "label_smoothing": BELOW_ONE})
+
+
+def weighted_loss(logits: Tensor, batch: CellBatch, loss: Loss) -> Tensor:
     """Compute the loss of a batch, averaged with the weights of its cells.
 
     Args:
         logits: (B, C).
-        batch: labels, or soft labels where there are any, and weights.
-        name: cross-entropy or the focal loss.
-        focal_gamma: see `focal_loss`.
-        label_smoothing: likewise.
-
-    Raises:
-        UserError: the name is unknown, or a number is out of range.
+        batch: labels, or soft labels if there are any, and weights.
+        loss: which loss.
     """
-    check_choice("model.loss", name, LossName)
     target = batch.label if batch.target is None else batch.target
-    if name == "focal":
-        per_cell = focal_loss(logits, target, focal_gamma, label_smoothing)
+    if loss.loss == "focal":
+        per_cell = focal_loss(logits, target, loss.focal_gamma, loss.label_smoothing)
     else:
-        per_cell = cross_entropy(logits, target, reduction="none", label_smoothing=label_smoothing)
+        per_cell = cross_entropy(logits, target, reduction="none", label_smoothing=loss.label_smoothing)
     return (per_cell * batch.weight).sum() / batch.weight.sum()
 
 
