@@ -1,16 +1,57 @@
 """Errors that a person can mend: in a command, a file, or the surroundings, such as a full disk."""
 
 import errno
+import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Let errors name flags while a command runs; elsewhere they name arguments of Python."""
+    global _commands  # noqa: PLW0603 - of the process, since workers of data are threads too
+    _commands += 1
+    try:
+        yield
+    finally:
+        _commands -= 1
+
+
+_commands = 0
+
+COMMANDS = re.compile(r"(`[^`]*`|python -m bcc_lightning[\w.]*(?: --?[\w.]+(?:[ =][^\s;,.)]+)?)*)")
+"""Commands inside of a message, which stay as they are."""
+
+FLAG = re.compile(r"--(?:data\.|model\.)?(exp|[\w.]*\w)(?:[ =]([A-Z][A-Z_0-9]*\b|true\b|false\b|null\b))?")
+"""A flag, and the word in capitals that stands for its value, or a value that Python spells otherwise."""
+
+PYTHON = {"true": "True", "false": "False", "null": "None"}
+
+
+def in_python(message: str) -> str:
+    """Name arguments of Python instead of flags: ``--data.root DIR`` is ``root=DIR``, ``--model.lr is -1`` is ``lr is -1``."""
+
+    def argument(flag: re.Match[str]) -> str:
+        """Write a flag as an argument."""
+        name, value = flag.groups()
+        return name if value is None else f"{name}={PYTHON.get(value, value)}"
+
+    parts = COMMANDS.split(message)
+    return "".join(part if place % 2 else FLAG.sub(argument, part) for place, part in enumerate(parts))
 
 
 class UserError(Exception):
     """A mistake in a command, a file or the surroundings, told in one or a few lines.
 
     The message names the value, the allowed values and the next step. Commands print it without a traceback and end with
-    exit code 2 (``--traceback`` shows the traceback).
+    exit code 2 (``--traceback`` shows the traceback). Where there is no command line, it names arguments of Python.
     """
+
+    def __str__(self) -> str:
+        """Return the message, in the terms of the command line or of Python."""
+        message = super().__str__()
+        return message if _commands else in_python(message)
 
 
 class NonFiniteLossError(UserError):

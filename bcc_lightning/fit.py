@@ -4,7 +4,7 @@ import sys
 from contextlib import nullcontext
 
 from bcc_lightning.cli.arguments import Call
-from bcc_lightning.cli.command import run_command
+from bcc_lightning.cli.command import Verb, run_command
 from bcc_lightning.engine.fold_plan import CrossValidation
 from bcc_lightning.engine.run import run_experiment
 from bcc_lightning.tuning.channel import TrialChannel
@@ -40,6 +40,8 @@ def fit(argv: list[str]) -> None:
         else:
             run_experiment(call, trial)
 
+
+sys.modules[__name__].__class__ = Verb
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
+from bcc_lightning.errors import command_line
 from bcc_lightning.processes import STOPPING
 
 
@@ -24,6 +25,13 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BCC_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def errors_name_flags() -> Iterator[None]:
+    """Let errors speak of the command line; `test_api.py` looks at what they say in Python."""
+    with command_line():
+        yield
 
 
 @pytest.fixture(autouse=True)

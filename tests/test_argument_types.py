@@ -17,7 +17,6 @@ from bcc_lightning.architectures.plain_cnn import ConvBlocks
 from bcc_lightning.argument_types import check_choice, fits
 from bcc_lightning.audit.findings import Thresholds
 from bcc_lightning.balancing.balance import balance_cells
-from bcc_lightning.callbacks.averaging import averaging_callback
 from bcc_lightning.callbacks.checkpoints import selection_callbacks
 from bcc_lightning.callbacks.stages import Stage
 from bcc_lightning.cli.experiment import Selection
@@ -25,8 +24,8 @@ from bcc_lightning.datamodules import AN2DL, PBC, BloodMNIST, CellFolder, CellTa
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import Ensemble, InceptionXception, PlainCNN, SupConClassifier, TransferClassifier
-from bcc_lightning.modules.losses import focal_loss, soft_labels, supervised_contrastive_loss, weighted_loss
-from bcc_lightning.modules.optimization import Recipe, make_optimizer
+from bcc_lightning.modules.losses import Loss, focal_loss, soft_labels, supervised_contrastive_loss
+from bcc_lightning.modules.optimization import Averaging, Recipe, make_optimizer
 from bcc_lightning.modules.schedules import Length, Schedule, configure_schedule
 from bcc_lightning.modules.test_time_augmentation import describe_views, mean_log_probability, views
 from bcc_lightning.transforms.mixing import make_mixing
@@ -100,12 +99,12 @@ def plain(**arguments: Any) -> Callable[[], object]:
         (lambda: Selection(keep="frist"), "--selection.keep is 'frist', it must be one of best, last"),
         (lambda: Selection(patience=0), "--selection.patience is 0, it must be 1 or more"),
         (lambda: Stage(lr=float("nan")), "--stages.lr is nan"),
-        (lambda: Schedule("cosin"), "--schedule.name is 'cosin'"),
+        (lambda: Schedule("cosin"), "--model.schedule is 'cosin'"),
         (lambda: Thresholds(outliers=float("nan")), "--thresholds.outliers is nan"),
         (lambda: selection_callbacks(None, "val/accuracy", "max", 3, "frist"), "--selection.keep is 'frist'"),
         (lambda: selection_callbacks(None, "val/accuracy", "up", 3, "best"), "--selection.mode is 'up'"),
-        (lambda: averaging_callback("emma", 0.9, 0.5), "--model.average is 'emma'"),
-        (lambda: weighted_loss(LOGITS, BATCH, "focl", 2.0, 0.0), "--model.loss is 'focl'"),
+        (lambda: Averaging("emma"), "--model.average is 'emma'"),
+        (lambda: Loss("focl"), "--model.loss is 'focl'"),
         (lambda: focal_loss(LOGITS, LABELS, float("nan")), "gamma of the focal loss is nan"),
         (lambda: focal_loss(LOGITS, LABELS, label_smoothing=1.5), "label_smoothing is 1.5"),
         (lambda: soft_labels(torch.ones(2, 1), 2), "soft labels have the shape (2, 1), the logits have 2 classes"),

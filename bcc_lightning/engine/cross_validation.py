@@ -120,12 +120,15 @@ class Folds(OpenRun):
             report_fold(self.trial, plan, fold)
 
 
-def cross_validate(plan: CrossValidation, trial: TrialChannel | None = None) -> None:
+def cross_validate(plan: CrossValidation, trial: TrialChannel | None = None) -> Summary | None:
     """Train all folds, and file mean and standard deviation.
 
     Args:
         plan: what is to be done.
         trial: channel to the search whose trial this is; each fold is reported, and none is evaluated on its test set.
+
+    Returns:
+        The summary of the parent run, on the process that writes.
 
     Raises:
         UserError: something in the arguments or the data has to be mended; the parent run says so.
@@ -134,7 +137,7 @@ def cross_validate(plan: CrossValidation, trial: TrialChannel | None = None) -> 
         for number, fold in enumerate(plan.unfinished):
             begun = interrupted_fold(plan.resumed) if plan.resumed and number == 0 else None
             run_experiment(plan.resumed_fold_call(begun) if begun else plan.fold_call(fold))
-        return
+        return None
     with claimed(plan.resumed) if plan.resumed else nullcontext() as claim:
         if plan.resumed:
             plan.read_finished(plan.resumed)
@@ -143,6 +146,7 @@ def cross_validate(plan: CrossValidation, trial: TrialChannel | None = None) -> 
             for fold in plan.numbers:
                 parent.run_fold(fold)
             parent.recorder.record_folds()
+    return parent.recorder.summary
 
 
 def configured_parent(plan: CrossValidation) -> ExperimentCLI:

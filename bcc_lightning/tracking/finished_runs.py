@@ -19,13 +19,14 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.dead_runs import tidy
+from bcc_lightning.tracking.filing import headline
 from bcc_lightning.tracking.place import sqlite_file
 from bcc_lightning.tracking.run import cut
 from bcc_lightning.tracking.run_files import PARENT, RunFolder, Summary, read_summary
 from bcc_lightning.tracking.store import Tracking, all_pages, artifact_place, mend_places, refuse_dead_server, without_password
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FinishedRun:
     """A finished run, whose files are fetched when they are asked for.
 
@@ -38,6 +39,15 @@ class FinishedRun:
     client: MlflowClient
     run: Run
     tracking: Tracking
+
+    def __repr__(self) -> str:
+        """Show experiment, id and accuracy: what a person looks for in a notebook."""
+        return f"run {self.run_id} of {self.experiment}: {headline(self.summary)}"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Its metrics by name, such as ``test/accuracy``."""
+        return self.summary.metrics
 
     @property
     def run_id(self) -> str:

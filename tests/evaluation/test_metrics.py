@@ -20,7 +20,7 @@ from bcc_lightning.evaluation.metrics import (
     matrix_metrics,
 )
 from bcc_lightning.evaluation.reliability import collapse, equal_folds, intervals, support, wilson
-from bcc_lightning.modules.losses import weighted_loss
+from bcc_lightning.modules.losses import Loss, weighted_loss
 
 
 def random_predictions(cells: int = 400, classes: int = 5, seed: int = 0) -> Predictions:
@@ -191,7 +191,7 @@ def test_class_weights_give_torchs_weighted_cross_entropy() -> None:
     assert balancing.weights.tolist() == pytest.approx(by_class[labels].tolist())
     logits, label = torch.randn(6, 3), torch.from_numpy(labels)
     batch = CellBatch(torch.zeros(6), label, torch.from_numpy(balancing.weights), torch.arange(6))
-    loss = weighted_loss(logits, batch, "cross_entropy", focal_gamma=2.0, label_smoothing=0.0)
+    loss = weighted_loss(logits, batch, Loss())
     assert loss.item() == pytest.approx(cross_entropy(logits, label, weight=by_class).item())
 
 

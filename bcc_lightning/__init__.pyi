@@ -1,0 +1,48 @@
+from .api import experiments, fit, load, runs
+from .datamodules import (
+    AN2DL,
+    PBC,
+    BloodMNIST,
+    CellDataModule,
+    CellFolder,
+    CellTable,
+    RaabinWBC,
+    SyntheticSmear,
+)
+from .errors import UserError
+from .modules import (
+    CellClassifier,
+    EfficientSwin,
+    Ensemble,
+    InceptionXception,
+    PlainCNN,
+    SupConClassifier,
+    TransferClassifier,
+    UNetClassifier,
+)
+
+__version__: str
+
+__all__ = [
+    "AN2DL",
+    "PBC",
+    "BloodMNIST",
+    "CellClassifier",
+    "CellDataModule",
+    "CellFolder",
+    "CellTable",
+    "EfficientSwin",
+    "Ensemble",
+    "InceptionXception",
+    "PlainCNN",
+    "RaabinWBC",
+    "SupConClassifier",
+    "SyntheticSmear",
+    "TransferClassifier",
+    "UNetClassifier",
+    "UserError",
+    "experiments",
+    "fit",
+    "load",
+    "runs",
+]
