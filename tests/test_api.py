@@ -130,10 +130,7 @@ def test_experiments_are_listed() -> None:
     ("command_line", "python"),
     [
         ("--model.lr is -1, it must be 0 or more", "lr is -1, it must be 0 or more"),
-        (
-            "name another place with --data.root DIR or BCC_DATA_DIR=PARENT",
-            "name another place with root=DIR or BCC_DATA_DIR=PARENT",
-        ),
+        ("name it with --data.root DIR or BCC_DATA_DIR=PARENT", "name it with root=DIR or BCC_DATA_DIR=PARENT"),
         ("accept it with --data.verify_checksum false", "accept it with verify_checksum=False"),
         ("raise --trainer.max_epochs or --trainer.max_time", "raise trainer.max_epochs or trainer.max_time"),
         ("choose --model.schedule step, e.g. --model.milestones [50,75]", "choose schedule step, e.g. milestones [50,75]"),
@@ -147,11 +144,11 @@ def test_errors_name_arguments_of_python(command_line: str, python: str) -> None
 
 @pytest.mark.usefixtures("in_a_notebook")
 def test_a_wrong_argument_is_named_as_python_spells_it() -> None:
-    with pytest.raises(UserError, match="^batch_size is 0, it must be 1 or more$"):
+    with pytest.raises(UserError, match=r"^batch_size is 0, it must be 1 or more$"):
         bcc.SyntheticSmear(batch_size=0)
-    with pytest.raises(UserError, match="^loss is 'focl', it must be one of cross_entropy, focal; did you mean focal?"):
+    with pytest.raises(UserError, match=r"^loss is 'focl', it must be one of cross_entropy, focal; did you mean focal\?"):
         bcc.PlainCNN(class_names=["a", "b"], image_size=32, loss="focl")
-    with pytest.raises(UserError, match="experiment 'quickstrat' does not exist; did you mean quickstart?"):
+    with pytest.raises(UserError, match=r"experiment 'quickstrat' does not exist; did you mean quickstart\?"):
         bcc.fit("quickstrat")
 
 
