@@ -1,13 +1,15 @@
 """Train an experiment, test it once, explain it and file the run."""
 
+import os
 import sys
 from contextlib import nullcontext
 
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.command import Verb, run_command
+from bcc_lightning.engine.cross_validation import cross_validate
 from bcc_lightning.engine.fold_plan import CrossValidation
 from bcc_lightning.engine.run import run_experiment
-from bcc_lightning.tuning.channel import TrialChannel
+from bcc_lightning.tuning.channel import VARIABLE, TrialChannel
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,10 +34,10 @@ def fit(argv: list[str]) -> None:
         UserError: something in the arguments, the data or the surroundings has to be mended.
     """
     call = Call.read(argv)
-    with TrialChannel.inherited() or nullcontext() as trial:
-        if plan := CrossValidation.of(call):
-            from bcc_lightning.engine.cross_validation import cross_validate
-
+    channel = TrialChannel.inherited() if VARIABLE in os.environ else None
+    with channel or nullcontext() as trial:
+        plan = CrossValidation.of(call) if call.folds or call.resume else None
+        if plan:
             cross_validate(plan, trial)
         else:
             run_experiment(call, trial)

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.modules.optimization import Averaging
+from bcc_lightning.modules.recipe import Averaging
 
 
 class AveragedWeights(WeightAveraging):
@@ -154,8 +154,6 @@ def refresh_batch_norm(network: nn.Module, batches: Iterable[CellBatch]) -> None
     network.train(mode)
 
 
-def averaging_callback(averaging: Averaging) -> AveragedWeights | None:
-    """Build the callback that averages; None for the weights of the last step."""
-    if averaging.average == "none":
-        return None
+def averaging_callback(averaging: Averaging) -> AveragedWeights:
+    """Build the callback that averages weights."""
     return MovingAverage(averaging.ema_decay) if averaging.average == "ema" else EpochMean(averaging.swa_start)

@@ -16,7 +16,7 @@ from bcc_lightning.argument_types import check_choice
 from bcc_lightning.files import whole_file
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import write_checkpoint
-from bcc_lightning.modules.schedules import Mode
+from bcc_lightning.modules.recipe import Mode
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.tracking.run_files import RunFolder
 

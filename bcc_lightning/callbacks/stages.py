@@ -23,7 +23,7 @@ from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.optimization import Recipe
-from bcc_lightning.modules.schedules import Mode
+from bcc_lightning.modules.recipe import Mode
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
-from bcc_lightning.modules.schedules import Mode
+from bcc_lightning.modules.recipe import Mode
 from bcc_lightning.tracking.recipe import Progress, refuse_changes
 from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking, without_password
@@ -150,7 +150,8 @@ class ExperimentCLI(LightningCLI):
         if (named := arguments.get("members")) is not None:
             self.members = find_members(tracking, named)
             arguments["members"] = [source.name for source in self.members]
-        self.starts = find_starts(tracking, arguments)
+        if any(name.endswith("weights") and value for name, value in vars(arguments).items()):
+            self.starts = find_starts(tracking, arguments)
         for name, source in self.starts.items():
             arguments[name] = source.name
 
@@ -200,7 +201,8 @@ class ExperimentCLI(LightningCLI):
     def warning(self) -> str | None:
         """Say what is wrong with an ensemble's members or the chosen corrections for rare classes, if anything."""
         data = self.datamodule
-        return unknown_training(self.members) or combination_warning(
+        unknown = unknown_training(self.members) if self.members else None
+        return unknown or combination_warning(
             data.balance,
             self.model.criterion.loss,
             str(data.augment),
@@ -248,7 +250,8 @@ class ExperimentCLI(LightningCLI):
 
     def training_callbacks(self) -> list[Callback]:
         """Build the callbacks that change how a training goes: weight averaging and stages."""
-        selection, averaging = self.selection, averaging_callback(self.model.averaging)
+        selection = self.selection
+        averaging = None if self.model.averaging.average == "none" else averaging_callback(self.model.averaging)
         staged = [StagedFineTuning(self.stages, selection.monitor, selection.mode, averaging)] if self.stages else []
         return [*([averaging] if averaging else []), *staged]
 

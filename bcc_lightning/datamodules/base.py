@@ -95,7 +95,7 @@ class CellDataModule(LightningDataModule):
         self.image_size = image_size
         self.batch_size = batch_size
         self.augment = augment
-        self.pipeline = make_pipeline(augment)
+        self.pipeline = None if augment == "none" else make_pipeline(augment)
         automatic = min(AUTOMATIC_WORKERS, os.cpu_count() or 1) if self.pipeline else 0
         self.num_workers = automatic if num_workers is None else num_workers
         self.balance = balance
@@ -251,6 +251,12 @@ class CellDataModule(LightningDataModule):
             "data.cells": ", ".join(f"{len(cells)} {name}" for name, cells in self.splits.items()),
             "split.sha256": split_sha256(self.splits),
         }
+
+    def record(self) -> dict[str, Any]:
+        """Return what must be the same when a run is resumed: hashes, of single components too, and classes."""
+        facts = self.facts()
+        hashes = {name: facts[name] for name in ("data.sha256", "split.sha256")}
+        return {**hashes, "classes": list(self.class_names), "components": self.identity()}
 
     def setup(self, stage: str | None = None) -> None:
         """Read the splits, so that what is wrong with the data shows before training."""

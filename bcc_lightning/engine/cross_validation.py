@@ -18,11 +18,11 @@ from bcc_lightning.engine.run import OpenRun, is_first_process, open_tracked, ru
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
 from bcc_lightning.evaluation.reliability import equal_folds
-from bcc_lightning.files import refuse_unwritable
+from bcc_lightning.files import refuse_unwritable, write_json
 from bcc_lightning.tracking.claim import Claim, claimed, is_trained
 from bcc_lightning.tracking.finished_runs import FinishedRun
 from bcc_lightning.tracking.recipe import Progress
-from bcc_lightning.tracking.resume import is_complete, refuse_other_data, write_record
+from bcc_lightning.tracking.resume import is_complete, refuse_other_data
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import PARENT, PARENT_VARIABLE, RunFolder, Summary
 from bcc_lightning.tuning.channel import TrialChannel
@@ -49,7 +49,7 @@ class ParentRecorder(RunRecorder):
         """Record configuration, data and code; which cell is in which set differs from fold to fold."""
         config, data = self.experiment.resolved_config(), self.experiment.datamodule
         write_split(data.splits, self.folder.first_split)
-        write_record(data, self.folder.data_record)
+        write_json(self.folder.data_record, data.record())
         self.plan.keep(self.folder)
         self.folder.write_config(config)
         self.summary.test_time = self.experiment.model.test_views

@@ -21,9 +21,9 @@ from bcc_lightning.engine.console import print_result, print_unfinished
 from bcc_lightning.engine.drawing import draw_curves, draw_data, explain_cells, file_predictions
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words, metrics_of
 from bcc_lightning.evaluation.reliability import collapse, intervals, support
+from bcc_lightning.files import write_json
 from bcc_lightning.tracking.filing import ending, file_run
 from bcc_lightning.tracking.logger import RunLogger
-from bcc_lightning.tracking.resume import write_record
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import RunFolder, Stopwatch, Summary
 from bcc_lightning.tuning.channel import TrialChannel
@@ -115,7 +115,7 @@ class RunRecorder(Recorder):
         self.folder.write_config(config)
         summary.data, summary.identity = data.facts(), data.identity()
         write_split(data.splits, self.folder.split)
-        write_record(data, self.folder.data_record)
+        write_json(self.folder.data_record, data.record())
         summary.test_time = experiment.model.test_views
         summary.parameters = sum(p.numel() for p in experiment.model.parameters())
         self.run.log_params(flatten(config))

@@ -20,18 +20,20 @@ from bcc_lightning.argument_types import Range, check_ranges, check_types, chose
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.metrics import TEST, PredictionGatherer, Predictions, final_metrics, metrics_of, validation_metrics
-from bcc_lightning.modules.losses import Loss, LossName, weighted_loss
-from bcc_lightning.modules.optimization import (
+from bcc_lightning.modules.losses import weighted_loss
+from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups, parameters_outside
+from bcc_lightning.modules.recipe import (
     AverageName,
     Averaging,
+    Loss,
+    LossName,
+    Mode,
     Optimisation,
     OptimizerName,
-    Recipe,
-    make_optimizer,
-    parameter_groups,
-    parameters_outside,
+    Schedule,
+    ScheduleName,
 )
-from bcc_lightning.modules.schedules import Length, Mode, Schedule, ScheduleName, configure_schedule
+from bcc_lightning.modules.schedules import Length, configure_schedule
 from bcc_lightning.modules.test_time_augmentation import TestTime, describe_views, mean_log_probability
 
 FROM_DATA: dict[str, Range] = {

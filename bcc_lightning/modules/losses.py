@@ -1,37 +1,14 @@
 """Losses: cross-entropy and focal loss per cell, averaged by weight; the supervised contrastive loss."""
 
-from dataclasses import dataclass
 from math import inf
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
-from bcc_lightning.argument_types import BELOW_ONE, NOT_NEGATIVE, check_ranges, check_types
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
-
-LossName = Literal["cross_entropy", "focal"]
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What is minimised.
-
-    Attributes:
-        loss: cross-entropy or the focal loss.
-        focal_gamma: see `focal_loss`.
-        label_smoothing: share of the target that is spread over all classes, in [0, 1).
-    """
-
-    loss: LossName = "cross_entropy"
-    focal_gamma: float = 2.0
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_types("model", Loss, vars(self))
-        check_ranges("model", vars(self), {"focal_gamma": NOT_NEGATIVE, "label_smoothing": BELOW_ONE})
+from bcc_lightning.modules.recipe import Loss
 
 
 def weighted_loss(logits: Tensor, batch: CellBatch, loss: Loss) -> Tensor:

@@ -2,64 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from timm.optim import create_optimizer_v2, param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 from torch.optim import Optimizer
 
 from bcc_lightning.architectures.acceleration import FUSED_OPTIMIZERS
-from bcc_lightning.argument_types import BELOW_ONE, NOT_NEGATIVE, check_choice, check_ranges, check_types
+from bcc_lightning.argument_types import check_choice
 from bcc_lightning.errors import UserError
+from bcc_lightning.modules.recipe import OptimizerName
 
-AverageName = Literal["none", "ema", "swa"]
-OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
 ParameterGroups = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Optimisation:
-    """Which optimiser trains the weights, and how fast.
-
-    Attributes:
-        optimizer: name of the optimiser.
-        lr: learning rate.
-        momentum: of ``sgd`` and ``rmsprop``, in [0, 1).
-        weight_decay: weight decay.
-        layer_decay: factor of the learning rate from a block of the backbone to the one before it, in (0, 1].
-    """
-
-    optimizer: OptimizerName = "adam"
-    lr: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    layer_decay: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_types("model", Optimisation, vars(self))
-        layers = ("above 0, up to 1, which switches it off", lambda x: 0 < x <= 1)
-        ranges = {"lr": NOT_NEGATIVE, "momentum": BELOW_ONE, "weight_decay": NOT_NEGATIVE, "layer_decay": layers}
-        check_ranges("model", vars(self), ranges)
-
-
-@dataclass(frozen=True)
-class Averaging:
-    """Which weights are validated and kept.
-
-    Attributes:
-        average: those of the last step (``none``), their exponential moving average (``ema``), or the mean of epochs' ends
-            (``swa``).
-        ema_decay: how slowly ``ema`` forgets, in [0, 1).
-        swa_start: share of the epochs after which ``swa`` begins, in [0, 1).
-    """
-
-    average: AverageName = "none"
-    ema_decay: float = 0.999
-    swa_start: float = 0.75
-
-    def __post_init__(self) -> None:
-        check_types("model", Averaging, vars(self))
-        check_ranges("model", vars(self), {"ema_decay": BELOW_ONE, "swa_start": BELOW_ONE})
 
 
 @dataclass(frozen=True)

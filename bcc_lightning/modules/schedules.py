@@ -3,63 +3,18 @@
 from dataclasses import dataclass
 from functools import partial
 from math import ceil, cos, inf, pi
-from typing import Literal
 
 from lightning import Trainer
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ChainedScheduler, LambdaLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, ReduceLROnPlateau
 
-from bcc_lightning.argument_types import NOT_NEGATIVE, Range, check_choice, check_ranges, check_types
+from bcc_lightning.argument_types import check_choice
 from bcc_lightning.errors import UserError
-
-ScheduleName = Literal["constant", "cosine", "one_cycle", "plateau", "step"]
-Mode = Literal["max", "min"]
+from bcc_lightning.modules.recipe import Mode, Schedule
 
 ONE_CYCLE_RISE = 0.3
 """Share of a one-cycle schedule in which the learning rate rises where no warm-up is given; torch's default."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How the learning rate moves.
-
-    Attributes:
-        schedule: ``constant``; ``cosine`` down to 0 at the last step; ``one_cycle`` up and down to almost 0, with the momentum
-            against it; ``plateau`` lower by `lr_factor` if validation has not become better for `plateau_patience` epochs;
-            ``step`` lower by `lr_factor` at each of the `milestones`.
-        warmup_epochs: epochs over which the learning rate rises linearly to its full value; ``one_cycle`` rises over them,
-            ``plateau`` takes none.
-        milestones: epochs, from 1, before which ``step`` lowers it.
-        lr_factor: what ``step`` and ``plateau`` multiply it by, in (0, 1).
-        plateau_patience: epochs without a better value before ``plateau`` lowers it, 1 or more.
-    """
-
-    schedule: ScheduleName = "constant"
-    warmup_epochs: float = 0.0
-    milestones: list[int] | None = None
-    lr_factor: float = 0.1
-    plateau_patience: int = 3
-
-    def __post_init__(self) -> None:
-        """Refuse what does not exist, is out of range, or excludes something else."""
-        check_types("model", Schedule, vars(self))
-        ranges: dict[str, Range] = {
-            "warmup_epochs": NOT_NEGATIVE,
-            "lr_factor": ("above 0 and below 1", lambda x: 0 < x < 1),
-            "plateau_patience": ("1 or more", lambda x: x >= 1),
-            "milestones": ("epochs from 1 in ascending order", lambda x: not x or (x[0] >= 1 and sorted(set(x)) == list(x))),
-        }
-        check_ranges("model", vars(self), ranges)
-        if self.schedule == "step" and not self.milestones:
-            raise UserError("--model.schedule step needs the epochs of its steps, e.g. --model.milestones [50,75]")
-        if self.schedule == "plateau" and self.warmup_epochs:
-            raise UserError("--model.schedule plateau takes no warm-up; leave --model.warmup_epochs out, or use step or cosine")
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether the learning rate never moves."""
-        return self.schedule == "constant" and self.warmup_epochs == 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import yaml
 
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
-from bcc_lightning.files import read_json, write_json
+from bcc_lightning.files import read_json
 from bcc_lightning.tracking.place import sqlite_file
 from bcc_lightning.tracking.recipe import read_sets
 from bcc_lightning.tracking.run_files import RunFolder
@@ -73,24 +73,12 @@ HASHES = {"data.sha256": "the data set", "split.sha256": "which cell is in which
 """Facts that must be the same, and what they stand for."""
 
 
-def record_of(data: CellDataModule) -> dict[str, Any]:
-    """Describe data by what must be the same when a run is resumed: hashes, of single components too, and classes."""
-    facts = data.facts()
-    components: dict[str, str] = getattr(data, "identity", dict)()
-    return {**{name: facts[name] for name in HASHES}, "classes": list(data.class_names), "components": components}
-
-
-def write_record(data: CellDataModule, file: Path) -> None:
-    """Write what the data of a run are, see `record_of`."""
-    write_json(file, record_of(data))
-
-
 def refuse_other_data(run_id: str, record: Path, split: Path, data: CellDataModule) -> None:
     """Refuse to resume a run with other data than it began with.
 
     Args:
         run_id: the run.
-        record: what `write_record` wrote; nothing is compared where the run was cut off before that.
+        record: what `CellDataModule.record` said when it began; nothing is compared where the run was cut off before that.
         split: which cell was in which set: CSV with the columns ``id`` and ``split``.
         data: the data as they are now.
 
@@ -98,7 +86,7 @@ def refuse_other_data(run_id: str, record: Path, split: Path, data: CellDataModu
         UserError: with what differs.
     """
     before = read_json(record)
-    if before is None or before == (now := record_of(data)):
+    if before is None or before == (now := data.record()):
         return
     differences = [
         *moved_cells(split, data),

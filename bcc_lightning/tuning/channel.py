@@ -64,11 +64,9 @@ class TrialChannel(AbstractContextManager["TrialChannel"]):
         self.greeting = Greeting(**self._answers.get())
 
     @classmethod
-    def inherited(cls) -> "TrialChannel | None":
-        """Open the channel that a worker left for this process; None outside a search."""
-        number = os.environ.pop(VARIABLE, None)  # loading processes have no business with it
-        if number is None:
-            return None
+    def inherited(cls) -> "TrialChannel":
+        """Open the channel that a worker left for this process."""
+        number = os.environ.pop(VARIABLE)  # loading processes have no business with it
         os.set_inheritable(int(number), False)
         return cls(socket.socket(fileno=int(number)))
 

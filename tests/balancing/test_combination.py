@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from bcc_lightning.balancing.balance import Balance, combination_warning
-from bcc_lightning.modules.losses import LossName
+from bcc_lightning.modules.recipe import LossName
 
 
 @pytest.mark.parametrize("mixing", ["none", "mixup"])

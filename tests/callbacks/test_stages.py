@@ -14,7 +14,7 @@ from torch import Tensor
 from bcc_lightning.callbacks.averaging import MovingAverage
 from bcc_lightning.callbacks.stages import BestOfStage, Stage, StagedFineTuning, parameters_to_train
 from bcc_lightning.errors import UserError
-from bcc_lightning.modules.optimization import OptimizerName
+from bcc_lightning.modules.recipe import OptimizerName
 from tests.modules.tiny import BATCHES, PowerCut, RateRecorder, TinyClassifier, fit, fit_with_checkpoints, same_weights
 
 STAGES = [Stage("head", lr=0.03, epochs=2), Stage("last:1", lr=0.02, weight_decay=0.1, epochs=3), Stage("all", lr=0.01, epochs=2)]

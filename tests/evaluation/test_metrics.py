@@ -20,7 +20,8 @@ from bcc_lightning.evaluation.metrics import (
     matrix_metrics,
 )
 from bcc_lightning.evaluation.reliability import collapse, equal_folds, intervals, support, wilson
-from bcc_lightning.modules.losses import Loss, weighted_loss
+from bcc_lightning.modules.losses import weighted_loss
+from bcc_lightning.modules.recipe import Loss
 
 
 def random_predictions(cells: int = 400, classes: int = 5, seed: int = 0) -> Predictions:

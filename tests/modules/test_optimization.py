@@ -11,7 +11,8 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from bcc_lightning.architectures.blocks import timm_blocks
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import EfficientSwin, TransferClassifier
-from bcc_lightning.modules.optimization import OptimizerName, Recipe, make_optimizer, parameter_groups
+from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups
+from bcc_lightning.modules.recipe import OptimizerName
 from tests.modules.tiny import CLASSES, RateRecorder, TinyClassifier, TinyNet, fit
 
 OPTIMIZERS: list[OptimizerName] = ["adam", "adamw", "sgd", "rmsprop", "lion"]
