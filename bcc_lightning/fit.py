@@ -4,8 +4,9 @@ import os
 import sys
 from contextlib import nullcontext
 
+from bcc_lightning.api import Verb
 from bcc_lightning.cli.arguments import Call
-from bcc_lightning.cli.command import Verb, run_command
+from bcc_lightning.cli.command import run_command
 from bcc_lightning.engine.cross_validation import cross_validate
 from bcc_lightning.engine.fold_plan import CrossValidation
 from bcc_lightning.engine.run import run_experiment

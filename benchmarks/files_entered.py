@@ -37,9 +37,8 @@ class Reader:
     def files(self) -> Counter[str]:
         """Count the functions entered in each file, by its path below the package."""
         paths = (Path(code.co_filename) for code in self.entered)
-        return Counter(
-            path.relative_to(PACKAGE).as_posix() for path in paths if path.is_relative_to(PACKAGE) and path.suffix == ".py"
-        )
+        own = (path for path in paths if path.is_relative_to(PACKAGE) and path.suffix == ".py")
+        return Counter(path.relative_to(PACKAGE).as_posix() for path in own)
 
 
 def main() -> None:

@@ -1,1 +1,4 @@
-"""Corrections for rare classes. They see the labels of the training part only."""
+"""Corrections for rare classes in the training set: weights, draws, and synthetic cells by SMOTE.
+
+Only labels and pixels are needed here. Augmentation belongs to `transforms`, balanced folders on disk to `datasets`.
+"""

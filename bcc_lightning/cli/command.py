@@ -12,8 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any, TextIO, cast
 
 from bcc_lightning.errors import RENAME, UserError, command_line, fault_of
@@ -62,18 +61,6 @@ def run_command(body: Callable[[list[str]], int | None], argv: list[str] | None 
             print(f"error: the output of this command could not be written ({output.fault}); free space there", file=sys.stderr)
             return EXIT_USER_ERROR
         return code
-
-
-class Verb(ModuleType):
-    """A command's module that is called like the function of the same name in `bcc_lightning.api`.
-
-    Once ``bcc_lightning.fit`` has been imported, the name stands for the module; ``bcc_lightning.fit("quickstart")`` must still
-    work then.
-    """
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - of any function
-        """Call the function."""
-        return getattr(import_module("bcc_lightning.api"), self.__name__.rpartition(".")[2])(*arguments, **named)
 
 
 def outcome(body: Callable[[list[str]], int | None], arguments: list[str]) -> int:

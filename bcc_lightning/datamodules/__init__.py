@@ -1,4 +1,7 @@
-"""Data modules: one base class, one thin class per data set."""
+"""Data modules for Lightning: one base class and one thin class per data set.
+
+How images are listed, decoded, cached and divided belongs to `datasets`, which knows no Lightning.
+"""
 
 from bcc_lightning.datamodules.an2dl import AN2DL
 from bcc_lightning.datamodules.base import CellDataModule

@@ -1,4 +1,7 @@
-"""LightningModules: one base class, one thin class per architecture."""
+"""LightningModules: one base class and one thin class per architecture, the recipe of a training, losses and checkpoints.
+
+The networks themselves belong to `architectures`; what happens between epochs belongs to `callbacks`.
+"""
 
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.efficient_swin import EfficientSwin
