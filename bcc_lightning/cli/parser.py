@@ -23,7 +23,10 @@ from bcc_lightning.trust import (
     without_functions,
 )
 
-UNKNOWN_OPTION = r"[Oo]ption '([\w.]+)' is not accepted|[Gg]roup '([\w.]+)' does not accept option '([\w.]+)'"
+UNKNOWN_OPTION = (
+    r"[Oo]ption '([\w.]+)' is not accepted|[Gg]roup '([\w.]+)' does not accept option '([\w.]+)'"
+    r"|unrecognized arguments: --([\w.-]+)"
+)
 BASES = {"CellDataModule", "CellClassifier"}
 
 
@@ -107,8 +110,9 @@ def refused_name(key: str, message: str) -> str | None:
         return class_refused(key, found.group(1))
     if found := re.search(r"Calling '(.+?)' is not allowed", message):
         return function_refused(key, found.group(1))
-    if found := re.search(r"Import path (\S+) does not correspond to a subclass of (\w+)", message):
-        return f"key '{key}' takes a {found.group(2)}, {found.group(1)} is none"
+    if found := re.search(r"Import path (?:(\S+) )?does not correspond to a subclass of (\w+)", message):
+        named = found.group(1) or getattr(re.search(r"Given value: (\S+)", message), "group", lambda _: "this")(1)
+        return f"key '{key}' takes a {found.group(2)}, which {named} is not. There are: {', '.join(classes(key))}"
     if found := re.search(r"given class_path '(\S+)':\s+(module '.*' has no attribute '.*'|No module named .*)", message):
         return f"key '{key}': class '{found.group(1)}' does not exist ({found.group(2)})"
     if found := re.search(r"Expected a dot import path string: (\S+)", message):
@@ -129,6 +133,8 @@ def unknown_key(key: str, message: str) -> str | None:
 
 def wrong_value(key: str, message: str) -> str | None:
     """Format the error for a value of another type; None where it is another error."""
+    if found := re.search(r"Unable to load config '(.*?)'", message):
+        return f"key '{key}' takes a mapping, not '{found.group(1)}'"
     expected = re.findall(r"Expected an? (.*?)(?:\. Got value: .*)?$", message, flags=re.MULTILINE)
     value = re.search(r"Got value: (.*)", message) or re.search(r"Given value: (.*)", message)
     if not (expected and key and value):
