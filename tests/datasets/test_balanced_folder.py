@@ -19,7 +19,7 @@ from bcc_lightning.datasets.decoding import read_image
 from bcc_lightning.datasets.listing import CellListing, list_folder
 from bcc_lightning.datasets.split_folder import write_part
 from bcc_lightning.errors import UserError
-from bcc_lightning.transforms.pipelines import PIPELINES
+from bcc_lightning.transforms.recipes import PIPELINES
 
 TRAINING = {"ig": 5, "monocyte": 2, "platelet": 3}
 

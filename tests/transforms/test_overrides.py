@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.transforms.pipelines import PIPELINES, make_pipeline, pipeline_steps
+from bcc_lightning.transforms.pipelines import make_pipeline, pipeline_steps
+from bcc_lightning.transforms.recipes import PIPELINES
 
 
 def transforms(augment: str | dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import pickle
 from collections import Counter
+from typing import Any
 
 import albumentations as A  # noqa: N812 - the library's own spelling
 import numpy as np
@@ -12,16 +13,17 @@ from bcc_lightning.datamodules import SyntheticSmear
 from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.transforms.building import build_steps
 from bcc_lightning.transforms.operations import Pixels
-from bcc_lightning.transforms.pipelines import PIPELINES, Pipeline, make_pipeline, pipeline_steps, seed_pipeline
+from bcc_lightning.transforms.pipelines import Pipeline, make_pipeline, pipeline_steps, seed_pipeline
+from bcc_lightning.transforms.recipes import PIPELINES
 
 CHANGING = [name for name in PIPELINES if name != "none"]
 GEOMETRIC = ["pbc_geometric", "pbc_unet", "an2dl_geometric", "raabin_geometric"]
-MOVING = {"HorizontalFlip", "VerticalFlip", "RandomRotate90", "Affine", "CropAndPad", "RandAugment", "AugMix"}
+MOVING = {"D4", "HorizontalFlip", "VerticalFlip", "Affine", "CropAndPad", "RandAugment", "AugMix"}
 PHOTOMETRIC = ["standard", "stain", "an2dl_kerascv"]
 
 
-def pipeline_of(name: str) -> Pipeline:
-    pipeline = make_pipeline(name)
+def pipeline_of(augment: str | dict[str, Any]) -> Pipeline:
+    pipeline = make_pipeline(augment)
     assert pipeline is not None
     return pipeline
 
@@ -83,15 +85,19 @@ def corner_positions(pipeline: Pipeline, count: int) -> Counter[tuple[int, int]]
     return Counter(tuple(map(int, np.argwhere(drawn[..., 0])[0])) for drawn in draw(pipeline, [image] * count))
 
 
-def test_flips_and_turns_give_all_eight_positions_equally_often() -> None:
-    positions = corner_positions(pipeline_of("light"), 4000)
+FLIPS_AND_TURNS = [{"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}, {"RandomRotate90": {"p": 1.0}}]
+
+
+@pytest.mark.parametrize("augment", ["light", {"steps": FLIPS_AND_TURNS}])
+def test_flips_and_turns_give_all_eight_positions_equally_often(augment: str | dict[str, Any]) -> None:
+    positions = corner_positions(pipeline_of(augment), 4000)
     assert len(positions) == 8
     # a count of 4000 draws at 1/8 has standard deviation sqrt(4000 * 1/8 * 7/8) = 20.9; five of them
     assert all(abs(count - 500) < 105 for count in positions.values())
 
 
 def test_albumentations_own_seeding_ties_the_flips_together() -> None:
-    pipeline = pipeline_of("light")
+    pipeline = pipeline_of({"steps": FLIPS_AND_TURNS})
     pipeline.set_random_seed(3)
     image = np.zeros((28, 28, 3), np.uint8)
     image[0, 1] = 255
