@@ -1,1 +1,1 @@
-"""Corrections for rare classes. They see the labels of the training part only."""
+"""Corrections for rare classes. They use the labels of the training set only."""

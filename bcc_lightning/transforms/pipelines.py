@@ -1,4 +1,4 @@
-"""From the name of a pipeline, a YAML file or a mapping to a pipeline, and the random numbers it draws."""
+"""Building a pipeline from its name, a YAML file or a mapping, and seeding it."""
 
 import hashlib
 from pathlib import Path
@@ -20,16 +20,16 @@ def make_pipeline(augment: str | dict[str, Any]) -> Pipeline | None:
     """Build a pipeline.
 
     Args:
-        augment: a name of `PIPELINES`; the path of a YAML file; or what such a file holds, either the name of a pipeline with
-            changed parameters, ``{name: standard, Affine: {rotate: [-45, 45]}}``, or steps of one's own,
+        augment: a name of `PIPELINES`; the path of a YAML file; or the content of such a file, either the name of a pipeline with
+            changed parameters, ``{name: standard, Affine: {rotate: [-45, 45]}}``, or a list of steps,
             ``{steps: [{HorizontalFlip: {p: 0.5}}]}``.
 
     Returns:
-        The pipeline, or None where it would change nothing.
+        The pipeline, or None where it has no steps.
 
     Raises:
-        UserError: a name, a transform, a parameter or a value is not known or not allowed, or a transform does not keep size
-            and type of an image.
+        UserError: a name, a transform, a parameter or a value is unknown or not allowed, or a transform changes the size or
+            type of an image.
     """
     steps = pipeline_steps(augment)
     transforms = build_steps(steps)
@@ -39,13 +39,13 @@ def make_pipeline(augment: str | dict[str, Any]) -> Pipeline | None:
 
 
 def pipeline_steps(augment: str | dict[str, Any]) -> list[Step]:
-    """Give the steps of a pipeline, as a YAML file would hold them.
+    """Return the steps of a pipeline, as they are written in a YAML file.
 
     Args:
         augment: see `make_pipeline`.
 
     Raises:
-        UserError: there is no such pipeline or file, or it holds something else.
+        UserError: the pipeline or file does not exist, or the file contains something else.
     """
     if isinstance(augment, dict):
         return _steps_of_mapping(augment)
@@ -59,13 +59,13 @@ def pipeline_steps(augment: str | dict[str, Any]) -> list[Step]:
 def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, position: npt.NDArray[np.int64]) -> None:
     """Seed a pipeline for one batch.
 
-    Albumentations 2.0.8 repeats its random numbers from worker to worker and from epoch to epoch. Seeding by what is drawn,
-    instead of by who draws it, cures that and makes the numbers the same for any number of workers. Its own `set_random_seed`
-    would give every step the same numbers, so that a cell flipped sideways would always be flipped upside down as well; here
-    the steps draw in turn from one generator.
+    Albumentations 2.0.8 repeats its random numbers in every worker and every epoch. Here they depend on the seed of the run, the
+    epoch and the cells of the batch, so they do not repeat and are the same for any number of workers. Albumentations' own
+    `set_random_seed` would give every step the same numbers: an image flipped left to right would always be flipped upside
+    down as well. Here all steps draw from one generator.
 
     Args:
-        pipeline: is changed.
+        pipeline: is seeded in place.
         seed: seed of the run.
         epoch: number of the epoch.
         position: (B,) positions of the batch's cells in their split.
@@ -76,7 +76,7 @@ def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, position: npt.NDArr
 
 
 def batch_entropy(seed: int, epoch: int, position: npt.NDArray[np.int64]) -> int:
-    """Hash seed, epoch and cells of a batch to 128 bits; arguments as `seed_pipeline`."""
+    """Hash the seed of the run, the epoch and the cells of a batch to 128 bits; see `seed_pipeline` for the arguments."""
     # For a batch of positions NumPy's SeedSequence takes fifty times as long as a hash.
     digest = hashlib.blake2b(f"{seed}/{epoch}/".encode() + position.astype(np.int64).tobytes(), digest_size=16).digest()
     return int.from_bytes(digest)
@@ -84,10 +84,12 @@ def batch_entropy(seed: int, epoch: int, position: npt.NDArray[np.int64]) -> int
 
 def _steps_of_mapping(mapping: dict[str, Any]) -> list[Step]:
     if "steps" in mapping:
-        if len(mapping) > 1 or not isinstance(mapping["steps"], list):
-            others = ", ".join(f"'{key}'" for key in mapping if key != "steps") or f"'{mapping['steps']}'"
-            raise UserError(f"augmentation steps are a list and stand alone, not beside {others}; see docs/pipelines.md")
-        return list(mapping["steps"])
+        steps, others = mapping["steps"], [f"'{key}'" for key in mapping if key != "steps"]
+        if others:
+            raise UserError(f"augmentation has steps and {', '.join(others)}; write steps: alone, see docs/pipelines.md")
+        if not isinstance(steps, list):
+            raise UserError(f"augmentation steps are {steps!r}, they must be a list of transforms; see docs/pipelines.md")
+        return list(steps)
     if not isinstance(mapping.get("name"), str):
         raise UserError(
             f"augmentation {mapping} names neither a pipeline nor steps; write name: with one of {', '.join(PIPELINES)}, "

@@ -10,16 +10,16 @@ import cv2
 from bcc_lightning.transforms.building import Step
 
 NEAREST = cv2.BORDER_REPLICATE
-"""What is missing at the border repeats the border pixels, as the published recipes do."""
+"""Pixels that enter at the border repeat the border pixels, as in the published recipes."""
 
 
 def keras_zoom(share: float) -> tuple[float, float]:
-    """Give the scales of Keras' `zoom_range`, whose factor enlarges the part that is seen, not the cell."""
+    """Return the scales of Keras' `zoom_range`, whose factor enlarges the field of view, not the cell."""
     return 1 / (1 + share), 1 / (1 - share)
 
 
 def both_ways(share: float) -> dict[str, tuple[float, float]]:
-    """Shift or shear along x and y, each by its own draw."""
+    """Return limits for a shift or shear along x and y, each drawn independently."""
     return {"x": (-share, share), "y": (-share, share)}
 
 
@@ -27,7 +27,7 @@ PIPELINES: dict[str, list[Step]] = {
     "none": [],
     # A smear has no up, no down, no left and no right: all eight positions of a square, equally often, without interpolation.
     "light": [{"D4": {"p": 1.0}}],
-    # What differs between slides: position, angle, size, stain and light, all slightly.
+    # Slides differ slightly in position, angle, size, stain and light.
     "standard": [
         {"D4": {"p": 1.0}},
         {
@@ -49,7 +49,7 @@ PIPELINES: dict[str, list[Step]] = {
             }
         },
     ],
-    # Made for smears: how strongly and for how long a slide was stained, the lamp, the plasma between the cells, the focus.
+    # Made for smears: amounts of the two stains, tint, colour of the lamp, uneven light, focus.
     "stain": [
         {"D4": {"p": 1.0}},
         {"StainJitter": {"blue": (0.7, 1.4), "red": (0.7, 1.4), "p": 0.8}},
@@ -58,8 +58,8 @@ PIPELINES: dict[str, list[Step]] = {
         {"Illumination": {"mode": "linear", "intensity_range": (0.02, 0.12), "p": 0.5}},
         {"SlightDefocus": {"radius": (0.0, 0.012), "p": 0.3}},
     ],
-    # BloodCellCNN (AN2DL challenge), KerasCV layers. The notebook is lost: layers from its README, strengths from a notebook of
-    # the same assignment, shares (`p`) chosen here.
+    # BloodCellCNN (AN2DL challenge), KerasCV layers. The notebook is lost: the layers are from its README, the strengths from a
+    # notebook of the same assignment, and the shares (`p`) are chosen here.
     "an2dl_kerascv": [
         {"HorizontalFlip": {"p": 0.5}},
         {"VerticalFlip": {"p": 0.5}},
@@ -86,12 +86,12 @@ PIPELINES: dict[str, list[Step]] = {
         {"HorizontalFlip": {"p": 0.5}},
         {"VerticalFlip": {"p": 0.5}},
     ],
-    # The same project's encoder that it calls U-Net.
+    # The same project's encoder, which it calls U-Net.
     "pbc_unet": [
         {"Affine": {"shear": {"x": (-0.2, 0.2), "y": (0, 0)}, "scale": keras_zoom(0.2), "border_mode": NEAREST, "p": 1.0}},
         {"HorizontalFlip": {"p": 0.5}},
     ],
-    # NeuralNexus (AN2DL challenge), while training: KerasCV's RandAugment; four augmentations for its EfficientNetV2-M.
+    # NeuralNexus (AN2DL challenge), during training: KerasCV's RandAugment; its EfficientNetV2-M takes four augmentations.
     "an2dl_randaugment": [{"RandAugment": {"magnitude": 0.3, "magnitude_std": 0.15, "augmentations": 3, "p": 1.0}}],
     # The same project's upsampling of rare classes.
     "an2dl_geometric": [

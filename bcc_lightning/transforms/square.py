@@ -1,6 +1,6 @@
-"""The eight ways in which a square image can lie, four quarter turns and their mirror images, and random turns of whole batches.
+"""The eight positions of a square image, four quarter turns and their mirror images, and random positions for whole batches.
 
-No pixel is interpolated. Arrays of NumPy are (B, S, S, 3), tensors (B, 3, S, S), as everywhere in this project.
+No pixel is interpolated. NumPy arrays are (B, S, S, 3), tensors (B, 3, S, S), as everywhere in this project.
 """
 
 from typing import TypeVar

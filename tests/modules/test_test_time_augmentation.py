@@ -49,7 +49,7 @@ def test_prediction_does_not_depend_on_the_position_of_the_cell(test_time: TestT
         assert torch.allclose(found, expected, rtol=0, atol=1e-7)
 
 
-def test_validation_looks_once_and_the_test_from_all_sides() -> None:
+def test_validation_takes_one_view_and_the_test_all_eight() -> None:
     module = TinyClassifier(test_time="dihedral")
     calls: list[int] = []
     module.network.register_forward_hook(lambda *_: calls.append(1))

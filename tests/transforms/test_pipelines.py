@@ -1,4 +1,4 @@
-"""Every named pipeline: sizes, seeds, which pixels it may touch, and pictures without content."""
+"""Every named pipeline: sizes, seeds, which pixels it may change, and images of one colour."""
 
 import pickle
 from collections import Counter
@@ -79,7 +79,7 @@ def test_pipelines_can_be_sent_to_workers_that_are_not_forked(name: str) -> None
 
 
 def corner_positions(pipeline: Pipeline, count: int) -> Counter[tuple[int, int]]:
-    """Mark a pixel beside a corner: its place tells which of the eight positions an image was turned to."""
+    """Mark a pixel beside a corner: its place shows in which of the eight positions an image lies."""
     image = np.zeros((28, 28, 3), np.uint8)
     image[0, 1] = 255
     return Counter(tuple(map(int, np.argwhere(drawn[..., 0])[0])) for drawn in draw(pipeline, [image] * count))
@@ -138,7 +138,7 @@ def test_photometric_steps_keep_a_cell_where_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHANGING)
 @pytest.mark.parametrize("levels", [(0, 0, 0), (255, 255, 255), (128, 128, 128), (255, 0, 0), (1, 254, 128)])
-def test_pictures_of_one_colour_stay_free_of_artefacts(name: str, levels: tuple[int, int, int]) -> None:
+def test_images_of_one_colour_stay_free_of_artefacts(name: str, levels: tuple[int, int, int]) -> None:
     image = np.full((28, 28, 3), levels, np.uint8)
     with np.errstate(divide="raise", invalid="raise"):
         drawn = draw(pipeline_of(name), [image] * 12)

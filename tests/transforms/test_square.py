@@ -1,4 +1,4 @@
-"""Turning a batch at once gives what Albumentations gives cell by cell: all eight positions, equally often."""
+"""The eight positions of a square: each caller's numbers against NumPy, and whole batches like Albumentations' single images."""
 
 import albumentations as A  # noqa: N812
 import numpy as np
@@ -47,7 +47,7 @@ def as_array(images: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_a_way_is_mirrored_then_turned(number: int) -> None:
+def test_ways_are_mirrored_then_turned(number: int) -> None:
     np.testing.assert_array_equal(lay(SQUARES, number), mirrored_then_turned(SQUARES, number))
 
 
