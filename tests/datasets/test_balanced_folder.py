@@ -153,7 +153,7 @@ CHILD = """
 import itertools, os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
-from bcc_lightning.datamodules import augmented_copies
+from bcc_lightning.datasets import augmented_copies
 from bcc_lightning.datamodules.balanced_folder import write_balanced_folder
 from bcc_lightning.datamodules.listing import list_folder
 
