@@ -154,8 +154,8 @@ import itertools, os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
 from bcc_lightning.datasets import augmented_copies
-from bcc_lightning.datamodules.balanced_folder import write_balanced_folder
-from bcc_lightning.datamodules.listing import list_folder
+from bcc_lightning.datasets.balanced_folder import write_balanced_folder
+from bcc_lightning.datasets.listing import list_folder
 
 whole_file, number = augmented_copies.whole_file, itertools.count()
 
