@@ -22,7 +22,8 @@ from bcc_lightning.datamodules import SyntheticSmear
 from bcc_lightning.datasets.batches import EpochSampler
 from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.transforms.operations import Pixels
-from bcc_lightning.transforms.pipelines import PIPELINES, Pipeline, make_pipeline
+from bcc_lightning.transforms.pipelines import Pipeline, make_pipeline
+from bcc_lightning.transforms.recipes import PIPELINES
 
 SIZES = (28, 64, 96, 224)
 PIXELS = 256 * 96 * 96

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
 
+from bcc_lightning.transforms.square import WAYS, lay
+
 SIDE = 32
 """Side at which pictures are compared: below it, cells begin to look alike; above it, recompression begins to matter."""
 
@@ -69,10 +71,8 @@ def invariants(pictures: Pictures) -> Values:
 
 
 def oriented(pictures: Pictures) -> Iterator[Pictures]:
-    """Give (N, S, S, 3) pictures in the eight orientations: as they are, turned thrice, flipped, flipped and turned thrice."""
-    for flipped in (pictures, pictures[:, :, ::-1]):
-        for turns in range(4):
-            yield np.rot90(flipped, turns, axes=(1, 2))
+    """Yield images (N, S, S, 3) in the eight ways of `lay`, which `ORIENTATIONS` describes."""
+    return (lay(pictures, way) for way in range(WAYS))
 
 
 def similarity(first: Pictures, second: Pictures) -> tuple[Values, npt.NDArray[np.int64]]:

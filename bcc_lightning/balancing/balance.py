@@ -1,4 +1,7 @@
-"""The order in which training cells are drawn: a function of seed and epoch, so that a resumed run draws what it would have."""
+"""Weights and draws of training cells that correct for rare classes.
+
+The draws of an epoch follow from seed and epoch alone, so that a resumed run draws the cells it would have drawn anyway.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,21 +17,21 @@ Positions = npt.NDArray[np.int64]
 
 
 class Draws(Protocol):
-    """What an epoch consists of."""
+    """The cells that make up an epoch."""
 
     @property
     def size(self) -> int:
-        """Number of draws S of an epoch, the same for every epoch."""
+        """Return the number of draws S in an epoch, the same for every epoch."""
         ...
 
     def order(self, seed: int, epoch: int) -> Positions:
-        """Draw an epoch: (S,) int64, positions of cells in the training part, shuffled."""
+        """Draw an epoch: (S,) int64, positions of cells in the training set, shuffled."""
         ...
 
 
 @dataclass(frozen=True)
 class EveryCell:
-    """Each cell once an epoch.
+    """Each cell once per epoch.
 
     Attributes:
         size: number of cells.
@@ -46,18 +49,18 @@ class Weighted:
     """As many draws as there are cells, with replacement.
 
     Attributes:
-        probabilities: (N,) float64 that sum to 1, how likely each cell is drawn.
+        probabilities: (N,) float64, the probability that a draw takes each cell; they sum to 1.
     """
 
     probabilities: npt.NDArray[np.float64]
 
     @property
     def size(self) -> int:
-        """Number of cells."""
+        """Return the number of cells."""
         return len(self.probabilities)
 
     def order(self, seed: int, epoch: int) -> Positions:
-        """Draw cells by their probabilities; some come twice, some not at all."""
+        """Draw cells by their probabilities; some are drawn several times, some not at all."""
         return np.random.default_rng([seed, epoch]).choice(self.size, self.size, p=self.probabilities)
 
 
@@ -65,13 +68,13 @@ class Weighted:
 class EqualClasses:
     """The same number of draws from every class.
 
-    Where a class has n cells and is drawn k times, each of its cells comes ``k // n`` times, and ``k % n`` of them once more.
-    Those few are dealt from a shuffled pack that is used up over ``ceil(n / (k % n))`` epochs before it is shuffled anew, so
-    that none waits longer than the next pack.
+    Where a class has n cells and is drawn k times, each of its cells is drawn ``k // n`` times, and ``k % n`` of them once more.
+    These few are dealt from a shuffled pack. It lasts for ``ceil(n / (k % n))`` epochs and is then shuffled again, so that every
+    cell is among these few at least once per pack.
 
     Attributes:
-        members: for each class, (n,) positions of its cells; none is empty.
-        per_class: k, draws from each class.
+        members: for each class, (n,) positions of its cells, at least one.
+        per_class: number of draws k from each class.
     """
 
     members: tuple[Positions, ...]
@@ -79,11 +82,11 @@ class EqualClasses:
 
     @property
     def size(self) -> int:
-        """Classes times draws from each."""
+        """Return the number of classes times the draws from each."""
         return len(self.members) * self.per_class
 
     def order(self, seed: int, epoch: int) -> Positions:
-        """Draw from each class and shuffle the classes together."""
+        """Draw from each class and shuffle all draws."""
         drawn = [self._draw(cells, seed, epoch, number) for number, cells in enumerate(self.members)]
         return np.random.default_rng([seed, epoch]).permutation(np.concatenate(drawn))
 
@@ -93,9 +96,9 @@ class EqualClasses:
         if not few:
             return whole
         pack, turn = divmod(epoch, -(-len(cells) // few))
-        # Zeros at the end do not change a seed sequence; the 1 keeps this one apart from the order's.
+        # The final 1 makes this seed differ from that of the order; zeros at the end would not change a seed sequence.
         shuffled = np.random.default_rng([seed, number, pack, 1]).permutation(cells)
-        # The last turn of a pack is filled up with its first cells, which are others than those left: few < n.
+        # The last epoch of a pack is filled up with its first cells. These differ from the remaining ones, since few < n.
         return np.concatenate([whole, shuffled.take(np.arange(turn * few, (turn + 1) * few), mode="wrap")])
 
 
@@ -104,11 +107,11 @@ Balance = Literal["none", "class_weights", "weighted_sampler", "oversample", "un
 
 @dataclass(frozen=True)
 class Balancing:
-    """What balancing does to the training cells.
+    """The effect of balancing on the training cells.
 
     Attributes:
         weights: (N,) float32, weight of each cell in the loss.
-        draws: which cells an epoch consists of.
+        draws: the cells that make up an epoch.
     """
 
     weights: npt.NDArray[np.float32]
@@ -118,21 +121,21 @@ class Balancing:
 def balance_cells(
     labels: npt.NDArray[np.int64], num_classes: int, balance: Balance, class_names: Sequence[str] | None = None
 ) -> Balancing:
-    """Work out the balancing of a training part.
+    """Compute the balancing of a training set.
 
-    Under ``class_weights`` a cell of a class with n of the N cells weighs N / (C n), so that each class weighs the same; under
-    ``weighted_sampler`` each class is drawn equally often on average, under ``oversample`` as often as the largest class has
-    cells, under ``undersample`` as often as the smallest has. Under ``smote`` the labels are those of the part that
-    `bcc_lightning.balancing.smote.synthesise` has filled up, and each cell is drawn once.
+    With ``class_weights``, a cell of a class with n of the N cells has weight N / (C n), so that all classes have the same total
+    weight. With ``weighted_sampler``, all classes are drawn equally often on average; with ``oversample``, as often as the
+    largest class has cells; with ``undersample``, as often as the smallest class has cells. With ``smote``, the labels must
+    include those of the cells made by `bcc_lightning.balancing.smote.synthesise`, and each cell is drawn once.
 
     Args:
-        labels: (N,) labels of the training part, 0 to C-1.
+        labels: (N,) int64, labels of the training set, 0 to C-1.
         num_classes: number of classes C.
-        balance: the name.
+        balance: a name of `Balance`.
         class_names: names of the C classes, for messages.
 
     Raises:
-        UserError: the name is unknown, or a class has no cell.
+        UserError: the name is unknown, or a class has no training cell.
     """
     check_choice("data.balance", balance, Balance)
     equal = np.ones(len(labels), np.float32)
@@ -153,15 +156,15 @@ def balance_cells(
 
 
 def refuse_absent_classes(counts: npt.NDArray[np.int64], balance: str, class_names: Sequence[str] | None = None) -> None:
-    """Refuse to balance classes of which there is nothing.
+    """Refuse to balance where a class has no training cell.
 
     Args:
-        counts: (C,) cells of each class.
-        balance: the name, for the message.
-        class_names: names of the C classes; their numbers stand in for them.
+        counts: (C,) int64, number of training cells of each class.
+        balance: a name of `Balance`, for the message.
+        class_names: names of the C classes; without them, the message has their numbers.
 
     Raises:
-        UserError: a class has no cell.
+        UserError: names the classes without a training cell.
     """
     if (counts > 0).all():
         return
@@ -173,27 +176,27 @@ def refuse_absent_classes(counts: npt.NDArray[np.int64], balance: str, class_nam
 
 NONE = "none"
 REDRAWING = {"oversample", "weighted_sampler"}
-"""Balances that draw a cell of a rare class several times an epoch."""
+"""Methods that draw a cell of a rare class several times per epoch."""
 
 
 def combination_warning(
     balance: str, loss: str, augment: str, mixing: str, balanced_folder: bool = False, cell_weights: bool = False
 ) -> str | None:
-    """Say what is wrong with a choice of corrections.
+    """Describe conflicts in a choice of corrections.
 
-    Each alone works with hard and with soft labels: weights of two cells are mixed in the same shares as their images and labels,
-    drawing and synthetic cells do not touch labels, and the focal loss has a soft form. Two of them together correct twice.
+    Each correction alone works with hard and with soft labels: weights of two cells are mixed in the same shares as their images
+    and labels, drawing and SMOTE do not change labels, and the focal loss has a soft form. Two of them together correct twice.
 
     Args:
-        balance: a name of `bcc_lightning.balancing.balance.Balance`.
+        balance: a name of `Balance`.
         loss: a name of `bcc_lightning.modules.losses.LossName`.
         augment: name of the augmentation, ``none`` for none.
-        mixing: name of what mixes the cells of a batch, ``none`` for none.
-        balanced_folder: whether the training part was written by `bcc_lightning.datasets.balanced_folder`.
-        cell_weights: whether the data bring a weight for each cell.
+        mixing: name of the mixing of a batch, ``none`` for none.
+        balanced_folder: whether the training set was written by `bcc_lightning.datasets.balanced_folder`.
+        cell_weights: whether the data set has a weight for each cell.
 
     Returns:
-        One sentence, or None where nothing is wrong.
+        One sentence, or None where there is no conflict.
     """
     complaints = list(_complaints(balance, loss, augment, mixing, balanced_folder, cell_weights))
     return "; ".join(complaints) + "." if complaints else None
@@ -205,11 +208,11 @@ def _complaints(balance: str, loss: str, augment: str, mixing: str, balanced_fol
     corrections += ["the focal loss"] if loss == "focal" else []
     corrections += ["the weights of the cells"] if cell_weights else []
     if balanced_folder and balance != NONE:
-        yield f"the folder is balanced already and --data.balance {balance} changes nothing; use --data.balance none"
+        yield f"the folder is already balanced, --data.balance {balance} changes nothing; use --data.balance none"
     if len(corrections) > 1:
         listed = f"{', '.join(corrections[:-1])} and {corrections[-1]}"
-        yield f"{listed} each favour rare classes, together they may be predicted too often; keep one of them"
+        yield f"{listed} each favour rare classes, and together may cause them to be predicted too often; keep one of them"
     if balance in REDRAWING and augment == NONE and not balanced_folder:
-        yield f"--data.balance {balance} without augmentation draws the same pictures again and again; add --data.augment light"
+        yield f"--data.balance {balance} without augmentation draws the same images again and again; add --data.augment light"
     if balance == "smote" and mixing != NONE:
-        yield f"smote blends two cells of a class and {mixing} blends the result once more; keep one of them"
+        yield f"smote blends two cells of a class, and {mixing} blends the result once more; keep one of them"

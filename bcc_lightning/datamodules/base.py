@@ -44,7 +44,7 @@ class CellDataModule(LightningDataModule):
             enlarged on the device.
         batch_size: cells per batch and process.
         num_workers: processes that load the training part; by default none where loading only slices an array, else up to 4.
-        augment: augmentation of the training part: a name of `bcc_lightning.transforms.pipelines.PIPELINES`, a YAML file, or a
+        augment: augmentation of the training part: a name of `bcc_lightning.transforms.recipes.PIPELINES`, a YAML file, or a
             mapping.
         balance: correction for rare classes in the training part.
         mixing: ``mixup``, ``cutmix``, or either for each training batch.

@@ -1,4 +1,4 @@
-"""From steps to transforms: every name, parameter and value is checked, since Albumentations only warns."""
+"""Building transforms from steps. Every name, parameter and value is checked, since Albumentations only warns."""
 
 import difflib
 import inspect
@@ -13,18 +13,18 @@ from bcc_lightning.transforms.rand_augment import AugMix, RandAugment
 from bcc_lightning.transforms.stain import SlightDefocus, StainJitter
 
 Step: TypeAlias = dict[str, dict[str, Any]]
-"""One entry: ``{"Affine": {"rotate": (-20, 20), "p": 0.7}}``; ``{}`` takes the transform's defaults."""
+"""A transform's name and parameters, ``{"Affine": {"rotate": (-20, 20), "p": 0.7}}``; ``{}`` takes the transform's defaults."""
 
 OWN = {transform.__name__: transform for transform in (RandAugment, AugMix, StainJitter, SlightDefocus)}
 CHOICES = {"OneOf": A.OneOf, "SomeOf": A.SomeOf, "Sequential": A.Sequential}
-"""Steps that hold further steps, under `transforms`."""
+"""Steps that contain further steps, under `transforms`."""
 
 TRIAL_SIDES = (28, 33)
-"""Sides in pixels of the square images on which pipelines of one's own are tried."""
+"""Sides in pixels of the square images on which a user's own pipelines are tried."""
 
 
 def known_transforms() -> dict[str, Any]:
-    """List the transforms that a step can name: Albumentations' for images, its choices, and ours."""
+    """Return the transforms that a step can name: Albumentations' for images, its choices, and this project's own."""
     kinds = (A.ImageOnlyTransform, A.DualTransform)
     theirs = {name: each for name, each in vars(A).items() if inspect.isclass(each) and issubclass(each, kinds)}
     return {**theirs, **CHOICES, **OWN}
@@ -34,7 +34,7 @@ def build_steps(steps: list[Step]) -> list[A.BasicTransform | A.BaseCompose]:
     """Build the transforms of a pipeline.
 
     Raises:
-        UserError: a step is no transform with parameters, or a name, a parameter or a value is not allowed.
+        UserError: a step is not a transform with parameters, or a name, a parameter or a value is not allowed.
     """
     return [build_step(step) for step in steps]
 
@@ -63,10 +63,10 @@ def build_step(step: Step) -> A.BasicTransform | A.BaseCompose:
 
 
 def read_step(step: Step) -> tuple[str, dict[str, Any]]:
-    """Take a step apart: name and parameters.
+    """Return the name and the parameters of a step.
 
     Raises:
-        UserError: it is not one name with a mapping of parameters.
+        UserError: the step is not one name with a mapping of parameters.
     """
     if isinstance(step, str):
         return step, {}
@@ -80,12 +80,12 @@ def read_step(step: Step) -> tuple[str, dict[str, Any]]:
 
 
 def override(pipeline: str, steps: list[Step], changes: dict[str, Any]) -> list[Step]:
-    """Change parameters of a named pipeline, also of steps inside of choices.
+    """Return the steps of a named pipeline with changed parameters, also those inside choices.
 
     Args:
-        pipeline: name, for the message.
-        steps: is kept.
-        changes: transform to parameters.
+        pipeline: its name, for the message.
+        steps: its steps, which are not modified.
+        changes: new parameters by transform.
 
     Raises:
         UserError: the pipeline has no such transform, or a change is not a mapping.
@@ -94,16 +94,14 @@ def override(pipeline: str, steps: list[Step], changes: dict[str, Any]) -> list[
     for name, parameters in changes.items():
         if name not in names:
             has = f"it has {', '.join(names)}" if names else "it has no steps"
-            raise UserError(
-                f"augmentation '{pipeline}' has no transform '{name}'; {has}; write steps: for a pipeline of your own"
-            )
+            raise UserError(f"augmentation '{pipeline}' has no transform '{name}'; {has}; write steps: for your own pipeline")
         if not isinstance(parameters, dict):
             raise UserError(f"transform '{name}' takes parameters, not {parameters!r}; write for example {name}: {{p: 0.5}}")
     return [_changed(step, changes) for step in steps]
 
 
 def step_names(steps: list[Step]) -> list[str]:
-    """List the transforms of a pipeline, also those inside of choices."""
+    """List the transforms of a pipeline, also those inside choices."""
     names = []
     for name, parameters in map(read_step, steps):
         names += [name, *step_names(parameters["transforms"] if name in CHOICES else [])]
@@ -111,10 +109,10 @@ def step_names(steps: list[Step]) -> list[str]:
 
 
 def refuse_unfit(transforms: list[A.BasicTransform | A.BaseCompose]) -> None:
-    """Apply each transform to two images, and refuse one that fails or does not keep shape and type.
+    """Apply each transform to two images, and refuse a transform that fails or changes shape or type.
 
     Raises:
-        UserError: names the transform and what it made.
+        UserError: names the transform and what it returned.
     """
     for transform in transforms:
         if isinstance(transform, A.BaseCompose):
@@ -128,12 +126,12 @@ def refuse_unfit(transforms: list[A.BasicTransform | A.BaseCompose]) -> None:
             except Exception as error:
                 raise UserError(
                     f"transform '{name}' fails on an image of {side} x {side}: {' '.join(str(error).split())}; "
-                    "take another, or other parameters"
+                    "choose another transform, or other parameters"
                 ) from error
             if tuple(changed.shape) != image.shape or changed.dtype != image.dtype:
                 raise UserError(
                     f"transform '{name}' turns a uint8 image of {image.shape} into {changed.dtype} of {tuple(changed.shape)}; "
-                    "take transforms that keep size and type: --data.image_size sets the size, and the module normalises"
+                    "choose transforms that keep size and type: --data.image_size sets the size, and the module normalises"
                 )
 
 
@@ -155,7 +153,7 @@ def _construct(name: str, transform: Any, parameters: dict[str, Any]) -> A.Basic
     given = ", ".join(f"{key}: {value}" for key, value in parameters.items() if key != "transforms")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # where a value is refused, Albumentations warns and takes its default
+            warnings.simplefilter("error", UserWarning)  # Albumentations warns about a wrong value and takes its default
             return transform(**parameters)
     except (ValueError, TypeError, AttributeError, KeyError, IndexError, UserWarning) as error:
         reason = _reason(error)
@@ -163,7 +161,7 @@ def _construct(name: str, transform: Any, parameters: dict[str, Any]) -> A.Basic
 
 
 def _reason(error: BaseException) -> str:
-    faults = getattr(error.__cause__, "errors", None)  # pydantic's, which names each wrong value
+    faults = getattr(error.__cause__, "errors", None)  # of pydantic, which names each wrong value
     if faults is None:
         return " ".join(str(error).split())
     texts = [f"{fault['loc'][0] if fault['loc'] else 'value'} {fault['input']!r}: {fault['msg']}" for fault in faults()]

@@ -1,7 +1,7 @@
 """MixUp and CutMix on whole batches, on the device.
 
-timm's Mixup draws from NumPy's global generator, needs an even batch and cannot mix weights; torchvision's MixUp refuses uint8,
-and both of torchvision's draw from torch's global generator. Hence own functions, with numbers from a given seed.
+timm's Mixup draws from NumPy's global generator, needs an even batch size and cannot mix weights. torchvision's MixUp refuses
+uint8, and its MixUp and CutMix draw from torch's global generator. The functions here draw their numbers from a given seed.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Mixed(NamedTuple):
 
     Attributes:
         images: (B, 3, H, W) uint8.
-        targets: (B, C) float32, shares of the classes; rows sum to 1 where those given do.
+        targets: (B, C) float32, shares of the classes; rows sum to 1 where the given rows do.
         weights: (B,) float32.
     """
 
@@ -41,12 +41,12 @@ class Box(NamedTuple):
 
 
 def draw_box(height: int, width: int, share: float, rng: np.random.Generator) -> Box:
-    """Draw a rectangle of the image's proportions about any pixel; what reaches over the border is cut off.
+    """Draw a rectangle with the image's proportions, centred on any pixel and cut off at the border.
 
     Args:
         height: of the image in pixels.
         width: of the image in pixels.
-        share: of the image's area before cutting, in [0, 1].
+        share: of the image's area before it is cut off, in [0, 1].
         rng: draws the centre.
     """
     half_height, half_width = height * share**0.5 / 2, width * share**0.5 / 2
@@ -61,7 +61,7 @@ def mixup(images: Tensor, partner: Tensor, share: float) -> Tensor:
 
     Args:
         images: (B, 3, H, W) uint8.
-        partner: (B,) int64, row of each image's partner.
+        partner: (B,) int64, index of each image's partner in the batch.
         share: of the image itself, lambda, in [0, 1].
 
     Returns:
@@ -76,11 +76,11 @@ def cutmix(images: Tensor, partner: Tensor, box: Box) -> tuple[Tensor, float]:
 
     Args:
         images: (B, 3, H, W) uint8.
-        partner: (B,) int64, row of each image's partner.
+        partner: (B,) int64, index of each image's partner in the batch.
         box: the rectangle.
 
     Returns:
-        (B, 3, H, W) uint8, and the share of pixels that is still the image's own.
+        (B, 3, H, W) uint8, and the share of pixels that are still the image's own.
     """
     rows, columns = slice(box.top, box.bottom), slice(box.left, box.right)
     mixed = images.clone()
@@ -91,11 +91,11 @@ def cutmix(images: Tensor, partner: Tensor, box: Box) -> tuple[Tensor, float]:
 
 @dataclass(frozen=True)
 class Mixing:
-    """Mixes a batch with itself in another order; one lambda for the whole batch, from Beta(alpha, alpha).
+    """Mixes a batch with a permutation of itself; one lambda for the whole batch, from Beta(alpha, alpha).
 
     Attributes:
-        mixup_alpha: of MixUp; 0 switches it off.
-        cutmix_alpha: of CutMix; 0 switches it off. With both on, each batch takes one of them, either equally often.
+        mixup_alpha: alpha of MixUp; 0 switches it off.
+        cutmix_alpha: alpha of CutMix; 0 switches it off. With both on, each batch takes one of them, with equal probability.
     """
 
     mixup_alpha: float
@@ -108,7 +108,7 @@ class Mixing:
             images: (B, 3, H, W) uint8.
             targets: (B, C) float32, shares of the classes.
             weights: (B,) float32, weight of each cell in the loss.
-            seed: 0 or more; the same seed, the same mixture, on any device.
+            seed: 0 or more; the same seed draws the same partners and shares on any device.
         """
         rng = np.random.default_rng(seed)
         partner = torch.from_numpy(rng.permutation(len(images))).to(images.device)
@@ -127,20 +127,20 @@ def make_mixing(name: MixingName, mixup_alpha: float = 0.2, cutmix_alpha: float 
     """Build a mixing by name.
 
     Args:
-        name: `none`, `mixup`, `cutmix`, or `mixup_cutmix`, which takes one of them for each batch.
-        mixup_alpha: above 0; small values mostly leave one of the two images nearly alone. The default is KerasCV's.
-        cutmix_alpha: above 0; 1 makes all sizes of the rectangle equally frequent. The default is the paper's.
+        name: `none`, `mixup`, `cutmix`, or `mixup_cutmix`, which takes one of the two for each batch.
+        mixup_alpha: above 0; with small values one of the two images mostly dominates. The default is KerasCV's.
+        cutmix_alpha: above 0; 1 makes all areas of the rectangle equally likely. The default is the paper's.
 
     Returns:
         The mixing, or None for `none`.
 
     Raises:
-        UserError: the name is not known, or an alpha is not above 0.
+        UserError: the name is unknown, or an alpha is not above 0.
     """
     check_choice("data.mixing", name, MixingName)
     for parameter, alpha in (("mixup_alpha", mixup_alpha), ("cutmix_alpha", cutmix_alpha)):
         if not 0 < alpha < float("inf"):
-            raise UserError(f"{parameter} is {alpha}, it must be above 0; usual are 0.2 for MixUp and 1.0 for CutMix")
+            raise UserError(f"{parameter} is {alpha}, it must be above 0; usual values are 0.2 for MixUp and 1.0 for CutMix")
     if name == "none":
         return None
     return Mixing(mixup_alpha if "mixup" in name else 0.0, cutmix_alpha if "cutmix" in name else 0.0)

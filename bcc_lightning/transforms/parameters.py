@@ -1,11 +1,16 @@
-"""Checks on the parameters of our own transforms; Albumentations checks its own."""
+"""Checks of the parameters of this project's transforms; Albumentations checks its own."""
 
 
 def refuse_outside(low: float, high: float, **values: float) -> None:
     """Refuse parameters of a transform that are out of range.
 
+    Args:
+        low: smallest allowed value.
+        high: largest allowed value.
+        values: parameters by name.
+
     Raises:
-        ValueError: with name, value and range.
+        ValueError: names the parameter, its value and the range.
     """
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
@@ -13,10 +18,16 @@ def refuse_outside(low: float, high: float, **values: float) -> None:
 
 
 def ordered_pair(name: str, pair: tuple[float, float], low: float, high: float) -> tuple[float, float]:
-    """Check a range of two numbers.
+    """Check a parameter that is a range, and return it as two floats.
+
+    Args:
+        name: of the parameter.
+        pair: smallest and largest value.
+        low: smallest allowed value.
+        high: largest allowed value.
 
     Raises:
-        ValueError: not two numbers from `low` to `high` in ascending order.
+        ValueError: the pair is not two numbers from `low` to `high` in ascending order.
     """
     if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:  # noqa: PLR2004 - a pair has two
         raise ValueError(f"{name} must be two numbers, [smallest, largest], not {pair!r}")

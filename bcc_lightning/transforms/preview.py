@@ -12,13 +12,13 @@ from bcc_lightning.transforms.operations import Pixels
 from bcc_lightning.transforms.pipelines import Pipeline, seed_pipeline
 
 PANEL, GAP, GROUP_GAP = 96, 4, 22
-"""Pixels: side of a panel, between panels, between groups of panels."""
+"""Side of a panel, gap between panels and gap between groups of panels, in pixels."""
 
 HEAD, NAMES = 58, 110
-"""Pixels: room above the cells for the titles, and left of them for their classes."""
+"""Space above the panels for the titles, and to their left for the class names, in pixels."""
 
 LONGEST_NAME = 18
-"""Characters of a class's name that fit there."""
+"""Characters of a class name that fit there."""
 
 Panels = list[list[Pixels]]
 
@@ -30,14 +30,14 @@ def preview_figure(
     draws: int = 4,
     seed: int = 0,
 ) -> Figure:
-    """Draw the sheet: a row for each cell, first as stored, then several draws of each pipeline.
+    """Draw the sheet: one row per cell, first the stored image, then several draws of each pipeline.
 
     Args:
-        images: N images (H, W, 3) uint8 RGB, of any sizes.
-        labels: N names of classes.
-        pipelines: name to pipeline; None leaves cells as they are.
+        images: N images (H, W, 3) uint8 RGB, of any size.
+        labels: N class names.
+        pipelines: pipelines by name; None leaves images unchanged.
         draws: how often each pipeline is applied to each cell, at least 1.
-        seed: the same seed, the same sheet.
+        seed: the same seed draws the same sheet.
     """
     groups = {"as stored": [[image] for image in images]}
     for name, pipeline in pipelines.items():
@@ -47,7 +47,7 @@ def preview_figure(
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
-    axes.text(NAMES, 16, "What training sees instead of a stored cell", fontsize=10, weight="bold", va="center")
+    axes.text(NAMES, 16, "What training sees instead of the stored images", fontsize=10, weight="bold", va="center")
     for name, left in zip(groups, lefts, strict=True):
         axes.text(left, HEAD - 8, name, fontsize=8.5, color="#333333")
     names = list(dict.fromkeys(labels))
@@ -58,7 +58,7 @@ def preview_figure(
 
 
 def draw_cell(image: Pixels, row: int, pipeline: Pipeline | None, draws: int, seed: int) -> list[Pixels]:
-    """Apply a pipeline several times to one cell, each time with numbers of its own."""
+    """Apply a pipeline several times to one image, each time with new random numbers."""
     drawn = []
     for draw in range(draws):
         if pipeline is not None:
@@ -68,7 +68,11 @@ def draw_cell(image: Pixels, row: int, pipeline: Pipeline | None, draws: int, se
 
 
 def lay_out(groups: list[Panels], rows: int) -> tuple[npt.NDArray[np.uint8], list[int]]:
-    """Lay the panels on a white sheet.
+    """Arrange the panels on a white sheet.
+
+    Args:
+        groups: for each group, a list of panels for each row.
+        rows: number of rows.
 
     Returns:
         The sheet (H, W, 3) uint8, and the left edge of each group in pixels.
@@ -85,7 +89,7 @@ def lay_out(groups: list[Panels], rows: int) -> tuple[npt.NDArray[np.uint8], lis
 
 
 def to_panel(image: Pixels) -> Pixels:
-    """Bring an image to a panel's size: pixels of small images stay visible, large ones are averaged."""
+    """Resize an image to a panel: pixels of small images stay visible, those of large ones are averaged."""
     small = max(image.shape[:2]) <= PANEL
     resized = cv2.resize(image, (PANEL, PANEL), interpolation=cv2.INTER_NEAREST if small else cv2.INTER_AREA)
     return np.asarray(resized, np.uint8)

@@ -1,7 +1,7 @@
 """RandAugment and AugMix, which Albumentations lacks, with the operations and strengths of KerasCV's layers.
 
-torchvision has both, but draws from torch's global generator, so that they could not be seeded by cell; they also know neither
-the normal distribution of the strength nor KerasCV's set of operations.
+torchvision has both, but draws from torch's global generator, so that its numbers cannot follow from the cells of a batch. It
+also has neither the normal distribution of the strength nor KerasCV's set of operations.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import Any
 
 import albumentations as A  # noqa: N812 - the library's own spelling
 import numpy as np
+from albumentations.augmentations.pixel import functional
 
 from bcc_lightning.transforms import operations as op
 from bcc_lightning.transforms.operations import Pixels
@@ -16,15 +17,18 @@ from bcc_lightning.transforms.parameters import refuse_outside
 
 Operation = Callable[[Pixels, float], Pixels]
 Drawn = tuple[str, float]
-"""Name of an operation, and its strength."""
+"""Name of an operation and its strength."""
 
 NORMAL: dict[str, Operation] = {
     "solarize": lambda image, s: op.solarize(image, 255 * (1 - abs(s)), 110 * abs(s)),
-    "fade": lambda image, s: op.fade(image, abs(s)),
+    "fade": lambda image, s: functional.adjust_saturation_torchvision(image, 1 - abs(s)),
     "shear_x": lambda image, s: op.shear(image, s, 0),
     "shear_y": lambda image, s: op.shear(image, 0, s),
 }
-"""RandAugment's operations whose strength is normally distributed about the magnitude; its sign is the direction."""
+"""RandAugment's operations whose strength is normally distributed about the magnitude; the sign is the direction.
+
+Fading mixes an image with itself in grey: a strength of 0 keeps all colour, 1 none.
+"""
 
 UNIFORM: dict[str, Operation] = {
     "contrast": lambda image, s: op.contrast(image, 1 + s),
@@ -32,11 +36,11 @@ UNIFORM: dict[str, Operation] = {
     "translate_x": lambda image, s: op.translate(image, s, 0),
     "translate_y": lambda image, s: op.translate(image, 0, s),
 }
-"""RandAugment's operations whose strength is evenly distributed from minus to plus the magnitude."""
+"""RandAugment's operations whose strength is uniformly distributed from minus to plus the magnitude."""
 
 WHOLE: dict[str, Operation] = {
     "auto_contrast": lambda image, s: op.auto_contrast(image),
-    "equalize": lambda image, s: op.equalize(image),
+    "equalize": lambda image, s: functional.equalize(image),
 }
 """Operations without a strength."""
 
@@ -50,21 +54,21 @@ AUGMIX: dict[str, Operation] = {
     "translate_x": lambda image, s: op.translate(image, s / 3, 0),
     "translate_y": lambda image, s: op.translate(image, 0, s / 3),
 }
-"""AugMix's operations at a strength from -1 to 1; its sign is the direction."""
+"""AugMix's operations at a strength from -1 to 1; the sign is the direction."""
 
 RAND_AUGMENT: dict[str, Operation] = {**WHOLE, **NORMAL, **UNIFORM}
 GEOMETRIC = ("shear_x", "shear_y", "translate_x", "translate_y")
 
 
 class RandAugment(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentations has no types
-    """Apply a few randomly chosen operations in turn (Cubuk et al. 2019, arXiv 1909.13719), as KerasCV does.
+    """Apply a few randomly chosen operations one after the other (Cubuk et al. 2019, arXiv 1909.13719), as KerasCV does.
 
     Args:
         magnitude: mean strength, in [0, 1].
         magnitude_std: standard deviation of the strength, in [0, 1]; strengths are clipped to [0, 1].
-        augmentations: number of operations per image, 1 to 10, each drawn anew.
-        geometric: also shear and shift.
-        p: share of cells to which it is applied.
+        augmentations: number of operations per image, 1 to 10, drawn with replacement.
+        geometric: whether to shear and shift as well.
+        p: share of images to which it is applied.
     """
 
     def __init__(
@@ -89,7 +93,7 @@ class RandAugment(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentations 
         return {"steps": [(name, self._strength(name)) for name in self.py_random.choices(self.names, k=self.augmentations)]}
 
     def apply(self, img: Pixels, steps: list[Drawn], **params: Any) -> Pixels:  # noqa: ANN401
-        """Apply the operations in turn."""
+        """Apply the operations one after the other."""
         for name, strength in steps:
             img = RAND_AUGMENT[name](img, strength)
         return img
@@ -111,7 +115,7 @@ class AugMix(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentations has n
         chains: number of chains, 1 to 10.
         depth: smallest and largest number of operations in a chain, 1 to 10.
         alpha: parameter of the two distributions, in (0, 100].
-        p: share of cells to which it is applied.
+        p: share of images to which it is applied.
     """
 
     def __init__(

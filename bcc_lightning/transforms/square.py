@@ -1,4 +1,9 @@
-"""The eight positions of a square image: four quarter turns, each also mirrored. No pixel is interpolated."""
+"""The eight positions of a square image, four quarter turns and their mirror images, and random positions for whole batches.
+
+No pixel is interpolated. NumPy arrays are (B, S, S, 3), tensors (B, 3, S, S), as everywhere in this project.
+"""
+
+from typing import TypeVar
 
 import albumentations as A  # noqa: N812 - the library's own spelling
 import numpy as np
@@ -6,56 +11,82 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bcc_lightning.transforms.pipelines import FLIPS_AND_TURNS, Pipeline, batch_entropy
+from bcc_lightning.transforms.pipelines import Pipeline, batch_entropy
 
-POSITIONS = 8
+WAYS = 8
 """Four quarter turns, each also mirrored."""
 
+TURNED_FIRST = (0, 1, 2, 3, 4, 7, 6, 5)
+"""Ways by the number of a caller that mirrors after turning: to mirror first, the turn goes in the opposite direction."""
 
-def turn(images: Tensor, position: Tensor) -> Tensor:
-    """Bring each image into a position.
+TURNS = 1
+"""Keeps the random numbers of turns apart from those of the pipeline."""
+
+Images = TypeVar("Images", npt.NDArray[np.uint8], Tensor)
+
+
+def lay(images: Images, way: int) -> Images:
+    """Mirror and turn all images of a batch in one way.
+
+    Args:
+        images: (B, S, S, 3) array or (B, 3, S, S) tensor of any type.
+        way: 0 to 7. From 4 on, columns are exchanged first; then the image is turned ``way % 4`` times by 90 degrees
+            counter-clockwise.
+
+    Returns:
+        The same shape and type; of an array, a view.
+    """
+    mirrored, turns = way >= WAYS // 2, way % 4
+    if isinstance(images, Tensor):
+        return torch.rot90(images.flip(3) if mirrored else images, turns, (2, 3))
+    return np.rot90(images[:, :, ::-1] if mirrored else images, turns, axes=(1, 2))
+
+
+def lay_each(images: Images, ways: npt.NDArray[np.int64] | Tensor) -> None:
+    """Mirror and turn each image of a batch in its own way, in place.
+
+    Args:
+        images: see `lay`; is changed.
+        ways: (B,) int64, see `lay`; of the same library and on the same device.
+    """
+    for way in range(1, WAYS):
+        rows = ways == way
+        images[rows] = lay(images[rows], way)
+
+
+def turn(images: Tensor, number: Tensor) -> Tensor:
+    """Return each image turned by its number.
 
     Args:
         images: (B, 3, S, S).
-        position: (B,) int64, 0 to 7: quarter turns modulo 4; from 4 on mirrored as well.
+        number: (B,) int64, 0 to 7: quarter turns modulo 4; from 4 on, columns are exchanged afterwards.
 
     Returns:
         (B, 3, S, S) of the same type.
     """
     turned = images.clone()
-    for number in range(1, POSITIONS):
-        chosen = position == number
-        quarters = torch.rot90(images[chosen], number % 4, (2, 3))
-        turned[chosen] = quarters.flip(3) if number >= POSITIONS // 2 else quarters
+    lay_each(turned, number.new_tensor(TURNED_FIRST)[number])
     return turned
 
 
 def random_turn(images: Tensor) -> Tensor:
-    """Bring each image (B, 3, S, S) into a position of its own, by torch's generator."""
-    return turn(images, torch.randint(POSITIONS, (len(images),), device=images.device))
-
-
-POSITIONS = 8
-"""Ways in which a square can lie: four turns, each also mirrored."""
-
-TURNS = 1
-"""Keeps the random numbers of turns apart from those of the pipeline."""
+    """Return each image (B, 3, S, S) in a random way of its own, drawn by torch's generator."""
+    return turn(images, torch.randint(WAYS, (len(images),), device=images.device))
 
 
 def begins_with_turns(pipeline: Pipeline) -> bool:
-    """Tell whether a pipeline begins with `FLIPS_AND_TURNS`, which together give all positions equally often."""
-    steps = [{type(step).__name__: {"p": step.p}} for step in pipeline.transforms[: len(FLIPS_AND_TURNS)]]
-    return steps == FLIPS_AND_TURNS
+    """Check whether a pipeline begins with a `D4` for every image, so that a whole batch can be turned at once."""
+    return any(isinstance(step, A.D4) and step.p == 1 for step in pipeline.transforms[:1])
 
 
 def without_turns(pipeline: Pipeline) -> Pipeline | None:
-    """Leave out the flips and turns that a pipeline begins with; None where nothing else is left."""
-    rest = pipeline.transforms[len(FLIPS_AND_TURNS) :]
+    """Return the pipeline without its first step; None where nothing else is left."""
+    rest = pipeline.transforms[1:]
     return A.Compose(rest) if rest else None
 
 
 def turn_batch(images: npt.NDArray[np.uint8], seed: int, epoch: int, position: npt.NDArray[np.int64]) -> None:
-    """Bring each cell of a batch into one of its eight positions, all equally likely.
+    """Turn each cell of a batch in a random way, all eight equally likely.
 
     Args:
         images: (B, S, S, 3), is changed.
@@ -63,12 +94,5 @@ def turn_batch(images: npt.NDArray[np.uint8], seed: int, epoch: int, position: n
         epoch: number of the epoch.
         position: (B,) positions of the cells in their split.
     """
-    drawn = np.random.default_rng([batch_entropy(seed, epoch, position), TURNS]).integers(POSITIONS, size=len(images))
-    for way in range(1, POSITIONS):
-        rows = np.flatnonzero(drawn == way)
-        images[rows] = lay(images[rows], way)
-
-
-def lay(images: npt.NDArray[np.uint8], way: int) -> npt.NDArray[np.uint8]:
-    """Lay squares in one way: (B, S, S, 3), turned ``way % 4`` times by 90 degrees, from 4 on mirrored before."""
-    return np.rot90(images[:, :, ::-1] if way >= POSITIONS // 2 else images, way % 4, axes=(1, 2))
+    generator = np.random.default_rng([batch_entropy(seed, epoch, position), TURNS])
+    lay_each(images, generator.integers(WAYS, size=len(images)))

@@ -1,8 +1,8 @@
-"""What staining and microscope change in a smear: amounts of the two stains, and focus.
+"""Differences between smears that come from staining and from the microscope: amounts of the two stains, and focus.
 
-Light that passes a stained cell is weakened by a factor for each unit of stain (Beer and Lambert), so optical density, minus the
-logarithm of the light that is left, is a sum over stains. Albumentations' HEStain also works there, but with the stains of tissue
-sections (haematoxylin and eosin), and takes more than twenty times as long.
+Each unit of stain weakens the transmitted light by the same factor (Beer and Lambert). Optical density, the negative logarithm
+of the transmitted light, is therefore a sum over stains. Albumentations' HEStain also works with optical density, but with the
+stains of tissue sections (haematoxylin and eosin), and takes more than twenty times as long.
 """
 
 import math
@@ -18,7 +18,7 @@ from bcc_lightning.transforms.parameters import ordered_pair, refuse_outside
 
 GIEMSA = np.array([[0.834750, 0.513556, 0.196330], [0.092789, 0.954111, 0.283111]])
 """Optical density in red, green and blue light of one unit of methylene blue (its azures stain nuclei) and of eosin (granules,
-red cells). G. Landini's Giemsa vectors for Ruifrok's colour deconvolution; the pixels of PBC's smears lie between these two."""
+red cells): G. Landini's Giemsa vectors for Ruifrok's colour deconvolution. The pixels of PBC's smears lie between these two."""
 
 DENSITY = -np.log(np.maximum(np.arange(256), 1) / 255).astype(np.float32)
 """Optical density of each level; black counts as level 1."""
@@ -27,7 +27,7 @@ Matrix = npt.NDArray[np.float64]
 
 
 def stain_matrix() -> Matrix:
-    """Give the densities of blue, red and a residual at right angles to both: (3, 3), rows of length 1."""
+    """Return the densities of blue, red and a residual at right angles to both: (3, 3), rows of length 1."""
     blue, red = GIEMSA / np.linalg.norm(GIEMSA, axis=1, keepdims=True)
     residual = np.cross(blue, red)
     return np.stack([blue, red, residual / np.linalg.norm(residual)])
@@ -37,14 +37,14 @@ STAINS = stain_matrix()
 
 
 def change_stains(image: Pixels, blue: float, red: float) -> Pixels:
-    """Multiply the amounts of the two stains; white stays white, and a factor of 1 changes nothing.
+    """Multiply the amounts of the two stains; white stays white, and factors of 1 change no level by more than 1.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         blue: factor of methylene blue and its azures.
         red: factor of eosin.
     """
-    # Columns of densities, as OpenCV multiplies them: unmix, scale, mix again.
+    # OpenCV multiplies columns of densities: unmix, scale, mix again.
     change = (np.linalg.inv(STAINS) @ np.diag([blue, red, 1.0]) @ STAINS).T
     density = cv2.transform(cv2.LUT(image, DENSITY), change)
     light = cv2.exp(-density)
@@ -52,12 +52,12 @@ def change_stains(image: Pixels, blue: float, red: float) -> Pixels:
 
 
 class StainJitter(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentations has no types
-    """Stain more or less strongly, with each of the two stains by itself.
+    """Stain more or less strongly, independently for each of the two stains.
 
     Args:
         blue: smallest and largest factor of the blue stain (nuclei), in [0.1, 10].
-        red: the same for the red stain (granules, red cells).
-        p: share of cells to which it is applied.
+        red: smallest and largest factor of the red stain (granules, red cells), in [0.1, 10].
+        p: share of images to which it is applied.
     """
 
     def __init__(self, blue: tuple[float, float] = (0.7, 1.4), red: tuple[float, float] = (0.7, 1.4), p: float = 0.5) -> None:
@@ -67,7 +67,7 @@ class StainJitter(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentations 
         self.red = ordered_pair("red", red, 0.1, 10)
 
     def get_params(self) -> dict[str, Any]:
-        """Draw the two factors; halving is as frequent as doubling."""
+        """Draw the two factors, uniformly in their logarithm: halving is as frequent as doubling."""
         return {name: math.exp(self.py_random.uniform(*map(math.log, getattr(self, name)))) for name in ("blue", "red")}
 
     def apply(self, img: Pixels, blue: float, red: float, **params: Any) -> Pixels:  # noqa: ANN401
@@ -76,11 +76,11 @@ class StainJitter(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentations 
 
 
 class SlightDefocus(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentations has no types
-    """Blur as a slide slightly out of focus, in proportion to the cell: the same at 28 and at 224 pixels.
+    """Blur like a slide that is slightly out of focus, in proportion to the image: the same at 28 and at 224 pixels.
 
     Args:
-        radius: smallest and largest standard deviation of the blur as shares of the shorter side, in [0, 0.1].
-        p: share of cells to which it is applied.
+        radius: smallest and largest standard deviation of the blur, as shares of the shorter side, in [0, 0.1].
+        p: share of images to which it is applied.
     """
 
     def __init__(self, radius: tuple[float, float] = (0.0, 0.012), p: float = 0.5) -> None:
@@ -89,10 +89,10 @@ class SlightDefocus(A.ImageOnlyTransform):  # type: ignore[misc] # Albumentation
         self.radius = ordered_pair("radius", radius, 0, 0.1)
 
     def get_params(self) -> dict[str, Any]:
-        """Draw the strength."""
+        """Draw the standard deviation of the blur."""
         return {"radius": self.py_random.uniform(*self.radius)}
 
     def apply(self, img: Pixels, radius: float, **params: Any) -> Pixels:  # noqa: ANN401
-        """Blur."""
+        """Blur the image."""
         sigma = max(radius * min(img.shape[:2]), 1e-3)
         return np.asarray(cv2.GaussianBlur(img, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), np.uint8)

@@ -24,7 +24,7 @@ def test_balance_and_focal_loss_correct_twice(balance: str) -> None:
     warning = combination_warning(balance, "focal", "light", "none")
     assert warning == (
         f"--data.balance {balance} and the focal loss each favour rare classes, "
-        "together they may be predicted too often; keep one of them."
+        "and together may cause them to be predicted too often; keep one of them."
     )
 
 
@@ -35,11 +35,9 @@ def test_three_corrections_are_all_named() -> None:
 
 
 def test_a_balanced_folder_needs_no_balance() -> None:
-    # The double correction of a published system: class weights on top of an oversampled part.
+    # The double correction of a published system: class weights on top of an oversampled training set.
     warning = combination_warning("class_weights", "cross_entropy", "none", "none", balanced_folder=True)
-    assert warning == (
-        "the folder is balanced already and --data.balance class_weights changes nothing; use --data.balance none."
-    )
+    assert warning == ("the folder is already balanced, --data.balance class_weights changes nothing; use --data.balance none.")
     assert combination_warning("none", "cross_entropy", "none", "none", balanced_folder=True) is None
     assert "the balanced folder and the focal loss" in str(
         combination_warning("none", "focal", "none", "none", balanced_folder=True)
@@ -47,10 +45,12 @@ def test_a_balanced_folder_needs_no_balance() -> None:
 
 
 @pytest.mark.parametrize("balance", ["oversample", "weighted_sampler"])
-def test_the_same_pictures_again_and_again(balance: str) -> None:
+def test_the_same_images_again_and_again(balance: str) -> None:
     assert "without augmentation" in str(combination_warning(balance, "cross_entropy", "none", "none"))
 
 
 def test_smote_and_mixing_blend_twice() -> None:
     assert combination_warning("smote", "cross_entropy", "none", "none") is None
-    assert "cutmix blends the result once more" in str(combination_warning("smote", "cross_entropy", "none", "cutmix"))
+    assert "smote blends two cells of a class, and cutmix blends the result once more" in str(
+        combination_warning("smote", "cross_entropy", "none", "cutmix")
+    )

@@ -86,7 +86,7 @@ def test_a_class_with_one_cell_is_named() -> None:
 
 
 def test_no_neighbours_are_refused() -> None:
-    with pytest.raises(UserError, match="SMOTE with 0 neighbours is not possible; it takes 1 or more"):
+    with pytest.raises(UserError, match="SMOTE with 0 neighbours is not possible; use 1 or more, usually 5"):
         synthesise(IMAGES, LABELS, seed=0, neighbours=0)
 
 
@@ -122,21 +122,21 @@ def test_memory_as_measured() -> None:
     assert needed / 2 < peak < needed
 
 
-def test_too_little_memory_is_told_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smote, "available_memory", lambda: 2**20)
     monkeypatch.setattr(smote, "sample_rows", lambda *_: pytest.fail("began although memory does not suffice"))
     expected = (
         r"63 images of 512x384 pixels needs 0\.2 GiB of memory, 0\.0 GiB are free; "
-        r"choose a smaller --data\.image_size, or --data\.balance oversample"
+        r"use a smaller --data\.image_size, or --data\.balance oversample"
     )
     with pytest.raises(UserError, match=expected):
         synthesise(np.zeros((63, 384, 512, 3), np.uint8), LABELS, seed=0)
-    monkeypatch.setattr(smote, "available_memory", lambda: None)  # a system that does not tell
+    monkeypatch.setattr(smote, "available_memory", lambda: None)  # a system that does not report it
     smote.refuse_too_large(LABELS, (384, 512, 3))
 
 
 def lay_out(folder: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    """Lay out the files in which Linux tells of memory."""
+    """Write the files in which Linux reports memory."""
     job = folder / "cgroup" / "job"
     job.mkdir(parents=True)
     (job / "memory.max").write_text(f"{limit}\n")

@@ -19,7 +19,7 @@ from bcc_lightning.datasets.decoding import read_image
 from bcc_lightning.datasets.listing import CellListing, list_folder
 from bcc_lightning.datasets.split_folder import write_set
 from bcc_lightning.errors import UserError
-from bcc_lightning.transforms.pipelines import PIPELINES
+from bcc_lightning.transforms.recipes import PIPELINES
 
 TRAINING = {"ig": 5, "monocyte": 2, "platelet": 3}
 
@@ -153,7 +153,7 @@ CHILD = """
 import itertools, os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
-from bcc_lightning.datamodules import augmented_copies
+from bcc_lightning.datasets import augmented_copies
 from bcc_lightning.datasets.balanced_folder import write_balanced_folder
 from bcc_lightning.datasets.listing import list_folder
 

@@ -19,7 +19,7 @@ def in_position(images: Tensor, turn: int, flipped: bool) -> Tensor:
 def test_views_are_all_different_and_nothing_is_interpolated(test_time: TestTime, number: int) -> None:
     image = torch.arange(2 * 3 * 5 * 5).reshape(2, 3, 5, 5)
     seen = list(views(image, test_time))
-    assert len({tuple(view.flatten().tolist()) for view in seen}) == number == VIEWS[test_time]
+    assert len({tuple(view.flatten().tolist()) for view in seen}) == number == len(VIEWS[test_time])
     assert all(torch.equal(view.flatten(2).sort().values, image.flatten(2).sort().values) for view in seen)
 
 
@@ -49,7 +49,7 @@ def test_prediction_does_not_depend_on_the_position_of_the_cell(test_time: TestT
         assert torch.allclose(found, expected, rtol=0, atol=1e-7)
 
 
-def test_validation_looks_once_and_the_test_from_all_sides() -> None:
+def test_validation_takes_one_view_and_the_test_all_eight() -> None:
     module = TinyClassifier(test_time="dihedral")
     calls: list[int] = []
     module.network.register_forward_hook(lambda *_: calls.append(1))

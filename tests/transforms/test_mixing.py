@@ -13,7 +13,7 @@ NAMES = ["mixup", "cutmix", "mixup_cutmix"]
 
 
 def batch(size: int = 7, side: int = 20) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Make a batch whose image i is all i, so that a mixed pixel tells where it comes from; label i is class i."""
+    """Make a batch whose image i is all i, so that a mixed pixel shows where it comes from; label i is class i."""
     images = torch.arange(size, dtype=torch.uint8).mul(30)[:, None, None, None].repeat(1, 3, side, side + 3)
     return images, torch.eye(size), torch.arange(size, dtype=torch.float32)
 
@@ -133,7 +133,7 @@ def test_none_mixes_nothing() -> None:
     assert make_mixing("none") is None
 
 
-def test_mistakes_are_told() -> None:
+def test_mistakes_are_refused() -> None:
     with pytest.raises(UserError, match=r"--data\.mixing is 'cutout', it must be one of none, mixup, cutmix, mixup_cutmix"):
         make_mixing("cutout")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="cutmix_alpha is 0, it must be above 0"):

@@ -1,4 +1,4 @@
-"""Pipelines from mappings and YAML files: what is changed, and what is refused in which words."""
+"""Pipelines from mappings and YAML files: what is changed, and which mistakes are refused with which message."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.transforms.pipelines import PIPELINES, make_pipeline, pipeline_steps
+from bcc_lightning.transforms.pipelines import make_pipeline, pipeline_steps
+from bcc_lightning.transforms.recipes import PIPELINES
 
 
 def transforms(augment: str | dict[str, Any]) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def test_own_transforms_can_be_overridden() -> None:
     assert transforms({"name": "stain", "StainJitter": {"blue": [0.5, 2]}})["StainJitter"].blue == (0.5, 2.0)
 
 
-def test_steps_of_ones_own_are_read_from_a_file(tmp_path: Path) -> None:
+def test_a_users_own_steps_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(
         "steps:\n  - HorizontalFlip: {p: 1.0}\n  - VerticalFlip\n  - OneOf: {transforms: [Transpose: {p: 1}], p: 0}\n"
@@ -95,8 +96,8 @@ def test_every_named_pipeline_can_be_written_as_steps(name: str) -> None:
         ({"name": "an2dl_kerascv", "AugMix": {"depth": 2}}, ["transform 'AugMix' refuses", "depth"]),
         ({"steps": [{"Afine": {}}]}, ["transform 'Afine' is not known; did you mean Affine", "StainJitter"]),
         ({"steps": [{"Affine": {}, "Blur": {}}]}, ["is not understood", "Affine: {p: 0.5}"]),
-        ({"steps": "Affine"}, ["steps are a list", "'Affine'"]),
-        ({"steps": [], "name": "light"}, ["stand alone, not beside 'name'"]),
+        ({"steps": "Affine"}, ["steps are 'Affine', they must be a list of transforms; see docs/pipelines.md"]),
+        ({"steps": [], "name": "light"}, ["has steps and 'name'; write steps: alone"]),
         ({"steps": [{"OneOf": {}}]}, ["takes a list of steps under transforms"]),
         (
             {"steps": [{"Resize": {"height": 28, "width": 28}}]},
@@ -107,7 +108,7 @@ def test_every_named_pipeline_can_be_written_as_steps(name: str) -> None:
         ({"steps": [{"Resize": {"height": 28}}]}, ["transform 'Resize' refuses {height: 28}"]),
     ],
 )
-def test_mistakes_are_told(augment: str | dict[str, Any], words: list[str]) -> None:
+def test_mistakes_are_refused(augment: str | dict[str, Any], words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         make_pipeline(augment)
     message = str(caught.value)

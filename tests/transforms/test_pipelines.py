@@ -1,7 +1,8 @@
-"""Every named pipeline: sizes, seeds, which pixels it may touch, and pictures without content."""
+"""Every named pipeline: sizes, seeds, which pixels it may change, and images of one colour."""
 
 import pickle
 from collections import Counter
+from typing import Any
 
 import albumentations as A  # noqa: N812 - the library's own spelling
 import numpy as np
@@ -12,16 +13,17 @@ from bcc_lightning.datamodules import SyntheticSmear
 from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.transforms.building import build_steps
 from bcc_lightning.transforms.operations import Pixels
-from bcc_lightning.transforms.pipelines import PIPELINES, Pipeline, make_pipeline, pipeline_steps, seed_pipeline
+from bcc_lightning.transforms.pipelines import Pipeline, make_pipeline, pipeline_steps, seed_pipeline
+from bcc_lightning.transforms.recipes import PIPELINES
 
 CHANGING = [name for name in PIPELINES if name != "none"]
 GEOMETRIC = ["pbc_geometric", "pbc_unet", "an2dl_geometric", "raabin_geometric"]
-MOVING = {"HorizontalFlip", "VerticalFlip", "RandomRotate90", "Affine", "CropAndPad", "RandAugment", "AugMix"}
+MOVING = {"D4", "HorizontalFlip", "VerticalFlip", "Affine", "CropAndPad", "RandAugment", "AugMix"}
 PHOTOMETRIC = ["standard", "stain", "an2dl_kerascv"]
 
 
-def pipeline_of(name: str) -> Pipeline:
-    pipeline = make_pipeline(name)
+def pipeline_of(augment: str | dict[str, Any]) -> Pipeline:
+    pipeline = make_pipeline(augment)
     assert pipeline is not None
     return pipeline
 
@@ -77,21 +79,25 @@ def test_pipelines_can_be_sent_to_workers_that_are_not_forked(name: str) -> None
 
 
 def corner_positions(pipeline: Pipeline, count: int) -> Counter[tuple[int, int]]:
-    """Mark a pixel beside a corner: its place tells which of the eight positions an image was turned to."""
+    """Mark a pixel beside a corner: its place shows in which of the eight positions an image lies."""
     image = np.zeros((28, 28, 3), np.uint8)
     image[0, 1] = 255
     return Counter(tuple(map(int, np.argwhere(drawn[..., 0])[0])) for drawn in draw(pipeline, [image] * count))
 
 
-def test_flips_and_turns_give_all_eight_positions_equally_often() -> None:
-    positions = corner_positions(pipeline_of("light"), 4000)
+FLIPS_AND_TURNS = [{"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}, {"RandomRotate90": {"p": 1.0}}]
+
+
+@pytest.mark.parametrize("augment", ["light", {"steps": FLIPS_AND_TURNS}])
+def test_flips_and_turns_give_all_eight_positions_equally_often(augment: str | dict[str, Any]) -> None:
+    positions = corner_positions(pipeline_of(augment), 4000)
     assert len(positions) == 8
     # a count of 4000 draws at 1/8 has standard deviation sqrt(4000 * 1/8 * 7/8) = 20.9; five of them
     assert all(abs(count - 500) < 105 for count in positions.values())
 
 
 def test_albumentations_own_seeding_ties_the_flips_together() -> None:
-    pipeline = pipeline_of("light")
+    pipeline = pipeline_of({"steps": FLIPS_AND_TURNS})
     pipeline.set_random_seed(3)
     image = np.zeros((28, 28, 3), np.uint8)
     image[0, 1] = 255
@@ -132,7 +138,7 @@ def test_photometric_steps_keep_a_cell_where_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHANGING)
 @pytest.mark.parametrize("levels", [(0, 0, 0), (255, 255, 255), (128, 128, 128), (255, 0, 0), (1, 254, 128)])
-def test_pictures_of_one_colour_stay_free_of_artefacts(name: str, levels: tuple[int, int, int]) -> None:
+def test_images_of_one_colour_stay_free_of_artefacts(name: str, levels: tuple[int, int, int]) -> None:
     image = np.full((28, 28, 3), levels, np.uint8)
     with np.errstate(divide="raise", invalid="raise"):
         drawn = draw(pipeline_of(name), [image] * 12)

@@ -1,4 +1,4 @@
-"""The sheet of a pipeline: what stands where."""
+"""The sheet that shows pipelines: which image is where."""
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ def test_operations_agree_with_pillow(cell: Pixels) -> None:
         (op.auto_contrast(cell), ImageOps.autocontrast(image), 1),
         (op.posterize(cell, 3), ImageOps.posterize(image, 3), 0),
         (op.solarize(cell, 128), ImageOps.solarize(image, 128), 0),
-        (op.fade(cell, 0.4), ImageEnhance.Color(image).enhance(0.6), 2),
+        (NORMAL["fade"](cell, 0.4), ImageEnhance.Color(image).enhance(0.6), 2),
     ):
         assert np.abs(ours.astype(int) - np.asarray(theirs)).max() <= tolerance
 
@@ -37,7 +37,7 @@ def test_contrast_and_brightness_by_hand() -> None:
 def test_equalize_by_hand() -> None:
     image = np.repeat(np.array([[10, 10, 20, 40]], np.uint8)[..., None], 3, axis=2)
     # of the two pixels above the lowest level, none, one and both lie at or below: 0, 1/2 and 1 of 255
-    assert op.equalize(image)[0, :, 0].tolist() == [0, 0, 128, 255]
+    assert RAND_AUGMENT["equalize"](image, 0)[0, :, 0].tolist() == [0, 0, 128, 255]
 
 
 def test_solarize_adds_before_it_inverts() -> None:

@@ -1,4 +1,4 @@
-"""Balancing in a data module: the training part grows or shrinks, the other parts do not."""
+"""Balancing in a data module: the training set grows or shrinks, the other sets do not."""
 
 import numpy as np
 import pytest
@@ -21,13 +21,13 @@ def smear(balance: Balance) -> SyntheticSmear:
 
 
 @pytest.mark.parametrize("balance", ["oversample", "undersample", "smote"])
-def test_only_the_training_part_is_balanced(balance: Balance) -> None:
+def test_only_the_training_set_is_balanced(balance: Balance) -> None:
     data, plain = smear(balance), smear("none")
     labels = torch.cat([batch.label for batch in data.train_dataloader()])
     # 8 * 9 = 72 or 8 * 2 = 16 draws: no batch of 16 is left with one image, which would be dropped.
     assert torch.bincount(labels).tolist() == [2 if balance == "undersample" else 9] * 8
-    for part in ("val", "test"):
-        assert data.splits[part].labels.tolist() == plain.splits[part].labels.tolist()  # type: ignore[index]
+    for other in ("val", "test"):
+        assert data.splits[other].labels.tolist() == plain.splits[other].labels.tolist()  # type: ignore[index]
 
 
 def test_cells_that_come_again_look_different() -> None:
