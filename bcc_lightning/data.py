@@ -156,7 +156,7 @@ def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargp
 def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
     """Write a folder with a balanced training part, ``Balanced_Train``, and the other parts as they are."""
     from bcc_lightning.datasets.balanced_folder import write_balanced_folder
-    from bcc_lightning.datasets.split_folder import write_set
+    from bcc_lightning.datasets.cell_folder import write_set
 
     out = required(options, "out")
     if not isinstance(data, ImageFiles):

@@ -19,14 +19,13 @@ from bcc_lightning.audit.findings import Thresholds
 from bcc_lightning.balancing.balance import balance_cells
 from bcc_lightning.callbacks.checkpoints import selection_callbacks
 from bcc_lightning.callbacks.stages import Stage
-from bcc_lightning.cli.experiment import Selection
 from bcc_lightning.datamodules import AN2DL, PBC, BloodMNIST, CellFolder, CellTable, RaabinWBC, SyntheticSmear
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import Ensemble, InceptionXception, PlainCNN, SupConClassifier, TransferClassifier
 from bcc_lightning.modules.losses import focal_loss, soft_labels, supervised_contrastive_loss
 from bcc_lightning.modules.optimization import Recipe, make_optimizer
-from bcc_lightning.modules.recipe import Averaging, Loss, Schedule
+from bcc_lightning.modules.recipe import Averaging, Loss, Schedule, Selection
 from bcc_lightning.modules.schedules import Length, configure_schedule
 from bcc_lightning.modules.test_time_augmentation import describe_views, mean_log_probability, views
 from bcc_lightning.transforms.mixing import make_mixing

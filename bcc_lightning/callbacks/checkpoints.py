@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -16,15 +16,12 @@ from bcc_lightning.argument_types import check_choice
 from bcc_lightning.files import whole_file
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import write_checkpoint
-from bcc_lightning.modules.recipe import Mode
+from bcc_lightning.modules.recipe import Keep, Mode
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.tracking.run_files import RunFolder
 
 PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """Entries of Lightning's state of a `ModelCheckpoint` that are paths."""
-
-Keep = Literal["best", "last"]
-"""Which epoch's weights a run keeps."""
 
 
 class WholeFileCheckpoints(TorchCheckpointIO):

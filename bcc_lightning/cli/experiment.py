@@ -1,6 +1,6 @@
 """From a command line to data module, module and trainer: LightningCLI with ``--exp``."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -12,17 +12,16 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-from bcc_lightning.argument_types import check_types
 from bcc_lightning.balancing.balance import combination_warning
 from bcc_lightning.callbacks.averaging import averaging_callback
-from bcc_lightning.callbacks.checkpoints import Keep, WholeFileCheckpoints
+from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
 from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
 from bcc_lightning.cli.arguments import OWN, add_call_options
 from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
-from bcc_lightning.modules.recipe import Mode
+from bcc_lightning.modules.recipe import Selection
 from bcc_lightning.tracking.recipe import Progress, refuse_changes
 from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking, without_password
@@ -56,28 +55,6 @@ NOTHING = {
     "limit_test_batches": "the chosen weights are not tested",
 }
 """What is missing at the end of a training if an argument of the trainer is 0."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which epoch's weights are kept, and when training stops. The test part has no say in it.
-
-    Args:
-        monitor: metric of the validation part.
-        mode: whether ``max`` or ``min`` is better.
-        patience: epochs without a better value before training stops; null never stops early.
-        keep: weights of the ``best`` or of the ``last`` epoch.
-    """
-
-    monitor: str = "val/accuracy"
-    mode: Mode = "max"
-    patience: int | None = 5
-    keep: Keep = "best"
-
-    def __post_init__(self) -> None:
-        check_types("selection", Selection, vars(self))
-        if self.patience is not None and self.patience < 1:
-            raise UserError(f"--selection.patience is {self.patience}, it must be 1 or more, or null, which never stops early")
 
 
 class ExperimentCLI(LightningCLI):

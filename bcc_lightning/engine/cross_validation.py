@@ -12,19 +12,18 @@ from bcc_lightning.cli.experiment import ExperimentCLI, flatten
 from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_folds
-from bcc_lightning.engine.fold_plan import CrossValidation
+from bcc_lightning.engine.fold_plan import CrossValidation, filed_fold, interrupted_fold
 from bcc_lightning.engine.recorder import RunRecorder, provenance
 from bcc_lightning.engine.run import OpenRun, is_first_process, open_tracked, run_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
 from bcc_lightning.evaluation.reliability import equal_folds
 from bcc_lightning.files import refuse_unwritable, write_json
-from bcc_lightning.tracking.claim import Claim, claimed, is_trained
-from bcc_lightning.tracking.finished_runs import FinishedRun
+from bcc_lightning.tracking.claim import Claim, claimed
 from bcc_lightning.tracking.recipe import Progress
 from bcc_lightning.tracking.resume import is_complete, refuse_other_data
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.run_files import PARENT, PARENT_VARIABLE, RunFolder, Summary
+from bcc_lightning.tracking.run_files import PARENT_VARIABLE, RunFolder, Summary
 from bcc_lightning.tuning.channel import TrialChannel
 
 
@@ -276,23 +275,3 @@ def child_runs(parent: str) -> Iterator[None]:
         yield
     finally:
         del os.environ[PARENT_VARIABLE]
-
-
-def interrupted_fold(parent: RunFolder) -> RunFolder | None:
-    """Find the fold of a parent run that was interrupted; one that had not begun is deleted instead."""
-    for file in sorted(parent.path.parent.glob("*/state/parent")):
-        folder = RunFolder(file.parents[1])
-        if file.read_text(encoding="utf-8") != parent.path.name:
-            continue
-        if folder.config.is_file():
-            return folder
-        if not is_trained(folder):
-            folder.remove()
-    return None
-
-
-def filed_fold(parent: TrackedRun, fold: int) -> FinishedRun | None:
-    """Find a fold that was filed just before its process died, so that the parent does not know of it."""
-    condition = f"tags.`{PARENT}` = '{parent.run_id}' AND params.`data.fold` = '{fold}' AND attributes.status = 'FINISHED'"
-    found = parent.client.search_runs([parent.experiment_id], condition, max_results=1)
-    return FinishedRun(parent.client, found[0], parent.tracking) if found else None

@@ -1,4 +1,4 @@
-"""What a cross-validation is to do: read from a call, or from the folder of one that is resumed."""
+"""What a cross-validation is to do and has done: read from a call, or from the folder and the folds of one that is resumed."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -6,8 +6,11 @@ from typing import Any
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.command import without
 from bcc_lightning.files import read_json, write_json
+from bcc_lightning.tracking.claim import is_trained
+from bcc_lightning.tracking.finished_runs import FinishedRun
 from bcc_lightning.tracking.resume import find_resumable, resume_arguments
-from bcc_lightning.tracking.run_files import RunFolder
+from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tracking.run_files import PARENT, RunFolder
 
 
 @dataclass
@@ -92,3 +95,23 @@ class CrossValidation:
 
     def _fold_flags(self, fold: int) -> list[str]:
         return ["--data.folds", str(self.folds), "--data.fold", str(fold)]
+
+
+def interrupted_fold(parent: RunFolder) -> RunFolder | None:
+    """Find the fold of a parent run that was interrupted; one that had not begun is deleted instead."""
+    for file in sorted(parent.path.parent.glob("*/state/parent")):
+        folder = RunFolder(file.parents[1])
+        if file.read_text(encoding="utf-8") != parent.path.name:
+            continue
+        if folder.config.is_file():
+            return folder
+        if not is_trained(folder):
+            folder.remove()
+    return None
+
+
+def filed_fold(parent: TrackedRun, fold: int) -> FinishedRun | None:
+    """Find a fold that was filed just before its process died, so that the parent does not know of it."""
+    condition = f"tags.`{PARENT}` = '{parent.run_id}' AND params.`data.fold` = '{fold}' AND attributes.status = 'FINISHED'"
+    found = parent.client.search_runs([parent.experiment_id], condition, max_results=1)
+    return FinishedRun(parent.client, found[0], parent.tracking) if found else None

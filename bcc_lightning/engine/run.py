@@ -12,8 +12,7 @@ from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.engine.console import print_result
 from bcc_lightning.engine.recorder import Recorder, RunRecorder
-from bcc_lightning.engine.single_images import refuse_single_images
-from bcc_lightning.engine.training import Learner, Training
+from bcc_lightning.engine.training import Learner, Training, refuse_idle_training
 from bcc_lightning.errors import Pruned, UserError
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION
 from bcc_lightning.files import refuse_unwritable
@@ -100,18 +99,6 @@ def prepare(experiment: ExperimentCLI, trial: TrialChannel | None = None) -> Non
     if is_first_process():
         for notice in data.notices():
             print(printable(notice))
-
-
-def refuse_idle_training(experiment: ExperimentCLI) -> None:
-    """Refuse a training that leaves no weights, or none that are tested, and one on single images if that cannot work.
-
-    Raises:
-        UserError: with the flag to change.
-    """
-    if experiment.model.learns:
-        experiment.refuse_idle_training()
-        if experiment.datamodule.has_batches_of_one:
-            refuse_single_images(experiment)
 
 
 def is_first_process() -> bool:

@@ -1,14 +1,18 @@
 """A training: epochs until validation says stop, then the chosen weights are evaluated."""
 
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from lightning import Trainer
 
 from bcc_lightning.callbacks.checkpoints import keep_test_time, selection_callbacks
 from bcc_lightning.callbacks.epochs import EpochSeeding
+from bcc_lightning.callbacks.stages import StagedFineTuning
 from bcc_lightning.cli.experiment import ExperimentCLI
+from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.engine.recorder import Recorder
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import Predictions
@@ -81,3 +85,46 @@ class Training:
         self.trainer.test(model, loader, ckpt_path=self.chosen, verbose=False, weights_only=True)
         self.chosen = None
         return model.test_predictions[name]
+
+
+def refuse_idle_training(experiment: ExperimentCLI) -> None:
+    """Refuse a training that leaves no weights, or none that are tested, and one on single images if that cannot work.
+
+    Raises:
+        UserError: with the flag to change.
+    """
+    if experiment.model.learns:
+        experiment.refuse_idle_training()
+        if experiment.datamodule.has_batches_of_one:
+            refuse_single_images(experiment)
+
+
+def refuse_single_images(experiment: ExperimentCLI) -> None:
+    """Try a training step on one image: batch normalisation over a map of one pixel needs two.
+
+    The step is taken by a copy, so that neither weights nor random numbers of the training change.
+
+    Raises:
+        UserError: the network cannot be trained on single images.
+    """
+    module, data = deepcopy(experiment.model), experiment.datamodule
+    image = torch.zeros(1, 3, data.image_size, data.image_size, dtype=torch.uint8)
+    one = torch.zeros(1, dtype=torch.int64)
+    batch = CellBatch(image, label=one, weight=torch.ones(1), position=one)
+    stages = StagedFineTuning(experiment.stages, experiment.selection.monitor, experiment.selection.mode)
+    for number in range(max(1, len(experiment.stages))):
+        module.train()
+        if experiment.stages:
+            stages.number = number
+            stages.enter(module)
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                module.training_loss(batch)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                f"--data.batch_size {data.batch_size} with {len(data.training_cells)} training cells trains on single images, "
+                f"which the batch normalisation of {type(module).__name__} cannot do at {data.image_size} pixels. Next step: "
+                "--data.batch_size 2 or more, with two or more training cells, or a larger --data.image_size"
+            ) from error

@@ -1,6 +1,7 @@
-"""The recipe of a training in four groups, each of which checks itself: optimisation, schedule, averaging, loss.
+"""The recipe of a training in groups that check themselves: optimisation, schedule, averaging, loss, selection of the epoch.
 
-On the command line and in experiment files their fields are arguments of the module: ``--model.lr``, ``--model.schedule``.
+On the command line and in experiment files the fields of the first four are arguments of the module: ``--model.lr``,
+``--model.schedule``; those of the last are ``--selection.patience`` and its like.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from bcc_lightning.argument_types import BELOW_ONE, NOT_NEGATIVE, Range, check_r
 from bcc_lightning.errors import UserError
 
 AverageName = Literal["none", "ema", "swa"]
+Keep = Literal["best", "last"]
 LossName = Literal["cross_entropy", "focal"]
 Mode = Literal["max", "min"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
@@ -120,3 +122,25 @@ class Loss:
     def __post_init__(self) -> None:
         check_types("model", Loss, vars(self))
         check_ranges("model", vars(self), {"focal_gamma": NOT_NEGATIVE, "label_smoothing": BELOW_ONE})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which epoch's weights are kept, and when training stops. The test set is not used for it.
+
+    Args:
+        monitor: metric of the validation set.
+        mode: whether ``max`` or ``min`` is better.
+        patience: epochs without a better value before training stops; null never stops early.
+        keep: weights of the ``best`` or of the ``last`` epoch.
+    """
+
+    monitor: str = "val/accuracy"
+    mode: Mode = "max"
+    patience: int | None = 5
+    keep: Keep = "best"
+
+    def __post_init__(self) -> None:
+        check_types("selection", Selection, vars(self))
+        if self.patience is not None and self.patience < 1:
+            raise UserError(f"--selection.patience is {self.patience}, it must be 1 or more, or null, which never stops early")

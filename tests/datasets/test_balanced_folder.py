@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from bcc_lightning.datasets.balanced_folder import BalancedFolder, is_balanced_folder, write_balanced_folder
+from bcc_lightning.datasets.cell_folder import write_set
 from bcc_lightning.datasets.decoding import read_image
 from bcc_lightning.datasets.listing import CellListing, list_folder
-from bcc_lightning.datasets.split_folder import write_set
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.recipes import PIPELINES
 

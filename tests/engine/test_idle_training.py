@@ -11,7 +11,7 @@ from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datamodules import BloodMNIST
 from bcc_lightning.datasets.splits import TEST, SplitPlan, divide
-from bcc_lightning.engine.run import refuse_idle_training
+from bcc_lightning.engine.training import refuse_idle_training
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import PredictionGatherer
 from bcc_lightning.fit import main
