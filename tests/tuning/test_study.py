@@ -27,7 +27,7 @@ import os, sys
 from dataclasses import replace
 from pathlib import Path
 import alembic, optuna.storages, sqlalchemy.orm
-from bcc_lightning.tuning.liveness import Worker
+from bcc_lightning.tuning.heartbeat import Worker
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import OpenStudy
 from tests.tuning.searches import stub_plan
