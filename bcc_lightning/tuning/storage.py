@@ -1,4 +1,4 @@
-"""How long processes wait for one another."""
+"""The storage of a study: a SQLite file, a journal file or a PostgreSQL database, and the lock around it."""
 
 import hashlib
 import os
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
 from filelock import FileLock
-from optuna.storages.journal._file import BaseJournalFileLock  # what `JournalFileBackend` takes; exported nowhere else
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.place import sqlite_file, sqlite_uri
+from bcc_lightning.tuning.optuna_private import JournalLock
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -24,26 +24,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 120.0
 """How long a process waits for a lock that others hold for milliseconds."""
-
-
-class JournalLock(BaseJournalFileLock):
-    """The lock of a journal file, which the system frees when its holder dies; Optuna's waits 30 seconds for it.
-
-    Args:
-        file: the journal file.
-    """
-
-    def __init__(self, file: str) -> None:
-        self._lock = FileLock(f"{file}.lock", timeout=WAIT_SECONDS, thread_local=False, is_singleton=False)
-
-    def acquire(self) -> bool:
-        """Wait for the lock and take it."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Give it back."""
-        self._lock.release()
 
 
 LOOK_SECONDS = 0.5
@@ -118,7 +98,7 @@ class Storage:
         from optuna.storages.journal import JournalFileBackend
 
         if self.url.startswith(JOURNAL):
-            return JournalStorage(JournalFileBackend(str(self.file), lock_obj=JournalLock(str(self.file))))
+            return JournalStorage(JournalFileBackend(str(self.file), lock_obj=JournalLock(str(self.file), WAIT_SECONDS)))
         with self._explained():
             storage = RDBStorage(self.url, engine_kwargs=self._engine(), skip_table_creation=not create)
         if self.file is None:

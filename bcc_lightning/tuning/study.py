@@ -6,10 +6,18 @@ in one step under the storage's lock. A worker, a driver or whoever tidies up ma
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.heartbeat import Worker
+from bcc_lightning.tuning.optuna_private import (
+    create_running_trial,
+    given_parameters,
+    open_trial,
+    read_trial,
+    set_attributes,
+    start_waiting_trial,
+)
 from bcc_lightning.tuning.plan import Plan, make_pruner, make_sampler
 from bcc_lightning.tuning.storage import Storage
 
@@ -99,14 +107,15 @@ class OpenStudy:
             trials = self.trials()
             waiting = next((t for t in trials if t.state == TrialState.WAITING), None)  # somebody has proposed it by hand
             if waiting:
-                self._set(waiting, {WORKER: worker.as_dict()})
-                self.study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
+                start_waiting_trial(self.study, waiting, {WORKER: worker.as_dict()})
                 number = waiting.number
-            elif (proposal := self._free_slot(trials)) is not None:
-                number = self._start(proposal, worker)
+            elif (slot := self._free_slot(trials)) is not None:
+                number = create_running_trial(self.study, {**slot.attributes, WORKER: worker.as_dict()}, slot.given)
             else:
                 return None
-        return self._trial(number)
+        # Outside the lock, since a sampler may take long. Each trial has a sampler of its own.
+        self.study.sampler = make_sampler(self.plan, number)
+        return open_trial(self.study, number)
 
     def has_work(self) -> bool:
         """Check whether a slot is free."""
@@ -152,7 +161,7 @@ class OpenStudy:
             if trial.state.is_finished():
                 return False
             if ending:
-                self._set(trial, {ENDING: ending, REASON: reason[:500]})
+                set_attributes(self.study, trial, {ENDING: ending, REASON: reason[:500]})
             # The sampler of this trial has done its work; what it would do after a trial needs no generator of its own.
             self.study.sampler = make_sampler(self.plan, number)
             self.study.tell(number, values, state)
@@ -160,47 +169,31 @@ class OpenStudy:
 
     def trial(self, number: int) -> "FrozenTrial":
         """Read a trial as it is now."""
-        storage = self.study._storage
-        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))
+        return read_trial(self.study, number)
 
     def set_attribute(self, number: int, name: str, value: object) -> None:
         """Set an attribute of a running trial."""
-        self._set(self.trial(number), {name: value})
+        set_attributes(self.study, self.trial(number), {name: value})
 
-    def _set(self, trial: "FrozenTrial", attributes: dict[str, Any]) -> None:
-        for name, value in attributes.items():
-            self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
-
-    def _free_slot(self, trials: "list[FrozenTrial]") -> dict[str, Any] | None:
-        """Give what the next trial starts from: its given parameters and attributes; None where no slot is free."""
+    def _free_slot(self, trials: "list[FrozenTrial]") -> "Slot | None":
+        """Return what the next trial starts from; None where no slot is free."""
         if (due := retry_due(trials)) is not None:
-            given = {**due.system_attrs.get("fixed_params", {}), **due.params}
-            return {"given": given, RETRY_OF: due.number}
+            return Slot({**given_parameters(due), **due.params}, {RETRY_OF: due.number})
         if sum(RETRY_OF not in trial.user_attrs for trial in trials) < self.plan.trials:
-            return {"given": {} if trials else self.plan.own}
+            return Slot({} if trials else self.plan.own, {})
         return None
 
-    def _start(self, proposal: dict[str, Any], worker: Worker) -> int:
-        """Create a running trial in one step, with its worker's name on it, and give its number."""
-        from optuna.trial import TrialState, create_trial
 
-        given = proposal.pop("given")
-        template = create_trial(
-            state=TrialState.RUNNING,
-            user_attrs={**proposal, WORKER: worker.as_dict()},
-            system_attrs={"fixed_params": given} if given else {},
-        )
-        storage = self.study._storage
-        trial_id = storage.create_new_trial(self.study._study_id, template)
-        return storage.get_trial_number_from_id(trial_id)
+class Slot(NamedTuple):
+    """What a trial starts from.
 
-    def _trial(self, number: int) -> "Trial":
-        """Make the object through which a trial is proposed and reported; outside the lock, for a sampler may take long."""
-        from optuna import Trial
+    Attributes:
+        given: parameters that are not drawn, by name.
+        attributes: attributes of the trial that it has from the start.
+    """
 
-        self.study.sampler = make_sampler(self.plan, number)
-        storage = self.study._storage
-        return Trial(self.study, storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))
+    given: dict[str, Any]
+    attributes: dict[str, Any]
 
 
 def retry_due(trials: "Iterable[FrozenTrial]") -> "FrozenTrial | None":
