@@ -28,7 +28,7 @@ from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.progress import Standing, best_trials
 from bcc_lightning.tuning.report import headline, write_up
 from bcc_lightning.tuning.searched_experiment import build_untrained, check_space, find_space, own_values, value_of, write_tuned
-from bcc_lightning.tuning.space import Space, read_space
+from bcc_lightning.tuning.space import Space, extremes, read_space
 from bcc_lightning.tuning.storage import Storage, refuse_password, storage_of
 from bcc_lightning.tuning.study import OpenStudy
 
@@ -141,7 +141,7 @@ def file_of_parameters(options: Options, plan: Plan) -> Path:
 def schedules(space: Space, config: dict[str, Any]) -> set[object]:
     """List the schedules of the learning rate that trials may have."""
     entries = [group.entries[SCHEDULE] for group in space.groups if SCHEDULE in group.entries]
-    choices: set[object] = set(chain.from_iterable(entry.extremes() for entry in entries))
+    choices: set[object] = set(chain.from_iterable(map(extremes, entries)))
     return choices or {value_of(config, SCHEDULE)}
 
 

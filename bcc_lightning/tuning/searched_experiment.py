@@ -14,7 +14,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
 from bcc_lightning.modules.ensemble import Ensemble
 from bcc_lightning.tuning.plan import Plan
-from bcc_lightning.tuning.space import Group, Range, Space, Value, flags, word
+from bcc_lightning.tuning.space import Group, Space, Value, as_argument, as_choice, describe, extremes, flags, nearest
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -90,7 +90,7 @@ def check_space(space: Space, source: str, experiments: list[str], argv: list[st
         try:
             build_untrained(experiments, [*argv, *flags(tried)])
         except UserError as error:
-            values = ", ".join(f"{name} {word(value)}" for name, value in tried.items())
+            values = ", ".join(f"{name} {as_argument(value)}" for name, value in tried.items())
             raise UserError(f"{source} cannot be searched: {error} (tried with {values})") from error
 
 
@@ -98,7 +98,7 @@ def values_to_try(space: Space) -> Iterator[dict[str, Value]]:
     """List values with which each group shows its ends and choices; several at once, for building takes a second."""
     for group in space.groups:
         names = list(group.entries)
-        for row in zip_longest(*(entry.extremes() for entry in group.entries.values())):
+        for row in zip_longest(*(extremes(entry) for entry in group.entries.values())):
             shown = {name: value for name, value in zip(names, row, strict=True) if value is not None}
             yield {**condition_values(group, space), **shown}
 
@@ -128,12 +128,13 @@ def own_values(space: Space, config: dict[str, Any]) -> tuple[dict[str, Value], 
     remarks = []
     for group in space.groups:
         for name, entry in group.entries.items() if group.holds(own) else ():
-            value, nearest = value_of(config, name), entry.nearest(value_of(config, name))
-            if nearest is not None:
-                own[name] = nearest
-            if nearest != value:
-                instead = f"nearest is {nearest}" if isinstance(entry, Range) and nearest is not None else "one is drawn"
-                remarks.append(f"the experiment's own {name} {value} is not in the space ({entry}); {instead}")
+            value = value_of(config, name)
+            first = nearest(entry, value)
+            if first is not None:
+                own[name] = first
+            if first != as_choice(value):
+                instead = "a value is drawn" if first is None else f"the first trial uses {first}"
+                remarks.append(f"the experiment's own {name} {value} is not in the space ({describe(entry)}); {instead}")
     return own, remarks
 
 
