@@ -179,7 +179,7 @@ def watch_over(search: OpenStudy, run: TrackedRun, executor: Executor, seats: in
         leave_parent_run(run)
         print("workers go on without this process; the same command without --detach shows where they stand, and ends the search")
         return
-    with Standing(search.plan, limit) as standing:
+    with Standing(search.study, search.plan, limit) as standing:
         watch = Watch(search, executor, seats, limit, standing.show)
         watch.until_done()
     tags.update(search.trials())
@@ -203,7 +203,7 @@ def finish(options: Options, flags: list[str], search: OpenStudy, run: TrackedRu
         UserError: no trial has a value, or a confirmation failed.
     """
     write_up(search, run)
-    best = best_trials(search.trials(), search.plan)
+    best = best_trials(search.study)
     print(headline(search))
     if not best:
         raise UserError(f"no trial has a value; what they said lies in {search.plan.logs}")

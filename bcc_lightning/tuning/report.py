@@ -26,7 +26,7 @@ def write_up(search: OpenStudy, run: TrackedRun) -> list[Path]:
         The files.
     """
     trials = search.trials()
-    best = best_trials(trials, search.plan)
+    best = best_trials(search.study)
     for place, (metric, direction) in enumerate(zip(search.plan.metrics, search.plan.directions, strict=True) if best else []):
         choose = max if direction == "maximize" else min
         run.log_metrics({f"best/{metric}": choose(trial.values[place] for trial in best)}, len(trials))
@@ -43,7 +43,7 @@ def write_up(search: OpenStudy, run: TrackedRun) -> list[Path]:
 def headline(search: OpenStudy) -> str:
     """Sum a search up in one line."""
     trials = search.trials()
-    best = best_trials(trials, search.plan)
+    best = best_trials(search.study)
     found = "; ".join(word_trial(trial, search.plan) for trial in best)
     return f"{Counts.of(trials, search.plan.trials)}; {f'best: {found}' if best else 'no trial has a value'}"
 
@@ -86,7 +86,7 @@ def draw_front(search: OpenStudy) -> None:
     from optuna.visualization import matplotlib as plots
 
     axes = plots.plot_pareto_front(search.study, target_names=list(search.plan.metrics))
-    for trial in best_trials(search.trials(), search.plan):
+    for trial in best_trials(search.study):
         axes.annotate(f"trial {trial.number}", trial.values, xytext=(6, 6), textcoords="offset points")
 
 
