@@ -19,8 +19,8 @@ from bcc_lightning.tracking.store import Tracking, without_password
 from bcc_lightning.trust import trust_flags
 from bcc_lightning.tuning.confirmation import confirm
 from bcc_lightning.tuning.driver import Watch
+from bcc_lightning.tuning.executors import make_executor
 from bcc_lightning.tuning.executors.base import Assignment, Executor
-from bcc_lightning.tuning.executors.choice import make_executor
 from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.options import Options, read_metrics, read_options
 from bcc_lightning.tuning.parent_run import ChildTags, leave_parent_run, open_parent_run

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from bcc_lightning.tuning.channel import TrialChannel
 from bcc_lightning.tuning.driver import Watch
+from bcc_lightning.tuning.executors import make_executor
 from bcc_lightning.tuning.executors.base import Assignment
-from bcc_lightning.tuning.executors.choice import make_executor
 from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.storage import Storage, storage_of

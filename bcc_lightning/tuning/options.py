@@ -6,7 +6,7 @@ from typing import Literal, cast
 from jsonargparse import ArgumentParser, Namespace
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tuning.executors.choice import ExecutorName
+from bcc_lightning.tuning.executors import ExecutorName
 from bcc_lightning.tuning.executors.ray import ActorOptions
 from bcc_lightning.tuning.executors.slurm import JobOptions
 from bcc_lightning.tuning.plan import Direction

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlparse
 from filelock import FileLock
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.tracking.place import sqlite_file, sqlite_uri
 from bcc_lightning.tuning.optuna_private import JournalLock
 
@@ -111,9 +112,8 @@ class Storage:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            yield
-        except ImportError as error:
-            raise UserError(f"storage {self.url} needs a package: uv pip install 'bcc-lightning[postgresql]'") from error
+            with optional_import("postgresql", f"storage {self.url}"):  # SQLAlchemy imports the driver when it connects
+                yield
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error)[:300].strip()
             raise UserError(

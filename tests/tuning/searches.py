@@ -10,8 +10,8 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from bcc_lightning.tuning.executors import ExecutorName, make_executor
 from bcc_lightning.tuning.executors.base import Assignment, Executor
-from bcc_lightning.tuning.executors.choice import ExecutorName, make_executor
 from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.executors.ray import ActorOptions
 from bcc_lightning.tuning.executors.slurm import JobOptions

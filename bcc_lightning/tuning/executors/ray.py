@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -11,6 +10,8 @@ from logging import WARNING
 from typing import Any
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.network import check_connection
+from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.tuning.executors.base import Assignment, refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
 from bcc_lightning.tuning.study import OpenStudy
@@ -199,10 +200,8 @@ def connect(options: ActorOptions) -> Any:  # noqa: ANN401 - a package that is i
     Raises:
         UserError: ray is missing, or there is no cluster.
     """
-    try:
+    with optional_import("ray", "--executor ray"):
         import ray
-    except ImportError as error:
-        raise UserError("--executor ray needs a package: uv pip install 'bcc-lightning[ray]'") from error
     handler = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
     address = os.environ.get("RAY_ADDRESS", options.address) if options.address == "auto" else options.address
     try:
@@ -228,4 +227,4 @@ def knock(address: str) -> None:
     """
     if address != "auto":
         host, _, port = address.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+        check_connection(host, int(port), ANSWER_SECONDS)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.tuning.executors.base import Assignment, last_line, refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
 from bcc_lightning.tuning.worker import main
@@ -170,10 +171,8 @@ def make_submitter(assignment: Assignment, options: JobOptions) -> Any:  # noqa:
     Raises:
         UserError: submitit or SLURM is missing, or the study lies where nodes do not reach it.
     """
-    try:
+    with optional_import("slurm", "--executor slurm"):
         from submitit import SlurmExecutor
-    except ImportError as error:
-        raise UserError("--executor slurm needs a package: uv pip install 'bcc-lightning[slurm]'") from error
     nodes, gpus = describe_nodes(options.partition)
     refuse_files_of_this_machine(assignment, nodes)
     submitter = SlurmExecutor(folder=assignment.logs.absolute() / "jobs", python=sys.executable)
