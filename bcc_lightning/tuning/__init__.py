@@ -1,1 +1,1 @@
-"""Hyper-parameter search: Optuna decides, fresh `fit` processes do the work, an executor places them."""
+"""Hyper-parameter search: Optuna proposes trials, an executor starts workers, each worker runs its trials as `fit` processes."""

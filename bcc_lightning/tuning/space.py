@@ -1,6 +1,6 @@
 """Search spaces: Optuna's distributions under the dotted names of the command line, read from YAML.
 
-A file of ``experiments/search`` looks like this; an entry below ``then`` is only drawn where the condition holds::
+A file of ``experiments/search`` looks like this; an entry below ``then`` is drawn only where the condition holds::
 
     model.lr: {type: float, low: 1e-5, high: 1e-2, log: true}
     model.optimizer: {type: categorical, choices: [adamw, sgd]}
@@ -30,10 +30,10 @@ Entry = FloatDistribution | IntDistribution | CategoricalDistribution
 CONDITIONS = "when"
 
 ARGUMENTS = {"float": {"low", "high", "log", "step"}, "int": {"low", "high", "log", "step"}, "categorical": {"choices"}}
-"""What an entry may have beside its type, by type."""
+"""Keys that an entry may have beside ``type``, by type."""
 
 REQUIRED = {"float": {"low", "high"}, "int": {"low", "high"}, "categorical": {"choices"}}
-"""What it must have."""
+"""Keys that it must have, by type."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Group:
     """Entries, with the condition under which they are drawn.
 
     Attributes:
-        condition: by name, the values of which the entry drawn earlier must have one; empty for always.
-        entries: by name.
+        condition: allowed values of entries that are drawn earlier, by name; empty if there is no condition.
+        entries: entries by name.
     """
 
     condition: dict[str, tuple[Value, ...]]
     entries: dict[str, Entry]
 
     def holds(self, drawn: Mapping[str, Value]) -> bool:
-        """Check whether the condition holds for what has been drawn."""
+        """Check whether the condition holds for the values drawn so far."""
         return all(name in drawn and drawn[name] in allowed for name, allowed in self.condition.items())
 
 
@@ -136,11 +136,11 @@ def read_space(content: object, source: str) -> Space:
     """Read a search space.
 
     Args:
-        content: what the YAML file holds.
+        content: content of the YAML file.
         source: name of the file, for errors.
 
     Raises:
-        UserError: an entry is none, a range is impossible, or a condition names what is not drawn before it.
+        UserError: an entry is not valid, or a condition names an entry that is not drawn before it.
     """
     if not isinstance(content, dict) or not content:
         raise UserError(
@@ -157,12 +157,12 @@ def read_space(content: object, source: str) -> Space:
 
 
 def read_group(part: object, before: list[Group], source: str) -> Group:
-    """Read a conditional group; its condition may name entries of the groups `before` it."""
+    """Read a conditional group; its condition may name only entries of the groups `before` it."""
     if not (isinstance(part, dict) and set(part) == {"if", "then"} and all(isinstance(value, dict) for value in part.values())):
         raise UserError(f"{source}: an entry of {CONDITIONS} is {part}, it must be {{if: {{NAME: VALUE}}, then: {{...}}}}")
     known = {name for group in before for name in group.entries}
     if unknown := sorted(set(part["if"]) - known):
-        raise UserError(f"{source}: {CONDITIONS} asks for {', '.join(unknown)}; drawn before are: {', '.join(sorted(known))}")
+        raise UserError(f"{source}: {CONDITIONS} asks for {', '.join(unknown)}; drawn before it are: {', '.join(sorted(known))}")
     condition = {name: tuple(value) if isinstance(value, list) else (value,) for name, value in part["if"].items()}
     return Group(condition, read_entries(part["then"], source))
 
@@ -176,7 +176,7 @@ def read_entry(place: str, entry: object) -> Entry:
     """Read an entry.
 
     Raises:
-        UserError: with its place, its value and what is allowed.
+        UserError: the entry is not valid.
     """
     kind = entry.get("type") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(kind, str) or kind not in ARGUMENTS:
@@ -196,11 +196,11 @@ def read_choices(place: str, choices: object) -> CategoricalDistribution:
 
 
 def read_range(place: str, entry: dict[str, Any]) -> FloatDistribution | IntDistribution:
-    """Read a range; what is impossible, Optuna's distributions refuse."""
+    """Read a range; Optuna's distributions refuse what is impossible."""
     whole, log = entry["type"] == "int", entry.get("log", False)
     low, high = (number(f"{place}: {end}", entry[end], whole) for end in ("low", "high"))
     step = None if entry.get("step") is None else number(f"{place}: step", entry["step"], whole)
-    if low >= high:  # Optuna would also take a range of one value
+    if low >= high:  # Optuna also accepts a range of one value
         raise UserError(f"{place}: low is {low:g} and high is {high:g}; low must be below high")
     if not isinstance(log, bool):
         raise UserError(f"{place}: log is {log}, it must be true or false")

@@ -43,7 +43,7 @@ def stub_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stub_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trials of `bcc_lightning.tune` run the stub instead of `fit`."""
+    """Make trials of `bcc_lightning.tune` run the stub instead of `fit`."""
     make_plan = bcc_lightning.tune.make_plan
     Path("space.yaml").write_text(yaml.safe_dump(LEARNING_RATE))
 

@@ -37,14 +37,14 @@ def stub_program(folder: Path) -> list[str]:
 
 
 def stub_search(*options: str) -> list[str]:
-    """Give the arguments of `bcc_lightning.tune` for a search over stub trials."""
+    """Return the arguments of `bcc_lightning.tune` for a search over stub trials."""
     from tests.miniature import PAINTED, QUICK  # imports torch, which the drivers that tests kill do without
 
     return ["--exp", "pbc_cnn", "--space", "space.yaml", *options, "--", *PAINTED, *QUICK]
 
 
 def trials_last(seconds: float, folder: Path) -> None:
-    """Let stub trials that start from now on last so long."""
+    """Set the duration of stub trials that start from now on."""
     (folder / "seconds").write_text(str(seconds))
 
 

@@ -103,7 +103,7 @@ def test_a_step_that_does_not_divide_the_range_ends_it_on_the_grid() -> None:
 
 
 def test_a_condition_on_what_is_not_drawn_is_refused() -> None:
-    with pytest.raises(UserError, match=r"when asks for model\.optimiser; drawn before are: model\.lr"):
+    with pytest.raises(UserError, match=r"when asks for model\.optimiser; drawn before it are: model\.lr"):
         read_space({"model.lr": LR, "when": [{"if": {"model.optimiser": "sgd"}, "then": {}}]}, "file")
 
 
