@@ -108,7 +108,7 @@ def measure(storage: Storage, options: argparse.Namespace, folder: Path) -> None
     )  # fmt: skip
     search = OpenStudy.create(storage, plan)
     seats = Seats(options.workers, [], 1)
-    executor = make_executor(options.executor, Assignment(storage, plan.study, folder), seats)
+    executor = make_executor(options.executor, Assignment(storage, plan.study, folder, program=program), seats)
     start = time.perf_counter()
     with counted_connections(storage) as connections:
         Watch(search, executor, seats.count).until_done()
