@@ -9,6 +9,7 @@ import numpy as np
 
 from bcc_lightning.argument_types import built_from, check_types
 from bcc_lightning.errors import UserError
+from bcc_lightning.trust import OPTION
 from bcc_lightning.tuning.space import Space, read_space
 
 if TYPE_CHECKING:
@@ -136,6 +137,22 @@ def refuse_another_search(before: Plan, now: Plan) -> None:
             f"study '{now.study}' has searched with another {first} so far: {getattr(before, first)}, not {getattr(now, first)}. "
             "Next step: start another study with --study NAME, or continue this one with the same arguments as before"
         )
+
+
+def refuse_foreign_program(plan: Plan, program: list[str]) -> None:
+    """Refuse a plan that would run another program than this worker was started for: others may write to the storage.
+
+    Args:
+        plan: the plan from the storage.
+        program: command of the trials, as given on the worker's command line; empty for `fit`.
+
+    Raises:
+        UserError: the plan names another program, or trusts packages.
+    """
+    if plan.program != program:
+        raise UserError(f"study {plan.study} would run {plan.program or FIT}, not {program or FIT}; its plan was changed")
+    if any(argument.partition("=")[0] == OPTION for argument in plan.argv):
+        raise UserError(f"study {plan.study} holds {OPTION}; give it after -- when you start the worker instead")
 
 
 def make_sampler(plan: Plan, number: int) -> "BaseSampler":

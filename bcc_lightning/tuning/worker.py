@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from bcc_lightning.errors import UserError
 from bcc_lightning.processes import BEAT_SECONDS, signs_of_life
 from bcc_lightning.tracking.run_files import PARENT_VARIABLE
-from bcc_lightning.trust import OPTION
 from bcc_lightning.tuning.channel import Greeting
 from bcc_lightning.tuning.heartbeat import Observer, Worker
-from bcc_lightning.tuning.plan import FIT, OF_FOLDS, Plan
+from bcc_lightning.tuning.plan import OF_FOLDS, refuse_foreign_program
 from bcc_lightning.tuning.space import Value, flags
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import (
@@ -213,22 +212,6 @@ def reap(search: OpenStudy, observer: Observer) -> "list[FrozenTrial]":
         if reason and search.finish(trial.number, TrialState.FAIL, None, DIED, f"its worker is gone: {reason}"):
             dead.append(trial)
     return dead
-
-
-def refuse_foreign_program(plan: Plan, program: list[str]) -> None:
-    """Refuse a plan that would run another program than this worker was started for: others may write to the storage.
-
-    Args:
-        plan: the plan from the storage.
-        program: command of the trials, as given on the worker's command line; empty for `fit`.
-
-    Raises:
-        UserError: the plan names another program, or trusts packages.
-    """
-    if plan.program != program:
-        raise UserError(f"study {plan.study} would run {plan.program or FIT}, not {program or FIT}; its plan was changed")
-    if any(argument.partition("=")[0] == OPTION for argument in plan.argv):
-        raise UserError(f"study {plan.study} holds {OPTION}; give it after -- when you start the worker instead")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
