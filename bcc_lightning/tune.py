@@ -1,4 +1,4 @@
-"""Search hyper-parameters of an experiment, on this machine or many."""
+"""Search the hyper-parameters of an experiment, on this machine or on a cluster."""
 
 import math
 import signal
@@ -19,8 +19,8 @@ from bcc_lightning.tracking.store import Tracking, without_password
 from bcc_lightning.trust import trust_flags
 from bcc_lightning.tuning.confirmation import confirm
 from bcc_lightning.tuning.driver import Watch
+from bcc_lightning.tuning.executors import make_executor
 from bcc_lightning.tuning.executors.base import Assignment, Executor
-from bcc_lightning.tuning.executors.choice import make_executor
 from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.options import Options, read_metrics, read_options
 from bcc_lightning.tuning.parent_run import ChildTags, leave_parent_run, open_parent_run
@@ -28,11 +28,12 @@ from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.progress import Standing, best_trials
 from bcc_lightning.tuning.report import headline, write_up
 from bcc_lightning.tuning.searched_experiment import build_untrained, check_space, find_space, own_values, value_of, write_tuned
-from bcc_lightning.tuning.space import Space, read_space
+from bcc_lightning.tuning.space import Space, extremes, read_space
 from bcc_lightning.tuning.storage import Storage, refuse_password, storage_of
 from bcc_lightning.tuning.study import OpenStudy
 
 SCHEDULE = "model.schedule"
+"""Name of the learning-rate schedule among the parameters."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,16 +43,22 @@ def main(argv: list[str] | None = None) -> int:
         argv: arguments without the program's name; by default those of the process.
 
     Returns:
-        Exit code: 0 only when all trials have ended and the search is filed.
+        Exit code; 0 only when all trials have ended and the search is stored in MLflow, or when it was detached.
     """
     return run_command(tune, argv)
 
 
 def tune(argv: list[str]) -> int:
-    """Search, or go on with a search.
+    """Start a search, or continue one.
+
+    Args:
+        argv: arguments without the program's name.
+
+    Returns:
+        Exit code.
 
     Raises:
-        UserError: something in the arguments, the space, the storage or the surroundings has to be mended.
+        UserError: the arguments, the space or the storage must be corrected, or a package or server is missing.
     """
     options, flags = read_options(argv)
     tracking = tracking_of(flags)
@@ -67,16 +74,19 @@ def tune(argv: list[str]) -> int:
         raise UserError("--detach needs workers that outlive this process: --executor local, slurm or ray")
     search = OpenStudy.create(storage, plan)
     with open_parent_run(tracking, search) as run:
-        print(f"study {plan.study} in {storage.url}; watch it with: {storage.dashboard()}")
+        print(f"study {plan.study} is stored in {storage.url}; watch it with: {storage.dashboard()}")
         print(f"compare its trials with: {ui_command(run, tracking)}")
         return conduct(options, flags, search, run, executor, seats.count)
 
 
 def conduct(options: Options, flags: list[str], search: OpenStudy, run: TrackedRun, executor: Executor, seats: int) -> int:
-    """Lead a search from its first trial to its filed end, or to an interruption; gives the exit code.
+    """Run a search until it is done and stored in MLflow, or until it is interrupted.
+
+    Returns:
+        Exit code.
 
     Raises:
-        UserError: workers fail, no trial has a value, or not all could be filed.
+        UserError: workers fail, no trial has a value, or the results could not be stored completely.
     """
     try:
         watch_over(search, run, executor, seats, options)
@@ -97,10 +107,10 @@ def conduct(options: Options, flags: list[str], search: OpenStudy, run: TrackedR
 
 
 def make_plan(options: Options, flags: list[str], cli: ExperimentCLI, tracking: Tracking) -> Plan:
-    """Make the plan of a search, with its space checked against the experiment.
+    """Build the plan of a search, and check that the experiment accepts the space.
 
     Raises:
-        UserError: the space, or the metrics, cannot be searched.
+        UserError: the space or the metrics cannot be searched.
     """
     metrics, directions = read_metrics(options, cli.selection.monitor)
     file = find_space(options.space, cli.experiment_name)
@@ -134,29 +144,37 @@ def make_plan(options: Options, flags: list[str], cli: ExperimentCLI, tracking: 
 
 
 def file_of_parameters(options: Options, plan: Plan) -> Path:
-    """Name the experiment file that gets the best parameters."""
+    """Return the path of the experiment file for the best parameters."""
     return Path(options.out or f"experiments/{plan.experiment.replace('/', '_')}_tuned.yaml")
 
 
 def schedules(space: Space, config: dict[str, Any]) -> set[object]:
-    """List the schedules of the learning rate that trials may have."""
+    """Return the learning-rate schedules that trials may have."""
     entries = [group.entries[SCHEDULE] for group in space.groups if SCHEDULE in group.entries]
-    choices: set[object] = set(chain.from_iterable(entry.extremes() for entry in entries))
+    choices: set[object] = set(chain.from_iterable(map(extremes, entries)))
     return choices or {value_of(config, SCHEDULE)}
 
 
 def default_pruner(metrics: list[str], folds: int | None, schedules: set[object]) -> str:
-    """Choose who stops trials early where nobody has said it."""
+    """Choose the pruner for a search without --pruner.
+
+    Args:
+        metrics: metrics to optimise.
+        folds: number of folds of each trial; None for a single training.
+        schedules: learning-rate schedules that trials may have.
+    """
     if len(metrics) > 1:
         return "none"
     if folds is None and "one_cycle" in schedules:
-        print("note: no trial is stopped early, for one_cycle is at its worst in the middle; --pruner median does so anyway")
+        print(
+            "note: no trial is stopped early, since one_cycle is at its worst in the middle; --pruner median stops trials anyway"
+        )
         return "none"
     return "median"
 
 
 def seats_of(options: Options) -> Seats:
-    """Divide this machine among the workers; a cluster divides itself."""
+    """Divide this machine among the workers; on a cluster, its scheduler divides the resources."""
     import torch
 
     if cores := {"slurm": options.slurm.cpus, "ray": options.ray.cpus}.get(options.executor):
@@ -165,48 +183,52 @@ def seats_of(options: Options) -> Seats:
 
 
 def assign(storage: Storage, tracking: Tracking, plan: Plan, seats: Seats, cli: ExperimentCLI) -> Assignment:
-    """Say what each worker needs to know."""
+    """Collect what each worker needs to know."""
     own = [] if cli.config["data"]["init_args"]["num_workers"] is not None else seats.flags(cli.datamodule.num_workers)
     uri = str(without_password(tracking.resolved_uri))
     return Assignment(storage, plan.study, Path(plan.logs), uri, [[*own, *trust_flags()]], plan.program)
 
 
 def watch_over(search: OpenStudy, run: TrackedRun, executor: Executor, seats: int, options: Options) -> None:
-    """Place workers, and watch until no slot is free, or leave them alone."""
+    """Start the workers, and supervise them until no slot is free; with --detach, only start them."""
     limit, tags = options.timeout or math.inf, ChildTags(run)
     if options.detach:
         Watch(search, executor, seats, limit).place_all()
         leave_parent_run(run)
-        print("workers go on without this process; the same command without --detach shows where they stand, and ends the search")
+        print("workers go on without this process; the same command without --detach shows the progress and completes the search")
         return
-    with Standing(search.plan, limit) as standing:
+    with Standing(search.study, search.plan, limit) as standing:
         watch = Watch(search, executor, seats, limit, standing.show)
         watch.until_done()
     tags.update(search.trials())
 
 
 def interrupted(search: OpenStudy, run: TrackedRun, executor: Executor) -> int:
-    """End the trials in order, so that the same command goes on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once; trials end themselves on that
-    print("\nending the running trials; press Ctrl-C again to leave at once")
+    """Stop the trials cleanly, so that the same command can continue the search.
+
+    Returns:
+        Exit code of an interrupted command.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once, and trials then exit by themselves
+    print("\nstopping the running trials; press Ctrl-C again to exit at once")
     executor.stop()
     ChildTags(run).update(search.trials())
     run.close("KILLED")
-    print(f"{headline(search)}\nthe search was stopped; the same command goes on with it")
+    print(f"{headline(search)}\nthe search was stopped; run the same command again to continue it")
     return EXIT_INTERRUPTED
 
 
 def finish(options: Options, flags: list[str], search: OpenStudy, run: TrackedRun) -> None:
-    """Draw figures, write the best parameters, confirm them if that is wanted, and say what was found.
+    """Draw figures, write and print the best parameters, and confirm them if --confirm is given.
 
     Raises:
         UserError: no trial has a value, or a confirmation failed.
     """
     write_up(search, run)
-    best = best_trials(search.trials(), search.plan)
+    best = best_trials(search.study)
     print(headline(search))
     if not best:
-        raise UserError(f"no trial has a value; what they said lies in {search.plan.logs}")
+        raise UserError(f"no trial has a value; their output is in {search.plan.logs}")
     out = file_of_parameters(options, search.plan)
     for place, trial in enumerate(best):
         file = out if len(best) == 1 else out.with_stem(f"{out.stem}_{place + 1}")

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from bcc_lightning.tuning.channel import TrialChannel
 from bcc_lightning.tuning.driver import Watch
+from bcc_lightning.tuning.executors import make_executor
 from bcc_lightning.tuning.executors.base import Assignment
-from bcc_lightning.tuning.executors.choice import make_executor
 from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.storage import Storage, storage_of
@@ -108,7 +108,7 @@ def measure(storage: Storage, options: argparse.Namespace, folder: Path) -> None
     )  # fmt: skip
     search = OpenStudy.create(storage, plan)
     seats = Seats(options.workers, [], 1)
-    executor = make_executor(options.executor, Assignment(storage, plan.study, folder), seats)
+    executor = make_executor(options.executor, Assignment(storage, plan.study, folder, program=program), seats)
     start = time.perf_counter()
     with counted_connections(storage) as connections:
         Watch(search, executor, seats.count).until_done()

@@ -15,7 +15,18 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bcc_lightning"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("argument_types", "errors", "files", "printable", "processes", "safe_names", "surroundings", "trust"),
+    (
+        "argument_types",
+        "errors",
+        "files",
+        "network",
+        "optional_imports",
+        "printable",
+        "processes",
+        "safe_names",
+        "surroundings",
+        "trust",
+    ),
     ("architectures", "balancing", "evaluation", "transforms"),
     ("datasets",),
     ("modules", "datamodules"),

@@ -29,7 +29,7 @@ from bcc_lightning.modules.recipe import Averaging, Loss, Schedule, Selection
 from bcc_lightning.modules.schedules import Length, configure_schedule
 from bcc_lightning.modules.test_time_augmentation import describe_views, mean_log_probability, views
 from bcc_lightning.transforms.mixing import make_mixing
-from bcc_lightning.tuning.executors.choice import make_executor
+from bcc_lightning.tuning.executors import make_executor
 from bcc_lightning.tuning.plan import Plan
 
 COMMON: dict[str, Any] = {"class_names": ["a", "b"], "image_size": 32}

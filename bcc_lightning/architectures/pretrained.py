@@ -1,6 +1,5 @@
 """Weights from the hub's cache, from the hub, or from a local file; never silently random ones."""
 
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.network import check_connection
 
 HUB_TIMEOUT = 3.0
 """Seconds to wait for the hub's answer before saying that it cannot be reached."""
@@ -85,10 +85,10 @@ def hub_answers(endpoint: str) -> bool:
 
     url = urlparse(getproxies().get(urlparse(endpoint).scheme, endpoint))
     try:
-        with socket.create_connection((url.hostname or "", url.port or 443), timeout=HUB_TIMEOUT):
-            return True
+        check_connection(url.hostname or "", url.port or 443, HUB_TIMEOUT)
     except OSError:
         return False
+    return True
 
 
 def load_backbone_weights(backbone: nn.Module, state: dict[str, Tensor], file: str | Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bcc_lightning.errors import UserError, fault_of
 from bcc_lightning.files import DRAFT, refuse_unwritable_folder, whole_file
+from bcc_lightning.network import check_connection
 from bcc_lightning.tracking.place import (
     ARTIFACTS,
     OWN,
@@ -200,7 +200,7 @@ def refuse_dead_server(uri: str) -> None:
     if scheme not in PORTS or not (url.hostname or scheme.startswith("http")):  # databases are also reached by local sockets
         return
     try:
-        socket.create_connection((url.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
+        check_connection(url.hostname or "", port, CONNECT_TIMEOUT)
     except OSError as error:
         raise UserError(f"tracking server {without_password(uri)} does not answer ({error}).\n{WAYS_OUT}") from error
 

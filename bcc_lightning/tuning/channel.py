@@ -1,8 +1,8 @@
-"""How a trial's process talks with the worker that started it: lines of JSON over an inherited socket.
+"""How a trial's process and the worker that started it communicate: lines of JSON over an inherited socket.
 
-The trial knows nothing of Optuna and its storage, so that no password enters it. The worker's first line says which trial it is;
-each report of the trial is answered with whether to go on. The socket's end tells the trial that its worker is gone: it ends at
-once, for somebody else may have been given its work, and its device.
+The trial knows nothing of Optuna or its storage, so it never sees a password. The first line from the worker says which trial
+this is; the worker answers each report of the trial with whether to go on. When the socket closes, the worker is gone: the
+trial's process then exits at once, because another worker may already repeat the trial on the same device.
 """
 
 import json
@@ -18,23 +18,24 @@ from typing import Any
 from bcc_lightning.errors import Pruned
 
 VARIABLE = "BCC_TRIAL_CHANNEL"
-"""Environment variable with the number of the inherited descriptor."""
+"""Environment variable that holds the number of the inherited file descriptor."""
 
 EXIT_ORPHANED = 75
+"""Exit code of a trial whose worker is gone."""
 
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a trial is told about itself.
+    """What a worker tells a trial about itself.
 
     Attributes:
         study: name of the study.
         number: number of the trial.
-        metric: metric of the validation part that is reported.
-        by_epoch: whether each epoch is reported; else each fold of a cross-validation.
-        mean: whether folds report the mean so far; else each its own value.
-        tags: tags of its run.
-        data: hash of the data that earlier trials were trained on, by resolution.
+        metric: metric of the validation set that the trial reports.
+        by_epoch: whether the trial reports each epoch; else each fold of a cross-validation.
+        mean: whether a fold reports the mean of all folds so far; else its own value.
+        tags: MLflow tags of its run.
+        data: SHA-256 of the data that earlier trials were trained on, by resolution.
     """
 
     study: str
@@ -47,10 +48,14 @@ class Greeting:
 
 
 class TrialChannel(AbstractContextManager["TrialChannel"]):
-    """A trial's end of the channel; while the context lasts, the process ends with its worker.
+    """A trial's end of the channel; within the context, the process exits when its worker is gone.
 
     Args:
-        connection: the socket.
+        connection: the inherited socket.
+
+    Attributes:
+        pruned_at: epoch or fold at which the search stopped the trial; None while it goes on.
+        greeting: what the worker says about the trial.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -65,58 +70,63 @@ class TrialChannel(AbstractContextManager["TrialChannel"]):
 
     @classmethod
     def inherited(cls) -> "TrialChannel":
-        """Open the channel that a worker left for this process."""
-        number = os.environ.pop(VARIABLE)  # loading processes have no business with it
+        """Open the channel that this process inherited from a worker."""
+        number = os.environ.pop(VARIABLE)  # processes that load data must not open it
         os.set_inheritable(int(number), False)
         return cls(socket.socket(fileno=int(number)))
 
     def opened(self, run_id: str, data: dict[str, str] | None = None) -> None:
-        """Report the trial's run, and the hash of its data by resolution; folds of a cross-validation open theirs after it."""
+        """Report the trial's run; later calls, for the folds of a cross-validation, report nothing.
+
+        Args:
+            run_id: MLflow's id of the run.
+            data: SHA-256 of the trial's data, by resolution.
+        """
         if self._run_id is None:
             self._run_id = run_id
             self._send({"run": run_id, "data": data or {}})
 
     def trains(self) -> None:
-        """Say that a training step begins; only the first is told."""
+        """Report that training has begun; only the first call sends anything."""
         if not self._trains:
             self._trains = True
             self._send({"training": True})
 
     def report(self, step: int, value: float) -> None:
-        """Report a value, and remember whether the search has seen enough.
+        """Report a value, and note in `pruned_at` whether the search stops the trial.
 
         Args:
             step: epoch or fold, from 0.
-            value: metric of the validation part.
+            value: metric of the validation set.
         """
         self._send({"step": step, "value": value})
         if not self._answers.get()["go"]:
             self.pruned_at = step
 
     def raise_if_pruned(self) -> None:
-        """End a trial of which the search has seen enough.
+        """End a trial that the search has stopped.
 
         Raises:
-            Pruned: it has.
+            Pruned: the search has stopped the trial.
         """
         if self.pruned_at is not None:
             unit = "epoch" if self.greeting.by_epoch else "fold"
             raise Pruned(f"pruned after {unit} {self.pruned_at}")
 
     def ended(self, run_id: str, status: str, failure: str | None, figures: dict[str, float]) -> None:
-        """Say how the trial's run has ended; the folds of a cross-validation say nothing.
+        """Report how the trial's run has ended; nothing is sent for the runs of single folds.
 
         Args:
-            run_id: which run has ended.
+            run_id: MLflow's id of the run that has ended.
             status: ``FINISHED``, ``FAILED`` or ``KILLED``.
-            failure: why it failed, or None.
-            figures: metrics, seconds and parameters that an objective may be.
+            failure: why the run failed, or None.
+            figures: values that a search may optimise: metrics, ``seconds`` and ``parameters``.
         """
         if run_id == self._run_id:
             self._send({"status": status, "failure": failure, "figures": figures})
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Close the channel: what is left to do needs no worker."""
+        """Close the channel; the process then no longer depends on its worker."""
         self._closed = True
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)

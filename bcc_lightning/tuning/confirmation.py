@@ -1,4 +1,7 @@
-"""The best of many trials is a lucky one: it is trained again with several seeds, and only there the test part is read."""
+"""Confirmation: the best parameters are trained again with several seeds, and only these trainings use the test set.
+
+The best of many trials owes part of its validation accuracy to luck; the test accuracy of new trainings does not.
+"""
 
 import json
 import os
@@ -11,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bcc_lightning.cli.arguments import PLACES
+from bcc_lightning.cli.command import separate
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.reliability import wilson
 from bcc_lightning.tracking.run import TrackedRun
@@ -23,19 +28,21 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 METRIC = "test/accuracy"
+"""Metric that a confirmation measures."""
 
 CONFIRMED = "confirmed_{}"
-"""Attribute of a study: by seed, a trial's test accuracy, number of test cells and share of their most frequent class."""
+"""Attribute of a study, by number of the trial: for each seed the test accuracy, the number of test cells, and the share of the
+most frequent class among them."""
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What several seeds gave on the test part.
+    """Results of several seeds on the test set.
 
     Attributes:
-        values: test accuracy of each seed.
+        values: test accuracy of each seed, 0 to 1.
         cells: number of test cells.
-        most_frequent: accuracy of always answering the most frequent class.
+        most_frequent: test accuracy of always answering the most frequent class.
     """
 
     values: list[float]
@@ -44,11 +51,11 @@ class Confirmation:
 
     @property
     def mean(self) -> float:
-        """Mean over the seeds."""
+        """Mean test accuracy over the seeds."""
         return float(np.mean(self.values))
 
     def __str__(self) -> str:
-        """Word the mean with Wilson's interval, which more seeds do not make narrower: all were tested on the same cells."""
+        """Format the mean with Wilson's interval; it does not shrink with more seeds, since all are tested on the same cells."""
         low, high = wilson(round(self.mean * self.cells), self.cells)
         spread = f", standard deviation {np.std(self.values, ddof=1):.4f}" if len(self.values) > 1 else ""
         seeds = "one seed" if len(self.values) == 1 else f"mean of {len(self.values)} seeds"
@@ -57,14 +64,14 @@ class Confirmation:
 
 
 def confirm(search: OpenStudy, trial: "FrozenTrial", tuned: Path, flags: list[str], seeds: int, run: TrackedRun) -> Confirmation:
-    """Train the parameters of a trial with several seeds, and test them; seeds that have been trained are not trained again.
+    """Train the parameters of a trial with several seeds, and test them; finished seeds are not trained again.
 
     Args:
         search: the study.
-        trial: whose parameters.
-        tuned: the experiment file with them.
-        flags: flags of the experiment; those that say where runs are kept count.
-        seeds: how many; the first is 1, since the trials had 0.
+        trial: the trial with these parameters.
+        tuned: the experiment file with these parameters.
+        flags: flags of the experiment; only those under ``--tracking`` are used.
+        seeds: number of seeds; they start at 1, because the trials used 0.
         run: the study's run.
 
     Raises:
@@ -84,7 +91,10 @@ def confirm(search: OpenStudy, trial: "FrozenTrial", tuned: Path, flags: list[st
 
 
 def train_and_test(tuned: Path, flags: list[str], seed: int, parent: str) -> tuple[float, int, float]:
-    """Train with a seed: test accuracy, number of test cells and share of their most frequent class.
+    """Train and test with one seed.
+
+    Returns:
+        Test accuracy, number of test cells, and share of the most frequent class among them.
 
     Raises:
         UserError: the training failed.
@@ -93,16 +103,22 @@ def train_and_test(tuned: Path, flags: list[str], seed: int, parent: str) -> tup
         summary = Path(folder) / "summary.json"
         own = ["--seed_everything", str(seed), "--summary", str(summary), "--tracking.run_name", f"confirmation, seed {seed}"]
         command = [sys.executable, "-m", FIT, "--exp", str(tuned), *flags, *own, *trust_flags()]
-        if run_in_order(command, {**os.environ, PARENT_VARIABLE: parent}):
-            raise UserError(f"the confirmation with seed {seed} failed, see above; the same command goes on with it")
+        if run_interruptible(command, {**os.environ, PARENT_VARIABLE: parent}):
+            raise UserError(
+                f"the confirmation with seed {seed} failed, see its output above. Next step: run the same command again"
+            )
         content = json.loads(summary.read_text(encoding="utf-8"))
     cells = content["data"]["data.cells"].rpartition(", ")[2].split()[0]
     return content["metrics"][METRIC], int(cells), content["metrics"]["test/most_frequent"]
 
 
-def run_in_order(command: list[str], environment: dict[str, str]) -> int:
-    """Run a program, which files what it has when this process is interrupted; gives its exit code."""
-    with subprocess.Popen(command, env=environment, start_new_session=True) as process:  # Ctrl-C is handed on, once
+def run_interruptible(command: list[str], environment: dict[str, str]) -> int:
+    """Run a program, and let it stop cleanly when this process is interrupted.
+
+    Returns:
+        Exit code of the program.
+    """
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:  # Ctrl-C reaches it once, as SIGTERM
         try:
             return process.wait()
         except KeyboardInterrupt:
@@ -112,9 +128,5 @@ def run_in_order(command: list[str], environment: dict[str, str]) -> int:
 
 
 def tracking_flags(flags: list[str]) -> list[str]:
-    """Choose the flags that say where runs are kept; everything else stands in the experiment file."""
-    chosen: list[str] = []
-    for place, flag in enumerate(flags):
-        if flag.startswith("--tracking."):
-            chosen += [flag] if "=" in flag else flags[place : place + 2]
-    return chosen
+    """Select the flags that say where runs are stored; everything else is in the experiment file."""
+    return [f"--{name}={value}" for name, values in separate(flags, PLACES)[0].items() for value in values]

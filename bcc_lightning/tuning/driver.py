@@ -1,4 +1,4 @@
-"""The driver's part while workers work: finds the dead, fills empty seats, shows where the search stands, ends it in order."""
+"""The driver of a search: finds dead workers, replaces them, and shows the progress until all trials are done."""
 
 import math
 import time
@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 
 
 TICK_SECONDS = 1.0
+"""Pause between two looks at the study."""
 
 PATIENCE = 3
-"""Workers of a seat that may fail one after the other before the search gives up."""
+"""Consecutive failures, of the workers of one seat or of queries to the storage, after which the search gives up."""
 
 
 @dataclass
 class Watch:
-    """Watches over a search until no slot is free and no trial runs.
+    """Supervises a search until no slot is free and no trial runs.
 
     Attributes:
         search: the study.
-        executor: places workers.
+        executor: starts the workers.
         seats: number of workers.
-        seconds: time after which no further trial is begun.
-        show: gets all trials at each tick.
+        seconds: time after which no further trial is started.
+        show: is called with all trials at each look.
         tick: seconds between two looks.
+        failures: consecutive failures of the workers of each seat.
     """
 
     search: OpenStudy
@@ -45,10 +47,10 @@ class Watch:
     failures: dict[int, int] = field(default_factory=dict)
 
     def until_done(self) -> None:
-        """Watch until the search is done.
+        """Supervise the search until it is done.
 
         Raises:
-            UserError: workers fail at once, again and again, or the storage is away for long.
+            UserError: several workers fail one after the other, or the storage does not answer for long.
         """
         from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import SQLAlchemyError
@@ -57,21 +59,27 @@ class Watch:
         over, misses = False, 0
         while not over:
             try:
-                with interruption_held():  # Ctrl-C in a transaction would keep SQLite locked, for the workers too
+                with interruption_held():  # Ctrl-C within a transaction would leave SQLite locked for the workers
                     over = self.look(observer, self.seconds - (time.monotonic() - start))
                 misses = 0
-            except (StorageInternalError, SQLAlchemyError) as error:  # it went away in a query; the next waits for it
+            except (StorageInternalError, SQLAlchemyError) as error:  # it failed during a query; the next one waits
                 misses += 1
                 if misses == PATIENCE:
-                    raise UserError(f"storage {self.search.storage.url} does not answer; the same command goes on") from error
+                    raise UserError(
+                        f"storage {self.search.storage.url} does not answer. Next step: start its server, and run the "
+                        "same command again to continue"
+                    ) from error
             time.sleep(0 if over else self.tick)
 
     def look(self, observer: Observer, left: float) -> bool:
-        """Find the dead, fill empty seats and show where the search stands; tells whether it is done.
+        """Find dead workers, fill empty seats and show the progress.
 
         Args:
-            observer: watches the running trials.
-            left: seconds in which trials may begin.
+            observer: watches the workers of the running trials.
+            left: seconds in which trials may still start.
+
+        Returns:
+            Whether the search is done.
         """
         reap(self.search, observer)
         running = self.running()
@@ -82,11 +90,11 @@ class Watch:
         return not (has_work or running or self.any_lives())
 
     def place_all(self) -> None:
-        """Place workers on all free seats, once."""
+        """Start workers on all free seats, once."""
         self.fill(self.running(), self.seconds)
 
     def fill(self, running: "list[FrozenTrial]", seconds: float) -> None:
-        """Place workers on empty seats, but not beside those that an earlier driver has left there."""
+        """Start workers on empty seats; a seat with a worker of an earlier driver is not empty."""
         taken = {Worker(**trial.user_attrs["worker"]).seat for trial in running if "worker" in trial.user_attrs}
         for seat in range(self.seats):
             if seat not in taken and not self.executor.lives(seat):
@@ -94,18 +102,22 @@ class Watch:
                 self.executor.place(seat, seconds)
 
     def count_failure(self, seat: int) -> None:
-        """Give up a search whose workers fail one after the other; one that was killed now and then is replaced."""
+        """Count consecutive failures of a seat's workers; a worker that was killed is no failure.
+
+        Raises:
+            UserError: there are `PATIENCE` of them.
+        """
         failure = self.executor.failure(seat)
         self.failures[seat] = self.failures.get(seat, 0) + 1 if failure else 0
         if self.failures[seat] >= PATIENCE:
             raise UserError(f"{PATIENCE} workers failed one after the other, the last with {failure}")
 
     def running(self) -> "list[FrozenTrial]":
-        """List the trials that run."""
+        """List the running trials."""
         from optuna.trial import TrialState
 
         return [trial for trial in self.search.trials() if trial.state == TrialState.RUNNING]
 
     def any_lives(self) -> bool:
-        """Tell whether a worker still lives."""
+        """Check whether any worker still lives."""
         return any(self.executor.lives(seat) for seat in range(self.seats))

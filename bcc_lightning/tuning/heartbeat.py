@@ -1,8 +1,8 @@
-"""Who works at a trial, and whether that process still lives.
+"""Which worker runs a trial, and whether that worker still lives.
 
-Optuna's own heartbeats need a database and `Study.optimize`, know neither journals nor trials in processes of their own, and
-judge by the clock of the database's host. Here a worker's mark on its trial rises every few seconds, and whoever looks at it goes
-by its own clock; on the same machine a look at the process comes first.
+Optuna's own heartbeat needs a database and `Study.optimize`, supports neither journal files nor trials in separate processes, and
+uses the clock of the database's host. Here each worker increases a counter on its trial every few seconds, and each observer
+measures by its own clock how long the counter has not changed. On the same machine the process itself is checked first.
 """
 
 import time
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 GRACE_SECONDS = 90.0
-"""Silence after which a worker on another machine, or one that hangs, counts as dead."""
+"""Seconds without a sign of life after which a worker on another machine, or one that hangs, counts as dead."""
 
 DOUBT_SECONDS = 3 * BEAT_SECONDS
-"""Time to give a sign after all for one that counts as silent: a storage that was away holds all marks still."""
+"""Further seconds that a silent worker gets: while the storage did not answer, no counter could change."""
 
 
 @dataclass(frozen=True)
 class Worker(Process):
-    """A process that works at trials.
+    """A process that runs trials.
 
     Attributes:
-        seat: its place among the workers of an executor, from 0.
+        seat: position among the workers of an executor, from 0.
     """
 
     seat: int = 0
@@ -40,11 +40,11 @@ class Worker(Process):
 
 
 class Observer:
-    """Watches the running trials of a study.
+    """Watches the workers of a study's running trials.
 
     Args:
         grace: seconds without a sign of life after which a worker counts as dead.
-        clock: gives seconds; never goes back.
+        clock: returns seconds, and never goes back.
     """
 
     def __init__(self, grace: float = GRACE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -54,7 +54,7 @@ class Observer:
         self._doubted: dict[int, float] = {}
 
     def death(self, trial: "FrozenTrial") -> str | None:
-        """Say why a running trial counts as dead; None where it does not."""
+        """Return why the worker of a running trial counts as dead; None while it counts as alive."""
         worker = Worker(**trial.user_attrs["worker"]) if "worker" in trial.user_attrs else None
         if worker and worker.has_vanished:
             return f"process {worker.process} vanished"
@@ -62,7 +62,7 @@ class Observer:
         return f"no sign of life for {silence:.0f} seconds" if silence else None
 
     def _silence(self, number: int, mark: object) -> float:
-        """Tell for how long a trial's mark has not risen; 0 where that may have other causes than death."""
+        """Return the seconds for which a trial's counter has not changed; 0 until that can only mean death."""
         now = self.clock()
         if number not in self._seen or self._seen[number][0] != mark:
             self._seen[number] = (mark, now)

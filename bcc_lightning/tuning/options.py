@@ -6,43 +6,44 @@ from typing import Literal, cast
 from jsonargparse import ArgumentParser, Namespace
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tuning.executors.choice import ExecutorName
+from bcc_lightning.tuning.executors import ExecutorName
 from bcc_lightning.tuning.executors.ray import ActorOptions
 from bcc_lightning.tuning.executors.slurm import JobOptions
 from bcc_lightning.tuning.plan import Direction
 
-DESCRIPTION = "Search hyper-parameters of an experiment, on this machine or many."
+DESCRIPTION = "Search the hyper-parameters of an experiment, on this machine or on a cluster."
 
 SMALLER_IS_BETTER = ("loss", "seconds", "parameters", "ece")
-"""Ends of the names of metrics that are minimised unless --direction says otherwise."""
+"""Ends of the names of metrics that are minimised where --direction is not given."""
 
 LEAST = {"trials": 1, "workers": 1, "folds": 2, "confirm": 1, "timeout": 1}
+"""Smallest allowed value of each option."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of the command; those of the experiment follow behind ``--``.
+    """Options of the command; flags of the experiment follow after ``--``.
 
     Args:
-        exp: names or files of experiments; several stack.
-        trials: how many there are to be in all; the same command goes on with a study that has fewer.
-        space: name in ``experiments/search``, or a YAML file; by default that of the experiment, else ``standard``.
-        sampler: who proposes; by default ``tpe``.
-        pruner: who stops trials early; by default ``median``, or ``none`` with two metrics or a schedule ``one_cycle``.
-        timeout: seconds after which no further trial is begun.
-        metric: a metric of the validation part; a second one, also ``seconds`` or ``parameters``, behind a comma.
-        direction: ``maximize`` or ``minimize``, one for each metric; by default as the metrics' names say.
+        exp: names or files of experiments; later ones override earlier ones.
+        trials: total number of trials; a study that has fewer is continued.
+        space: name in ``experiments/search``, or a YAML file; by default the experiment's own, else ``standard``.
+        sampler: algorithm that proposes the parameters.
+        pruner: rule that stops trials early; by default ``median``, or ``none`` with two metrics or the schedule ``one_cycle``.
+        timeout: seconds after which no further trial is started.
+        metric: a metric of the validation set; after a comma a second one, which may also be ``seconds`` or ``parameters``.
+        direction: ``maximize`` or ``minimize`` for each metric; by default it follows from the name of the metric.
         executor: where trials run.
-        workers: how many run at once; by default one for each GPU of this machine, or one.
-        storage: ``sqlite:///FILE``, ``journal:FILE`` or ``postgresql://USER@HOST/DATABASE``; by default a file in ``mlruns``.
-        study: name of the study; by default that of the experiment.
+        workers: number of trials at a time; by default one for each GPU of this machine, or one.
+        storage: ``sqlite:///FILE`` (by default in ``mlruns``), ``journal:FILE`` or ``postgresql://USER@HOST/DATABASE``.
+        study: name of the study; by default the name of the experiment.
         seed: seed of the proposals.
-        folds: make each trial a cross-validation of so many folds.
-        confirm: train the best parameters with so many seeds at the end, and test them.
-        detach: leave the workers alone once they are placed.
+        folds: number of folds, if each trial is to be a cross-validation.
+        confirm: number of seeds with which the best parameters are trained again and tested at the end.
+        detach: start the workers and exit; the workers go on.
         out: file for the best parameters; by default ``experiments/NAME_tuned.yaml``.
-        slurm: what each worker gets with ``--executor slurm``.
-        ray: what each worker gets with ``--executor ray``.
+        slurm: resources of each worker with ``--executor slurm``.
+        ray: resources of each worker with ``--executor ray``.
     """
 
     exp: list[str]
@@ -67,20 +68,20 @@ class Options:
 
 
 def read_options(argv: list[str]) -> tuple[Options, list[str]]:
-    """Read the command's own options, and the experiment's flags behind ``--``.
+    """Read the command's own options, and the experiment's flags after ``--``.
 
     Raises:
         UserError: an option is unknown or has a value that is not allowed.
     """
     own, flags = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     parser = ArgumentParser(prog="python -m bcc_lightning.tune", description=DESCRIPTION, exit_on_error=False)
-    parser.add_argument("--exp", type=str, action="append", required=True, help="name or file of an experiment; several stack")
-    parser.add_argument("--detach", action="store_true", help="leave the workers alone once they are placed")
+    parser.add_argument("--exp", type=str, action="append", required=True, help="name or file of an experiment; may be repeated")
+    parser.add_argument("--detach", action="store_true", help="start the workers and exit; the workers go on")
     parser.add_class_arguments(Options, skip={"exp", "detach"})
     try:
         values: Namespace = parser.instantiate(parser.parse_args(own))
     except Exception as error:  # jsonargparse raises its own and argparse's
-        raise UserError(f"{error}; flags of the experiment stand behind --, as in: tune --exp NAME -- --data.root DIR") from error
+        raise UserError(f"{error}; flags of the experiment go after --, as in: tune --exp NAME -- --data.root DIR") from error
     options = Options(**{field.name: values[field.name] for field in fields(Options)})
     for name, least in LEAST.items():
         value = getattr(options, name)
@@ -90,16 +91,20 @@ def read_options(argv: list[str]) -> tuple[Options, list[str]]:
 
 
 def read_metrics(options: Options, monitor: str) -> tuple[list[str], list[Direction]]:
-    """Read what is optimised, and which way.
+    """Read which metrics are optimised, and whether each is maximised or minimised.
+
+    Args:
+        options: options of the command.
+        monitor: metric by which the experiment selects its weights; the default.
 
     Raises:
-        UserError: there are more than two, or the first says nothing before a trial has ended.
+        UserError: there are more than two metrics, the first is not one of the validation set, or one is of the test set.
     """
     metrics = [part.strip() for part in (options.metric or monitor).split(",")]
     if not metrics[0].startswith("val/") or len(metrics) not in {1, 2} or any(name.startswith("test") for name in metrics):
         raise UserError(
-            f"--metric is '{options.metric or monitor}', it must be a metric of the validation part such as val/accuracy, "
-            "and may name a second one behind a comma, also seconds or parameters; the test part has no say in a search"
+            f"--metric is '{options.metric or monitor}', it must be a metric of the validation set such as val/accuracy, and "
+            "after a comma may name a second one, also seconds or parameters; the test set is not used in a search"
         )
     if len(metrics) > 1 and options.pruner not in {None, "none"}:
         raise UserError(f"--pruner {options.pruner}: a search with two metrics stops no trial early; leave --pruner out")

@@ -1,4 +1,4 @@
-"""The run of a study in MLflow, whose children the trials are."""
+"""The MLflow run of a study; the runs of its trials are its children."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 EXPERIMENT = "tune/{}"
-"""Tag ``experiment`` of a study's run, so that nobody takes it for a run of the experiment."""
+"""Tag ``experiment`` of a study's run, so that it is not mistaken for a run of the experiment itself."""
 
 
 def open_parent_run(tracking: Tracking, search: OpenStudy) -> TrackedRun:
-    """Start the run of a study, or go on with it; drivers that start at the same instant share one.
+    """Create the run of a study, or reopen it; drivers that start at the same moment share one run.
 
     Raises:
         UserError: the tracking store cannot be reached.
@@ -53,12 +53,12 @@ def open_parent_run(tracking: Tracking, search: OpenStudy) -> TrackedRun:
 
 
 def leave_parent_run(run: TrackedRun) -> None:
-    """Let a study's run stay open while this process goes: it is no process's any more that could be found missing."""
+    """Leave a study's run open when this process exits, and tag it so that it is not taken for the run of a dead process."""
     run.set_tags({PROCESS: DETACHED})
 
 
 class ChildTags:
-    """Tags the runs of trials whose processes could not say themselves how they ended.
+    """Tags the runs of trials whose processes ended without tagging them.
 
     Args:
         run: the study's run.
@@ -69,7 +69,7 @@ class ChildTags:
         self._tagged: set[int] = set()
 
     def update(self, trials: "list[FrozenTrial]") -> None:
-        """Tag the runs of failed trials that still count as running."""
+        """Tag the runs of failed trials that are still tagged as running."""
         from optuna.trial import TrialState
 
         for trial in trials:
@@ -81,7 +81,7 @@ class ChildTags:
 
     def _tag(self, run_id: str, ending: str, reason: str) -> None:
         client = self.run.client
-        with suppress(MlflowException, RequestException):  # the study knows it all the same
+        with suppress(MlflowException, RequestException):  # the study itself has recorded the failure
             if client.get_run(run_id).data.tags.get(STATE) != "running":
                 return
             client.set_tag(run_id, STATE, "failed")

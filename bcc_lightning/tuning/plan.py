@@ -1,4 +1,4 @@
-"""What a search is: kept in the study, so that a worker anywhere needs no more than storage and name."""
+"""The plan of a search; it is stored in the study, so that a worker needs only the storage and the name of the study."""
 
 import sys
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import numpy as np
 
 from bcc_lightning.argument_types import built_from, check_types
 from bcc_lightning.errors import UserError
+from bcc_lightning.trust import OPTION
 from bcc_lightning.tuning.space import Space, read_space
 
 if TYPE_CHECKING:
@@ -23,32 +24,32 @@ FIT = "bcc_lightning.fit"
 
 
 def maximize() -> list[Direction]:
-    """Give the directions of a search for the highest accuracy."""
+    """Return the directions of a search for the highest accuracy."""
     return ["maximize"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A search. What workers need is here; no password is, nor anything that belongs to one machine alone.
+    """What is searched and how. It holds all that workers need, but no password and nothing that concerns only one machine.
 
     Attributes:
         study: name of the study.
         experiment: name of the experiment, or names joined by ``+``.
-        argv: arguments of each trial, without those that are searched.
-        space: content of the file with the search space.
-        metrics: what is optimised; the first is a metric of the validation part.
-        directions: whether larger or smaller is better, for each metric.
-        trials: how many there are to be in all, retries apart.
-        sampler: who proposes, see `bcc_lightning.tuning.plan.SAMPLERS`.
-        pruner: who stops trials early, see `bcc_lightning.tuning.plan.PRUNERS`.
+        argv: arguments of each trial, without the searched parameters.
+        space: content of the search space's YAML file.
+        metrics: metrics to optimise; the first is one of the validation set.
+        directions: for each metric, whether larger or smaller is better.
+        trials: total number of trials, not counting retries.
+        sampler: name in `SAMPLERS`.
+        pruner: name in `PRUNERS`.
         seed: seed of the proposals.
-        epochs: epochs of a trial that is not stopped.
-        folds: folds of a cross-validation that each trial is; 0 for none.
-        batch_size: cells per batch where it is not searched; halved after a trial has run out of memory.
-        accumulate: batches per step of the optimiser where it is not searched; doubled then.
-        own: the experiment's own values of what is searched; the first trial.
-        logs: folder that gets the output of each trial.
-        program: what is run, before its arguments; ``-m bcc_lightning.fit`` of this Python if empty.
+        epochs: epochs of a trial that is not stopped early.
+        folds: number of folds if each trial is a cross-validation; else 0.
+        batch_size: images per batch where it is not searched; halved when a trial that ran out of memory is repeated.
+        accumulate: batches per optimiser step where it is not searched; doubled in the same case.
+        own: the experiment's own values of the searched parameters, which the first trial uses.
+        logs: folder for the output of each trial.
+        program: command of a trial, before its arguments; if empty, ``-m bcc_lightning.fit`` of this Python.
     """
 
     study: str
@@ -76,94 +77,145 @@ class Plan:
 
     @property
     def command(self) -> list[str]:
-        """The program that a trial runs, before its arguments."""
+        """Command of a trial, before its arguments."""
         return self.program or [sys.executable, "-m", FIT]
 
     @classmethod
     def read(cls, content: object, study: str) -> "Plan":
         """Read a plan from a storage, where another version or another program may have written it.
 
+        Args:
+            content: the stored plan.
+            study: name of the study, for errors.
+
         Raises:
-            UserError: it is none.
+            UserError: the content is not a plan.
         """
         if not isinstance(content, dict):
-            raise UserError(f"study {study} was not started by this program, so nothing says what its trials run")
+            raise UserError(f"study {study} was not started by this program, so it does not say what its trials run")
         plan = built_from(cls, content, f"study {study}")
         check_types(f"study {study}", cls, content)
         return plan
 
     def as_dict(self) -> dict[str, Any]:
-        """Give a plain dict for JSON."""
+        """Return a plain dict for JSON."""
         return asdict(self)
 
 
+SEARCHED = ("experiment", "argv", "space", "metrics", "directions", "folds", "program")
+"""Fields of the plan that cannot change within a study, since its trials could not be compared."""
+
+
+def searched(plan: Plan, name: str) -> Any:  # noqa: ANN401 - one of the plan's fields
+    """Return a field of the plan without the place where runs are stored, which changes when the folder moves."""
+    from bcc_lightning.cli.arguments import PLACES  # imports torch, which workers do not need
+    from bcc_lightning.cli.command import without
+
+    value = getattr(plan, name)
+    return without(value, *PLACES) if name == "argv" else value
+
+
+def refuse_another_search(before: Plan, now: Plan) -> None:
+    """Refuse to mix trials in one study that cannot be compared.
+
+    Raises:
+        UserError: the plans differ in what is searched.
+    """
+    differing = [name for name in SEARCHED if searched(before, name) != searched(now, name)]
+    if differing:
+        first = differing[0]
+        raise UserError(
+            f"study '{now.study}' has searched with another {first} so far: {getattr(before, first)}, not {getattr(now, first)}. "
+            "Next step: start another study with --study NAME, or continue this one with the same arguments as before"
+        )
+
+
+def refuse_foreign_program(plan: Plan, program: list[str]) -> None:
+    """Refuse a plan that would run another program than this worker was started for: others may write to the storage.
+
+    Args:
+        plan: the plan from the storage.
+        program: command of the trials, as given on the worker's command line; empty for `fit`.
+
+    Raises:
+        UserError: the plan names another program, or trusts packages.
+    """
+    if plan.program != program:
+        raise UserError(f"study {plan.study} would run {plan.program or FIT}, not {program or FIT}; its plan was changed")
+    if any(argument.partition("=")[0] == OPTION for argument in plan.argv):
+        raise UserError(f"study {plan.study} holds {OPTION}; give it after -- when you start the worker instead")
+
+
 def make_sampler(plan: Plan, number: int) -> "BaseSampler":
-    """Make the sampler of a trial.
+    """Build the sampler of a trial.
 
     Args:
         plan: the search.
-        number: number of the trial. Each has a generator of its own: workers that share a seed would propose the same.
+        number: number of the trial, which seeds its random generator: with one seed for all, workers would propose the same.
     """
     seed = int(np.random.SeedSequence([plan.seed, number]).generate_state(1)[0])
     return SAMPLERS[plan.sampler](plan, seed)
 
 
 def make_pruner(plan: Plan) -> "BasePruner":
-    """Make the pruner of a study."""
+    """Build the pruner of a study."""
     return PRUNERS[plan.pruner](plan)
 
 
 def tpe(plan: Plan, seed: int) -> "BaseSampler":
-    """Tree-structured Parzen estimator over all parameters at once; counts running trials as bad ones, so that workers spread."""
+    """Build a tree-structured Parzen estimator of all parameters; it counts running trials as bad, so that workers spread."""
     from optuna.samplers import TPESampler
 
     return TPESampler(seed=seed, multivariate=True, group=plan.search_space.is_conditional, constant_liar=True)
 
 
 def random(plan: Plan, seed: int) -> "BaseSampler":
-    """Independent draws."""
+    """Build a sampler that draws each parameter independently."""
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=seed)
 
 
 def gp(plan: Plan, seed: int) -> "BaseSampler":
-    """Gaussian process, for few and costly trials; imports torch, which takes seconds."""
+    """Build a Gaussian process, for few and costly trials; importing it takes seconds, because it needs torch."""
     from optuna.samplers import GPSampler
 
     return GPSampler(seed=seed, deterministic_objective=False)
 
 
 def nsga2(plan: Plan, seed: int) -> "BaseSampler":
-    """Genetic algorithm for two metrics."""
+    """Build the genetic algorithm NSGA-II, for two metrics."""
     from optuna.samplers import NSGAIISampler
 
     return NSGAIISampler(seed=seed, population_size=20)
 
 
 def nothing(plan: Plan) -> "BasePruner":
-    """Stop no trial."""
+    """Build a pruner that stops no trial."""
     from optuna.pruners import NopPruner
 
     return NopPruner()
 
 
 def median(plan: Plan) -> "BasePruner":
-    """Stop a trial whose best value so far is below the median of the others at the same epoch, after a sixth of the epochs."""
+    """Build a pruner that stops a trial whose best value so far is worse than the median of the other trials at the same epoch.
+
+    The first sixth of the epochs is not judged.
+    """
     from optuna.pruners import MedianPruner
 
     return MedianPruner(n_startup_trials=4, n_warmup_steps=0 if plan.folds else plan.epochs // 6)
 
 
 def hyperband(plan: Plan) -> "BasePruner":
-    """Give many trials few epochs and the best of them more, in several brackets."""
+    """Build a pruner that trains many trials for few epochs and the best of them for more, in several brackets."""
     from optuna.pruners import HyperbandPruner
 
     return HyperbandPruner(min_resource=max(1, plan.epochs // 27), max_resource=max(2, plan.folds or plan.epochs))
 
 
 def wilcoxon(plan: Plan) -> "BasePruner":
-    """Stop a cross-validation whose folds are worse than those of the best trial, pair by pair."""
+    """Build a pruner that stops a cross-validation whose folds are worse than the same folds of the best trial."""
     from optuna.pruners import WilcoxonPruner
 
     return WilcoxonPruner()
@@ -179,4 +231,4 @@ PRUNERS: dict[str, Callable[[Plan], "BasePruner"]] = {
 }
 
 OF_FOLDS = "wilcoxon"
-"""The pruner that wants each fold's own value; the others want the mean so far."""
+"""The pruner that compares the value of each fold; the others compare the mean of the folds so far."""

@@ -1,4 +1,4 @@
-"""Where a search stands, as a table on a terminal that is kept up to date, or as lines where there is none."""
+"""The progress of a search: on a terminal as a table that is kept up to date, elsewhere as a line for each finished trial."""
 
 import time
 from dataclasses import dataclass, field
@@ -15,24 +15,25 @@ from bcc_lightning.tuning.study import ENDING, MOST_FREQUENT, REASON, RETRY_OF, 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from optuna import Study
     from optuna.trial import FrozenTrial
 
 
 SHOWN = 8
-"""Running trials that the table lists."""
+"""Largest number of best trials, and of running trials, in the table."""
 
 
 @dataclass
 class Counts:
-    """How many trials stand where; retries count with the trial that they repeat.
+    """Number of trials in each state; a trial and its retries count as one finished trial.
 
     Attributes:
-        complete: have a value.
-        pruned: were stopped.
-        failed: did not end well, and that is that.
-        repeated: did not end well, and were or are to be repeated.
-        running: run.
-        total: are wanted.
+        complete: trials with a value.
+        pruned: trials that were stopped early.
+        failed: trials that failed and are not repeated.
+        repeated: trials that failed and were repeated, or will be.
+        running: trials that run now.
+        total: number of trials that are wanted.
     """
 
     complete: int = 0
@@ -62,84 +63,89 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """How many need no further work."""
+        """Number of trials that need no further work."""
         return self.complete + self.pruned + self.failed
 
     def __str__(self) -> str:
-        """Word the counts."""
+        """Format the counts in one line."""
         repeated = f", {self.repeated} repeated" if self.repeated else ""
         ended = f"{self.complete} complete, {self.pruned} pruned, {self.failed} failed{repeated}"
         return f"{self.finished} of {self.total} trials: {ended}; {self.running} running"
 
 
-def best_trials(trials: "list[FrozenTrial]", plan: Plan) -> "list[FrozenTrial]":
-    """Give the best complete trial; with two metrics, those that no other surpasses in both, the best in the first one first."""
-    from optuna.trial import TrialState
+def best_trials(study: "Study") -> "list[FrozenTrial]":
+    """Return the best complete trial; of two metrics, all trials of the Pareto front, the best in the first metric first.
 
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    signs = [1.0 if direction == "maximize" else -1.0 for direction in plan.directions]
+    Args:
+        study: the study; all its trials are read and copied, which takes about 50 ms for 1,000 trials.
+    """
+    from optuna.study import StudyDirection
 
-    def surpasses(one: "FrozenTrial", other: "FrozenTrial") -> bool:
-        """Check whether a trial is better in one metric and worse in none."""
-        pairs = [(sign * a, sign * b) for sign, a, b in zip(signs, one.values, other.values, strict=True)]
-        return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
-
-    front = [trial for trial in complete if not any(surpasses(other, trial) for other in complete)]
-    front.sort(key=lambda trial: signs[0] * trial.values[0], reverse=True)
-    return front[:1] if len(signs) == 1 else front
+    largest_first = study.directions[0] == StudyDirection.MAXIMIZE
+    front = sorted(study.best_trials, key=lambda trial: trial.values[0], reverse=largest_first)
+    return front if len(study.directions) > 1 else front[:1]
 
 
-def word_trial(trial: "FrozenTrial", plan: Plan) -> str:
-    """Word a complete trial: its values and parameters."""
+def describe_trial(trial: "FrozenTrial", plan: Plan) -> str:
+    """Describe a complete trial by its values and parameters."""
     values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(plan.metrics, trial.values, strict=True))
     parameters = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in trial.params.items()
     )
-    return f"trial {trial.number}, {values}{beside(trial, plan)} ({parameters})"
+    return f"trial {trial.number}, {values}{beside_accuracy(trial, plan)} ({parameters})"
 
 
-def beside(trial: "FrozenTrial", plan: Plan) -> str:
-    """Format the accuracy of always answering the most frequent class, where an accuracy is searched for; else empty."""
+def beside_accuracy(trial: "FrozenTrial", plan: Plan) -> str:
+    """Format the accuracy of always answering the most frequent class, where accuracy is optimised; empty otherwise."""
     share = trial.user_attrs.get(MOST_FREQUENT)
     return f" (most frequent class: {share:.4f})" if share is not None and "val/accuracy" in plan.metrics else ""
 
 
 @dataclass
 class Standing:
-    """Shows where a search stands.
+    """Shows the progress of a search.
 
     Attributes:
+        study: the study in its storage.
         plan: the search.
-        seconds: time that it may take; infinite for no limit.
-        console: where it is shown.
+        seconds: time limit of the search; infinite for none.
+        console: terminal or file that it is shown on.
     """
 
+    study: "Study"
     plan: Plan
     seconds: float
     console: Console = field(default_factory=Console)
 
     def __post_init__(self) -> None:
+        self._best: tuple[int, list[FrozenTrial]] = (0, [])
         self._start = time.monotonic()
         self._progress_before: float | None = None
         self._told: set[tuple[int, str]] = set()
         self._live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start the table, if this is a terminal."""
         if self._live:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None") -> None:
-        """Leave the terminal as it was."""
+        """Remove the table from the terminal."""
         if self._live:
             self._live.stop()
 
     def show(self, trials: "list[FrozenTrial]") -> None:
-        """Show where the search stands now."""
+        """Show the current progress.
+
+        Args:
+            trials: all trials of the study, retries included.
+        """
         counts = Counts.of(trials, self.plan.trials)
         left = self._time_left(self._progress(trials, counts), counts.total)
         if self._live:
+            if counts.complete != self._best[0]:  # else the best are still the same, and reading them takes time
+                self._best = counts.complete, best_trials(self.study)
             self._live.update(self._table(trials, f"{counts}; {left}"), refresh=True)
         else:
             self._print_news(trials, f"{counts}; {left}")
@@ -150,9 +156,12 @@ class Standing:
         table = Table(title=plain(f"study {self.plan.study}: {standing}"), title_justify="left")
         for heading in ("trial", "epoch", self.plan.metrics[0], "parameters"):
             table.add_column(heading)
-        for trial in best_trials(trials, self.plan)[:SHOWN]:
+        for trial in self._best[1][:SHOWN]:
             table.add_row(
-                f"{trial.number} (best)", "", f"{trial.values[0]:.4f}{beside(trial, self.plan)}", plain(parameters_of(trial))
+                f"{trial.number} (best)",
+                "",
+                f"{trial.values[0]:.4f}{beside_accuracy(trial, self.plan)}",
+                plain(parameters_of(trial)),
             )
         for trial in [trial for trial in trials if trial.state == TrialState.RUNNING][:SHOWN]:
             step = trial.last_step
@@ -162,14 +171,14 @@ class Standing:
         return table
 
     def _print_news(self, trials: "list[FrozenTrial]", standing: str) -> None:
-        """Print a line for each trial that has ended since the last look."""
+        """Print the outcome of each trial that has ended since the last call, and the counts."""
         for trial in trials:
             if trial.state.is_finished() and (trial.number, trial.state.name) not in self._told:
                 self._told.add((trial.number, trial.state.name))
                 print(printable(f"{outcome(trial, self.plan)}\n  {standing}"), flush=True)
 
     def _progress(self, trials: "list[FrozenTrial]", counts: Counts) -> float:
-        """Count the trials that are done, those that run by the share of their epochs or folds."""
+        """Count the trials that are done; a running trial counts with the share of its epochs or folds."""
         from optuna.trial import TrialState
 
         steps = [trial.last_step for trial in trials if trial.state == TrialState.RUNNING]
@@ -177,7 +186,7 @@ class Standing:
         return counts.finished + parts
 
     def _time_left(self, progress: float, total: int) -> str:
-        """Estimate the time left from what this command has seen being done."""
+        """Estimate the time left from the progress since this command started."""
         if progress >= total:
             return "nothing left to do"
         if self._progress_before is None:
@@ -190,7 +199,7 @@ class Standing:
 
 
 def parameters_of(trial: "FrozenTrial") -> str:
-    """Word the parameters of a trial in short."""
+    """Format the parameters of a trial, each with the last part of its name."""
     return ", ".join(
         f"{name.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else f"{name.rpartition('.')[2]} {value}"
         for name, value in trial.params.items()
@@ -198,9 +207,9 @@ def parameters_of(trial: "FrozenTrial") -> str:
 
 
 def outcome(trial: "FrozenTrial", plan: Plan) -> str:
-    """Word how a trial ended."""
+    """Describe how a trial ended."""
     from optuna.trial import TrialState
 
     if trial.state == TrialState.COMPLETE:
-        return word_trial(trial, plan)
+        return describe_trial(trial, plan)
     return f"trial {trial.number} {trial.user_attrs.get(ENDING, trial.state.name.lower())}: {trial.user_attrs.get(REASON, '')}"

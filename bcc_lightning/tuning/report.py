@@ -1,4 +1,4 @@
-"""What a search leaves behind: figures, the table of its trials, and one line that sums it up."""
+"""The report of a search: figures, a table of its trials, and a summary in one line."""
 
 import warnings
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tuning.progress import Counts, best_trials, word_trial
+from bcc_lightning.tuning.progress import Counts, best_trials, describe_trial
 from bcc_lightning.tuning.study import OpenStudy
 
 if TYPE_CHECKING:
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 FEWEST = 2
-"""Complete trials that a figure needs."""
+"""Smallest number of complete trials for which figures are drawn."""
 
 
 def write_up(search: OpenStudy, run: TrackedRun) -> list[Path]:
-    """Write figures and table into the folder of a study's run, and tag the run with the outcome.
+    """Write figures and table into the folder of a study's run, and log the outcome.
 
     Returns:
-        The files.
+        The files that were written.
     """
     trials = search.trials()
-    best = best_trials(trials, search.plan)
+    best = best_trials(search.study)
     for place, (metric, direction) in enumerate(zip(search.plan.metrics, search.plan.directions, strict=True) if best else []):
         choose = max if direction == "maximize" else min
         run.log_metrics({f"best/{metric}": choose(trial.values[place] for trial in best)}, len(trials))
@@ -41,22 +41,26 @@ def write_up(search: OpenStudy, run: TrackedRun) -> list[Path]:
 
 
 def headline(search: OpenStudy) -> str:
-    """Sum a search up in one line."""
+    """Summarise a search in one line."""
     trials = search.trials()
-    best = best_trials(trials, search.plan)
-    found = "; ".join(word_trial(trial, search.plan) for trial in best)
+    best = best_trials(search.study)
+    found = "; ".join(describe_trial(trial, search.plan) for trial in best)
     return f"{Counts.of(trials, search.plan.trials)}; {f'best: {found}' if best else 'no trial has a value'}"
 
 
 def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
-    """Draw history, importance and parallel coordinates of each metric; the course of all trials, or the front of two metrics."""
+    """Draw history, importance and parallel coordinates of each metric, and the course of all trials or the front of two metrics.
+
+    Returns:
+        The files; a figure for which there are too few trials is left out.
+    """
     from optuna.importance import FanovaImportanceEvaluator
     from optuna.visualization import matplotlib as plots
 
     plan, study = search.plan, search.study
     complete = Counts.of(search.trials(), plan.trials).complete
     several = len(plan.metrics) > 1
-    # Optuna's default evaluator goes by the best tenth of the trials: two of twenty.
+    # Optuna's default evaluator uses only the best tenth of the trials: two of twenty.
     evaluator = FanovaImportanceEvaluator(seed=plan.seed)
     common = common_parameters(search.trials())
     importance = partial(plots.plot_param_importances, evaluator=evaluator, params=common)
@@ -71,7 +75,7 @@ def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
             if common or name != "importance":
                 wanted[f"{name}_{metric.replace('/', '_')}" if several else name] = partial(draw, study, **of), title
     if several:
-        title = "best compromises: no other trial surpasses them in both"
+        title = "best compromises: no other trial is better in both"
         wanted["pareto_front"] = partial(draw_front, search), title
     else:
         unit = "fold" if plan.folds else "epoch"
@@ -82,16 +86,19 @@ def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
 
 
 def draw_front(search: OpenStudy) -> None:
-    """Draw all trials by two metrics, with the numbers of the best compromises."""
+    """Draw all trials by two metrics, and label the best compromises with their numbers."""
     from optuna.visualization import matplotlib as plots
 
     axes = plots.plot_pareto_front(search.study, target_names=list(search.plan.metrics))
-    for trial in best_trials(search.trials(), search.plan):
+    for trial in best_trials(search.study):
         axes.annotate(f"trial {trial.number}", trial.values, xytext=(6, 6), textcoords="offset points")
 
 
 def common_parameters(trials: "list[FrozenTrial]") -> list[str]:
-    """List what all complete trials have: what only some have is judged by too few, and comes out far too important."""
+    """List the parameters that all complete trials have.
+
+    The importance of a parameter that only some trials have would rest on few trials, and be far too high.
+    """
     from optuna.trial import TrialState
 
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -99,17 +106,20 @@ def common_parameters(trials: "list[FrozenTrial]") -> list[str]:
 
 
 def value_of(trial: "FrozenTrial", place: int) -> float:
-    """Give one of a trial's values."""
+    """Return the value of a trial's metric at this place."""
     return float(trial.values[place])
 
 
 def save(draw: Callable[[], Any], title: str, file: Path) -> bool:
-    """Draw a figure and save it; False where there is too little to draw: Optuna says so by an error of no type of its own.
+    """Draw a figure and save it.
 
     Args:
-        draw: draws it with matplotlib.
-        title: says what it shows.
-        file: where to.
+        draw: draws the figure with matplotlib.
+        title: title of the figure.
+        file: file of the figure.
+
+    Returns:
+        False where Optuna finds too little to draw, for which it has no error type of its own.
     """
     import matplotlib
 
@@ -118,7 +128,7 @@ def save(draw: Callable[[], Any], title: str, file: Path) -> bool:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the figures count as experimental
+        warnings.simplefilter("ignore")  # Optuna's figures are marked as experimental
         try:
             draw()
         except (ValueError, RuntimeError) as error:
@@ -126,10 +136,10 @@ def save(draw: Callable[[], Any], title: str, file: Path) -> bool:
             plt.close("all")
             return False
     figure: Figure = plt.gcf()
-    figure.axes[0].set_title("", loc="left")  # where Optuna puts the title of one of them
+    figure.axes[0].set_title("", loc="left")  # one of Optuna's figures has its title there
     figure.axes[0].set_title(title)
     for axes in figure.axes[1:]:
-        axes.grid(visible=False)  # lines of one parameter's axis would cross those of the others
+        axes.grid(visible=False)  # grid lines of one axis would cross those of the others
     figure.set_size_inches(max(11, 1.6 * len(figure.axes)), 6)
     figure.savefig(file, dpi=110, bbox_inches="tight")
     plt.close("all")

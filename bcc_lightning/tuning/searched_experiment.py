@@ -1,4 +1,4 @@
-"""The experiment that is searched: its space is checked before the first trial, its best parameters become a file."""
+"""The searched experiment: its space is checked before the first trial, and its best parameters are written as a file."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -13,18 +13,18 @@ from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
 from bcc_lightning.tuning.plan import Plan
-from bcc_lightning.tuning.space import Group, Range, Space, Value, flags, word
+from bcc_lightning.tuning.space import Group, Space, Value, as_argument, as_choice, describe, extremes, flags, nearest
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
 STANDARD = "standard"
-"""The space of an experiment that has none of its own."""
+"""Name of the space for experiments without a space of their own."""
 
 
 class UntrainedCLI(ExperimentCLI):
-    """Builds an experiment without published weights, which a check need not load; the configuration keeps naming them."""
+    """Builds an experiment without its published weights, which a check does not need; the configuration still names them."""
 
     def _with_files(self) -> Namespace:
         config = super()._with_files()
@@ -36,19 +36,19 @@ def find_space(wanted: str | None, experiment: str) -> Path:
     """Find the file of a search space.
 
     Args:
-        wanted: name in ``experiments/search``, or the path of a YAML file; by default that of the experiment, else the standard.
+        wanted: name in ``experiments/search``, or path of a YAML file; None for the experiment's own space, else the standard.
         experiment: name of the experiment.
 
     Raises:
-        UserError: there is none.
+        UserError: the file does not exist.
     """
     if wanted and wanted.endswith((".yaml", ".yml")):
         if not Path(wanted).is_file():
-            raise UserError(f"--space {wanted} does not exist; there are: {', '.join(space_files())}")
+            raise UserError(f"--space {wanted} does not exist; give another file, or one of: {', '.join(space_files())}")
         return Path(wanted)
     files = space_files()
     if wanted and wanted not in files:
-        raise UserError(f"--space '{wanted}' does not exist; name the path of a YAML file, or one of: {', '.join(files)}")
+        raise UserError(f"--space '{wanted}' does not exist; give the path of a YAML file, or one of: {', '.join(files)}")
     return files[wanted] if wanted else files.get(experiment, files[STANDARD])
 
 
@@ -65,45 +65,47 @@ def build_untrained(experiments: list[str], argv: list[str]) -> ExperimentCLI:
     """Read and build an experiment.
 
     Raises:
-        UserError: something in the arguments has to be mended, or nothing is trained that could be searched.
+        UserError: an argument is wrong, or the experiment is an ensemble, which is not trained.
     """
     cli = UntrainedCLI(Call(exp=experiments, flags=argv).arguments)
     if not cli.model.learns:
-        raise UserError(f"{cli.experiment_name} is an ensemble, which trains nothing; search the experiments of its members")
+        raise UserError(
+            f"{cli.experiment_name} is an ensemble, which is not trained; search the experiments of its members instead"
+        )
     return cli
 
 
 def check_space(space: Space, source: str, experiments: list[str], argv: list[str]) -> None:
-    """Refuse a space that the experiment cannot be run with.
+    """Refuse a space with which the experiment cannot be built.
 
     Args:
-        space: the space.
+        space: the search space.
         source: name of its file.
         experiments: names of the experiment.
         argv: its other arguments.
 
     Raises:
-        UserError: a key is unknown, or a value is refused.
+        UserError: a key is unknown, or a value is not allowed.
     """
     for tried in values_to_try(space):
         try:
             build_untrained(experiments, [*argv, *flags(tried)])
         except UserError as error:
-            values = ", ".join(f"{name} {word(value)}" for name, value in tried.items())
+            values = ", ".join(f"{name} {as_argument(value)}" for name, value in tried.items())
             raise UserError(f"{source} cannot be searched: {error} (tried with {values})") from error
 
 
 def values_to_try(space: Space) -> Iterator[dict[str, Value]]:
-    """List values with which each group shows its ends and choices; several at once, for building takes a second."""
+    """List values that cover both ends of each range and all choices, several at a time since building takes a second."""
     for group in space.groups:
         names = list(group.entries)
-        for row in zip_longest(*(entry.extremes() for entry in group.entries.values())):
+        for row in zip_longest(*(extremes(entry) for entry in group.entries.values())):
             shown = {name: value for name, value in zip(names, row, strict=True) if value is not None}
             yield {**condition_values(group, space), **shown}
 
 
 def condition_values(group: Group, space: Space) -> dict[str, Value]:
-    """Give values under which a group is drawn, those of the conditions of its conditions included."""
+    """Return values for which a group is drawn, including those for the conditions of its conditions."""
     values: dict[str, Value] = {}
     for name, allowed in group.condition.items():
         for before in space.groups:
@@ -114,30 +116,31 @@ def condition_values(group: Group, space: Space) -> dict[str, Value]:
 
 
 def own_values(space: Space, config: dict[str, Any]) -> tuple[dict[str, Value], list[str]]:
-    """Give the experiment's own values, with which a search begins.
+    """Return the experiment's own values of the searched parameters, with which a search begins.
 
     Args:
         space: the space.
         config: the experiment's resolved configuration.
 
     Returns:
-        The values that lie in the space or, for numbers, nearest to it; and a sentence for each that differs.
+        The values that are in the space or, for numbers, the nearest in the space; and a remark on each value that is not.
     """
     own: dict[str, Value] = {}
     remarks = []
     for group in space.groups:
         for name, entry in group.entries.items() if group.holds(own) else ():
-            value, nearest = value_of(config, name), entry.nearest(value_of(config, name))
-            if nearest is not None:
-                own[name] = nearest
-            if nearest != value:
-                instead = f"nearest is {nearest}" if isinstance(entry, Range) and nearest is not None else "one is drawn"
-                remarks.append(f"the experiment's own {name} {value} is not in the space ({entry}); {instead}")
+            value = value_of(config, name)
+            first = nearest(entry, value)
+            if first is not None:
+                own[name] = first
+            if first != as_choice(value):
+                instead = "a value is drawn" if first is None else f"the first trial uses {first}"
+                remarks.append(f"the experiment's own {name} {value} is not in the space ({describe(entry)}); {instead}")
     return own, remarks
 
 
 def value_of(config: dict[str, Any], name: str) -> object:
-    """Look a dotted name up in a resolved configuration; None where it has none."""
+    """Look up a dotted name in a resolved configuration; None where there is no such name."""
     node: Any = config
     for part in name.split("."):
         if isinstance(node, dict) and part not in node and "init_args" in node:
@@ -149,7 +152,7 @@ def value_of(config: dict[str, Any], name: str) -> object:
 
 
 OF_AN_EXPERIMENT = ("model", "data", "selection", "stages", "trainer")
-"""Keys that an experiment file has; the others belong to one run."""
+"""Keys of an experiment file; all other keys concern a single run."""
 
 
 def write_tuned(plan: Plan, trial: "FrozenTrial", experiments: list[str], argv: list[str], file: Path) -> None:
@@ -157,16 +160,16 @@ def write_tuned(plan: Plan, trial: "FrozenTrial", experiments: list[str], argv: 
 
     Args:
         plan: the search.
-        trial: its best trial.
+        trial: the best trial.
         experiments: names of the experiment.
         argv: its other arguments.
-        file: where to.
+        file: the file to write.
     """
     config = tuned_config(experiments, argv, trial.params)
     values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(plan.metrics, trial.values, strict=True))
     head = (
         f"# {plan.experiment} with the parameters that study {plan.study} found best: trial {trial.number} of {plan.trials},\n"
-        f"# {values} on the validation part, which chose it; the test part had no say.\n"
+        f"# {values} on the validation set, by which it was chosen; the test set was not used.\n"
     )
     text = head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     with whole_file(file) as draft:
@@ -174,7 +177,7 @@ def write_tuned(plan: Plan, trial: "FrozenTrial", experiments: list[str], argv: 
 
 
 def tuned_config(experiments: list[str], argv: list[str], parameters: dict[str, Value]) -> dict[str, Any]:
-    """Give the configuration with the best parameters as one would write it: what was searched, and what is not the default."""
+    """Return the configuration with the best parameters as a person would write it: only searched values and non-defaults."""
     cli = build_untrained(experiments, [*argv, *flags(parameters)])
     config: dict[str, Any] = yaml.safe_load(
         cli.parser.dump(cli.config, skip_default=True, skip_none=False, skip_link_targets=True)
@@ -190,7 +193,7 @@ def tuned_config(experiments: list[str], argv: list[str], parameters: dict[str, 
 
 
 def defaults_of(built: type) -> dict[str, Any]:
-    """Give the defaults of a class as plain values."""
+    """Return the defaults of a class as plain values."""
     parser = ArgumentParser()
     parser.add_class_arguments(built)
     defaults: dict[str, Any] = yaml.safe_load(parser.dump(parser.get_defaults(), skip_none=False, skip_validation=True))
@@ -198,7 +201,7 @@ def defaults_of(built: type) -> dict[str, Any]:
 
 
 def differing(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Choose the values that are not the default, in nested mappings too."""
+    """Select the values that differ from the default, also within nested mappings."""
     chosen = {}
     for key, value in values.items():
         default = defaults.get(key)

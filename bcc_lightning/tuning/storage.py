@@ -1,4 +1,4 @@
-"""How long processes wait for one another."""
+"""The storage of a study: a SQLite file, a journal file or a PostgreSQL database, and the lock around it."""
 
 import hashlib
 import os
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
 from filelock import FileLock
-from optuna.storages.journal._file import BaseJournalFileLock  # what `JournalFileBackend` takes; exported nowhere else
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.tracking.place import sqlite_file, sqlite_uri
+from bcc_lightning.tuning.optuna_private import JournalLock
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -23,43 +24,23 @@ if TYPE_CHECKING:
 
 
 WAIT_SECONDS = 120.0
-"""How long a process waits for a lock that others hold for milliseconds."""
-
-
-class JournalLock(BaseJournalFileLock):
-    """The lock of a journal file, which the system frees when its holder dies; Optuna's waits 30 seconds for it.
-
-    Args:
-        file: the journal file.
-    """
-
-    def __init__(self, file: str) -> None:
-        self._lock = FileLock(f"{file}.lock", timeout=WAIT_SECONDS, thread_local=False, is_singleton=False)
-
-    def acquire(self) -> bool:
-        """Wait for the lock and take it."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Give it back."""
-        self._lock.release()
+"""Seconds that a process waits for a lock, which others hold for milliseconds, or for a server that does not answer."""
 
 
 LOOK_SECONDS = 0.5
-"""Pause between two attempts to reach a server that is away."""
+"""Pause between two attempts to reach a server that does not answer."""
 
 JOURNAL = "journal:"
 
 POSTGRESQL = "postgresql+psycopg"
-"""SQLAlchemy's name of PostgreSQL through psycopg 3."""
+"""SQLAlchemy's name for PostgreSQL with psycopg 3."""
 
 ALLOWED = "a SQLite URL (sqlite:///FILE), a journal (journal:FILE or FILE.log), or postgresql://USER@HOST/DATABASE"
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A place that keeps studies.
+    """A place where studies are stored.
 
     Attributes:
         url: ``sqlite:///FILE``, ``journal:FILE`` or ``postgresql+psycopg://...``, without a password.
@@ -69,13 +50,13 @@ class Storage:
 
     @property
     def file(self) -> Path | None:
-        """The file; None for a database server."""
+        """Path of the file; None for a database server."""
         if self.url.startswith(JOURNAL):
             return Path(self.url.removeprefix(JOURNAL))
         return sqlite_file(self.url)
 
     def reach(self) -> None:
-        """Find out at once whether a server answers; later it is waited for.
+        """Check once whether the server answers; later failures of the server are waited out.
 
         Raises:
             UserError: a package is missing, or the server does not answer.
@@ -85,7 +66,7 @@ class Storage:
                 return
 
     def open(self) -> "BaseStorage":
-        """Connect; the tables or the file must have been made by `create`.
+        """Connect to tables or a file that `create` has made.
 
         Raises:
             UserError: a package is missing, or the server does not answer.
@@ -93,15 +74,15 @@ class Storage:
         return self._connect(create=False)
 
     def create(self) -> "BaseStorage":
-        """Connect, and make tables or file where they are missing; to be called under `lock`."""
+        """Connect, and create tables or file where they are missing; call it within `lock`."""
         return self._connect(create=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep all other processes and threads out; a killed holder's lock is free at once."""
+        """Hold the storage's lock against all other processes and threads; it is free at once when its holder is killed."""
         if self.file:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            # A lock of its own for each call: the system then also keeps threads of one process apart.
+            # Each call opens a lock of its own, so that the system also separates threads of one process.
             with FileLock(f"{self.file}.lock-of-slots", timeout=WAIT_SECONDS, thread_local=False, is_singleton=False):
                 yield
             return
@@ -109,7 +90,7 @@ class Storage:
             yield
 
     def dashboard(self) -> str:
-        """Word the command that opens Optuna's dashboard, which need not be installed for it."""
+        """Return the command that opens Optuna's dashboard; ``uvx`` installs the dashboard by itself."""
         driver = "" if self.file else "--with 'psycopg[binary]' "
         return f"uvx {driver}optuna-dashboard {self.file if self.url.startswith(JOURNAL) else self.url}"
 
@@ -118,7 +99,7 @@ class Storage:
         from optuna.storages.journal import JournalFileBackend
 
         if self.url.startswith(JOURNAL):
-            return JournalStorage(JournalFileBackend(str(self.file), lock_obj=JournalLock(str(self.file))))
+            return JournalStorage(JournalFileBackend(str(self.file), lock_obj=JournalLock(str(self.file), WAIT_SECONDS)))
         with self._explained():
             storage = RDBStorage(self.url, engine_kwargs=self._engine(), skip_table_creation=not create)
         if self.file is None:
@@ -127,13 +108,12 @@ class Storage:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what databases say into what to do."""
+        """Turn errors of databases into errors with a next step."""
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            yield
-        except ImportError as error:
-            raise UserError(f"storage {self.url} needs a package: uv pip install 'bcc-lightning[postgresql]'") from error
+            with optional_import("postgresql", f"storage {self.url}"):  # SQLAlchemy imports the driver when it connects
+                yield
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error)[:300].strip()
             raise UserError(
@@ -151,7 +131,7 @@ class Storage:
 
         if self.file:
             return {"connect_args": {"timeout": WAIT_SECONDS}}
-        # A connection only while it is needed: 64 workers that train would else hold 64 of the server's 100.
+        # Connect only while needed: otherwise 64 workers that train would hold 64 of the server's 100 connections.
         return {"poolclass": NullPool}
 
     @contextmanager
@@ -161,18 +141,23 @@ class Storage:
         key = int.from_bytes(hashlib.sha256(b"bcc_lightning.tune").digest()[:7], "big")
         engine = self._server()
         wait_for_server(engine)
-        with engine.begin() as connection:  # the lock ends with the transaction, also where its holder was killed
+        with engine.begin() as connection:  # the lock ends with the transaction, also when its holder is killed
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
             yield
 
 
 def wait_for_server(engine: "Engine", seconds: float = WAIT_SECONDS) -> None:
-    """Let an engine wait for a server that is away, as while it is started anew, instead of failing at once."""
+    """Let an engine wait for a server that does not answer, for example while it restarts, instead of failing at once.
+
+    Args:
+        engine: connects to the server.
+        seconds: how long to wait.
+    """
     from sqlalchemy import event
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: "Dialect", record: object, arguments: list[Any], named: dict[str, Any]) -> "DBAPIConnection":
-        """Connect, again and again."""
+        """Try to connect until the time is over."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -184,14 +169,14 @@ def wait_for_server(engine: "Engine", seconds: float = WAIT_SECONDS) -> None:
 
 
 def storage_of(wanted: str | None, home: Path) -> Storage:
-    """Read which storage is wanted.
+    """Read which storage a search uses.
 
     Args:
         wanted: value of ``--storage``; None for a SQLite file.
-        home: local folder of runs, which holds that file.
+        home: local folder of runs, in which that file is.
 
     Raises:
-        UserError: it is none that is known, or holds a password, which would show in the list of processes.
+        UserError: the URL is of no known kind, or holds a password, which the list of processes would show.
     """
     if wanted is None:
         return Storage(sqlite_uri(home / "studies.db"))
@@ -207,19 +192,19 @@ def storage_of(wanted: str | None, home: Path) -> Storage:
 
 
 def refuse_password(option: str, url: str, instead: str) -> None:
-    """Refuse a password in a URL; it is not repeated in the message.
+    """Refuse a password in a URL, without repeating it in the message.
 
     Args:
-        option: which holds the URL.
-        url: its value.
-        instead: where a password belongs.
+        option: name of the option with the URL.
+        url: the URL.
+        instead: environment variables for the password.
 
     Raises:
-        UserError: there is one.
+        UserError: the URL holds a password.
     """
     parts = urlparse(url)
     if parts.password is not None or "password" in parse_qs(parts.query):
         raise UserError(
-            f"{option} holds a password, which everybody on this machine could read in the list of processes. Next step: leave "
-            f"it out of the URL, and put it into the environment variable {instead}"
+            f"{option} holds a password, which everyone on this machine could read in the list of processes. Next step: remove "
+            f"it from the URL, and put it into the environment variable {instead}"
         )

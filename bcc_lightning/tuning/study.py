@@ -1,16 +1,23 @@
-"""A study and its slots: each of the N trials is taken once, and every end is told once.
+"""A study and its slots: each of the N slots is taken once, and the end of each trial is recorded once.
 
-A slot is a trial and its retries. Nothing is queued: which slot is free follows from the trials themselves, and is read and taken
-in one step under the storage's lock. A worker, a driver or whoever tidies up may therefore be killed at any moment.
+A slot is a trial and its retries. There is no queue: which slot is free follows from the trials themselves, and a free slot is
+found and taken in one step within the storage's lock. Any worker or driver may therefore be killed at any moment.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.heartbeat import Worker
-from bcc_lightning.tuning.plan import Plan, make_pruner, make_sampler
+from bcc_lightning.tuning.optuna_private import (
+    create_running_trial,
+    given_parameters,
+    open_trial,
+    read_trial,
+    set_attributes,
+    start_waiting_trial,
+)
+from bcc_lightning.tuning.plan import Plan, make_pruner, make_sampler, refuse_another_search
 from bcc_lightning.tuning.storage import Storage
 
 if TYPE_CHECKING:
@@ -18,23 +25,20 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 PLAN, PARENT_RUN, DATA = "plan", "run", "data"
-"""Attributes of a study: what is searched, MLflow's id of the run above its trials, hash of the data by resolution."""
+"""Attributes of a study: its plan, MLflow's id of its own run, and the SHA-256 of its data by resolution."""
 
 WORKER, BEAT, RETRY_OF, ENDING, REASON, RUN = "worker", "beat", "retry_of", "ending", "reason", "run"
-"""Attributes of a trial: who works at it, how often that has shown itself, which trial it repeats, how and why it ended, its
-MLflow run."""
+"""Attributes of a trial: its worker, the worker's counter of signs of life, the trial that it repeats, how and why it ended, and
+MLflow's id of its run."""
 
 START_SECONDS, TRAINING_SECONDS = "start_seconds", "training_seconds"
-"""Attributes of a trial: seconds from the start of its process to its first training step, and those of its training."""
+"""Attributes of a trial: seconds from the start of its process to its first training step, and seconds of its training."""
 
 MOST_FREQUENT = "most_frequent"
 """Attribute of a trial: validation accuracy of always answering the most frequent class."""
 
 DIED, INTERRUPTED, OUT_OF_MEMORY, FAILED, PRUNED = "died", "interrupted", "out of memory", "failed", "pruned"
-"""How a trial can end that is not complete: its worker is gone; somebody stopped it; and so on."""
-
-SEARCHED = ("experiment", "argv", "space", "metrics", "directions", "folds", "program")
-"""What cannot change within a study, since its trials could not be compared."""
+"""How a trial can end without being complete."""
 
 
 @dataclass
@@ -42,9 +46,9 @@ class OpenStudy:
     """A study in its storage.
 
     Attributes:
-        storage: where it is kept.
+        storage: where the study is stored.
         study: Optuna's study.
-        plan: what is searched.
+        plan: the plan of the search.
     """
 
     storage: Storage
@@ -53,10 +57,10 @@ class OpenStudy:
 
     @classmethod
     def create(cls, storage: Storage, plan: Plan) -> "OpenStudy":
-        """Start a study, or go on with it: sampler, pruner, number of trials and what belongs to this machine may change.
+        """Create a study, or continue it; sampler, pruner, number of trials and settings of this machine may then change.
 
         Raises:
-            UserError: the storage cannot be reached, or the study has searched for something else so far.
+            UserError: the storage cannot be reached, or the study was created for another search.
         """
         import optuna
 
@@ -73,7 +77,11 @@ class OpenStudy:
 
     @classmethod
     def load(cls, storage: Storage, name: str) -> "OpenStudy":
-        """Open a study that has been started."""
+        """Open a study that exists.
+
+        Raises:
+            UserError: the storage cannot be reached, or another program has created the study.
+        """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -87,26 +95,30 @@ class OpenStudy:
         return self.study.get_trials(deepcopy=False)
 
     def claim(self, worker: Worker) -> "Trial | None":
-        """Take a free slot; None where there is none.
+        """Take a free slot.
 
         Args:
-            worker: who takes it.
+            worker: the worker that takes it.
+
+        Returns:
+            The running trial; None where no slot is free.
         """
         from optuna.trial import TrialState
 
         with self.storage.lock():
             self.refresh()
             trials = self.trials()
-            waiting = next((t for t in trials if t.state == TrialState.WAITING), None)  # somebody has proposed it by hand
+            waiting = next((t for t in trials if t.state == TrialState.WAITING), None)  # somebody has queued it by hand
             if waiting:
-                self._set(waiting, {WORKER: worker.as_dict()})
-                self.study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
+                start_waiting_trial(self.study, waiting, {WORKER: worker.as_dict()})
                 number = waiting.number
-            elif (proposal := self._free_slot(trials)) is not None:
-                number = self._start(proposal, worker)
+            elif (slot := self._free_slot(trials)) is not None:
+                number = create_running_trial(self.study, {**slot.attributes, WORKER: worker.as_dict()}, slot.given)
             else:
                 return None
-        return self._trial(number)
+        # Outside the lock, since a sampler may take long. Each trial has a sampler of its own.
+        self.study.sampler = make_sampler(self.plan, number)
+        return open_trial(self.study, number)
 
     def has_work(self) -> bool:
         """Check whether a slot is free."""
@@ -118,96 +130,83 @@ class OpenStudy:
 
     @property
     def parent_run(self) -> str | None:
-        """MLflow's id of the run whose children the trials are."""
+        """MLflow's id of the study's own run; None where there is none yet."""
         return self.study.user_attrs.get(PARENT_RUN)
 
     @property
     def data(self) -> dict[str, str]:
-        """Hash of the data that the trials are trained on, by resolution, as far as it is known."""
+        """SHA-256 of the data of the trials so far, by resolution."""
         return dict(self.study.user_attrs.get(DATA, {}))
 
     def note_data(self, found: dict[str, str]) -> None:
-        """Keep the hash of the data of the first trial with a resolution."""
+        """Record the hash of a trial's data, unless an earlier trial with the same resolution has recorded one."""
         with self.storage.lock():
             self.study.set_user_attr(DATA, {**found, **self.data})
 
     def refresh(self) -> None:
-        """Read how many trials are wanted: another command may have raised it."""
+        """Read the plan again: another command may have raised the number of trials."""
         self.plan = Plan.read(self.study.user_attrs.get(PLAN), self.study.study_name)
 
     def finish(
         self, number: int, state: "TrialState", values: Sequence[float] | None = None, ending: str | None = None, reason: str = ""
     ) -> bool:
-        """Tell how a trial has ended; False where somebody else has told it, who took its worker for dead.
+        """Record how a trial has ended.
 
         Args:
             number: number of the trial.
             state: ``COMPLETE``, ``PRUNED`` or ``FAIL``.
             values: a value for each metric of a complete trial.
-            ending: one of the words above.
-            reason: in words for people.
+            ending: how a trial ended that is not complete, such as `DIED`.
+            reason: explanation for people; the first 500 characters are stored.
+
+        Returns:
+            False where the end was already recorded, because the trial's worker was taken for dead.
         """
         with self.storage.lock():
             trial = self.trial(number)
             if trial.state.is_finished():
                 return False
             if ending:
-                self._set(trial, {ENDING: ending, REASON: reason[:500]})
-            # The sampler of this trial has done its work; what it would do after a trial needs no generator of its own.
+                set_attributes(self.study, trial, {ENDING: ending, REASON: reason[:500]})
+            # A fresh sampler suffices for what Optuna does after a trial; it does not depend on the draws.
             self.study.sampler = make_sampler(self.plan, number)
             self.study.tell(number, values, state)
             return True
 
     def trial(self, number: int) -> "FrozenTrial":
         """Read a trial as it is now."""
-        storage = self.study._storage
-        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))
+        return read_trial(self.study, number)
 
     def set_attribute(self, number: int, name: str, value: object) -> None:
         """Set an attribute of a running trial."""
-        self._set(self.trial(number), {name: value})
+        set_attributes(self.study, self.trial(number), {name: value})
 
-    def _set(self, trial: "FrozenTrial", attributes: dict[str, Any]) -> None:
-        for name, value in attributes.items():
-            self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
-
-    def _free_slot(self, trials: "list[FrozenTrial]") -> dict[str, Any] | None:
-        """Give what the next trial starts from: its given parameters and attributes; None where no slot is free."""
+    def _free_slot(self, trials: "list[FrozenTrial]") -> "Slot | None":
+        """Return what the next trial starts from; None where no slot is free."""
         if (due := retry_due(trials)) is not None:
-            given = {**due.system_attrs.get("fixed_params", {}), **due.params}
-            return {"given": given, RETRY_OF: due.number}
+            return Slot({**given_parameters(due), **due.params}, {RETRY_OF: due.number})
         if sum(RETRY_OF not in trial.user_attrs for trial in trials) < self.plan.trials:
-            return {"given": {} if trials else self.plan.own}
+            return Slot({} if trials else self.plan.own, {})
         return None
 
-    def _start(self, proposal: dict[str, Any], worker: Worker) -> int:
-        """Create a running trial in one step, with its worker's name on it, and give its number."""
-        from optuna.trial import TrialState, create_trial
 
-        given = proposal.pop("given")
-        template = create_trial(
-            state=TrialState.RUNNING,
-            user_attrs={**proposal, WORKER: worker.as_dict()},
-            system_attrs={"fixed_params": given} if given else {},
-        )
-        storage = self.study._storage
-        trial_id = storage.create_new_trial(self.study._study_id, template)
-        return storage.get_trial_number_from_id(trial_id)
+class Slot(NamedTuple):
+    """What a trial starts from.
 
-    def _trial(self, number: int) -> "Trial":
-        """Make the object through which a trial is proposed and reported; outside the lock, for a sampler may take long."""
-        from optuna import Trial
+    Attributes:
+        given: parameters that are not drawn, by name.
+        attributes: attributes of the trial that it has from the start.
+    """
 
-        self.study.sampler = make_sampler(self.plan, number)
-        storage = self.study._storage
-        return Trial(self.study, storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))
+    given: dict[str, Any]
+    attributes: dict[str, Any]
 
 
 def retry_due(trials: "Iterable[FrozenTrial]") -> "FrozenTrial | None":
-    """Find a trial that is to be repeated and has not been.
+    """Find a trial that must be repeated and has not been.
 
-    One that somebody stopped always is, for its parameters were not at fault; one whose worker died, or that ran out of memory,
-    once.
+    A trial that was stopped is always repeated, because its parameters were not at fault; a trial whose worker died, or that ran
+    out of memory, is repeated once.
     """
     by_number = {trial.number: trial for trial in trials}
     repeated = {trial.user_attrs.get(RETRY_OF) for trial in by_number.values()}
@@ -218,7 +217,7 @@ def retry_due(trials: "Iterable[FrozenTrial]") -> "FrozenTrial | None":
 
 
 def may_be_repeated(trial: "FrozenTrial", by_number: "dict[int, FrozenTrial]") -> bool:
-    """Check whether a trial, by how it ended and how those ended that it repeats, is to be repeated."""
+    """Check whether a trial must be repeated, by its own ending and the endings of the trials that it repeats."""
     from optuna.trial import TrialState
 
     ending = trial.user_attrs.get(ENDING)
@@ -228,42 +227,9 @@ def may_be_repeated(trial: "FrozenTrial", by_number: "dict[int, FrozenTrial]") -
 
 
 def endings_before(trial: "FrozenTrial", by_number: "dict[int, FrozenTrial]") -> set[str]:
-    """List how the trials ended that a trial repeats."""
+    """List the endings of the earlier trials that a trial repeats."""
     endings: set[str] = set()
     while (before := trial.user_attrs.get(RETRY_OF)) is not None:
         trial = by_number[before]
         endings.add(trial.user_attrs[ENDING])
     return endings
-
-
-def searched(plan: Plan, name: str) -> Any:  # noqa: ANN401 - one of the plan's fields
-    """Return what a plan searches; where runs are kept, which changes when the folder moves, is no part of it."""
-    value = getattr(plan, name)
-    return without_tracking(value) if name == "argv" else value
-
-
-def without_tracking(argv: list[str]) -> list[str]:
-    """Leave out the arguments that say where runs are kept."""
-    kept: list[str] = []
-    arguments = iter(argv)
-    for argument in arguments:
-        if not argument.startswith("--tracking."):
-            kept.append(argument)
-        elif "=" not in argument:
-            next(arguments, None)
-    return kept
-
-
-def refuse_another_search(before: Plan, now: Plan) -> None:
-    """Refuse to mix trials in one study that cannot be compared.
-
-    Raises:
-        UserError: with what differs.
-    """
-    differing = [name for name in SEARCHED if searched(before, name) != searched(now, name)]
-    if differing:
-        first = differing[0]
-        raise UserError(
-            f"study '{now.study}' has searched with another {first} so far: {getattr(before, first)}, not {getattr(now, first)}. "
-            "Next step: start another study with --study NAME, or give the same arguments as before to go on"
-        )

@@ -1,4 +1,4 @@
-"""A trial's process as its worker sees it: started, listened to, ended, and read for how it ended."""
+"""A trial's process as its worker handles it: start, messages, stop, and the reason of its end."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.study import FAILED, OUT_OF_MEMORY
 
 MEMORY_ERRORS = ("OutOfMemoryError", "MemoryError", "out of memory", "can't allocate memory", "cannot allocate memory")
-"""What torch, Python and the processor's allocator say."""
+"""Words in the out-of-memory errors of torch, Python and torch's allocator for the CPU."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class TrialEnd:
     """How a trial ended.
 
     Attributes:
-        values: a value for each metric; None where it failed.
-        ending: how it failed, see `bcc_lightning.tuning.study`; None where it did not.
-        reason: in words for people.
+        values: a value for each metric; None where the trial failed.
+        ending: how the trial failed, see `bcc_lightning.tuning.study`; None where it did not.
+        reason: explanation for people.
     """
 
     values: list[float] | None
@@ -39,15 +39,15 @@ class TrialEnd:
 
 
 def read_end(plan: Plan, last: dict[str, Any] | None, exit_code: int, last_words: str) -> TrialEnd:
-    """Read how a trial ended that nobody stopped.
+    """Determine how a trial ended that was not stopped.
 
     Args:
         plan: the search.
-        last: the trial's closing message; None where there was none.
-        exit_code: of its process; negative for a signal.
-        last_words: end of its output.
+        last: the trial's closing message; None where it sent none.
+        exit_code: exit code of its process; negative for a signal.
+        last_words: last line of its output.
     """
-    if last and last["status"] == "FINISHED":  # also where its run could not be filed, which the exit code then says
+    if last and last["status"] == "FINISHED":  # even if its run could not be sent to MLflow, which the exit code shows
         return read_figures(plan, last["figures"])
     reason = (last or {}).get("failure") or describe_exit(exit_code, last_words)
     ending = OUT_OF_MEMORY if any(sign in reason for sign in MEMORY_ERRORS) else FAILED
@@ -55,7 +55,7 @@ def read_end(plan: Plan, last: dict[str, Any] | None, exit_code: int, last_words
 
 
 def read_figures(plan: Plan, figures: dict[str, float]) -> TrialEnd:
-    """Choose the search's metrics from the figures of a finished trial."""
+    """Select the search's metrics from the values of a finished trial."""
     if missing := [metric for metric in plan.metrics if metric not in figures]:
         return TrialEnd(None, FAILED, f"there is no {' or '.join(missing)}; there are: {', '.join(sorted(figures))}")
     values = [float(figures[metric]) for metric in plan.metrics]
@@ -66,26 +66,26 @@ def read_figures(plan: Plan, figures: dict[str, float]) -> TrialEnd:
 
 
 def describe_exit(exit_code: int, last_words: str) -> str:
-    """Word how a process ended that said nothing itself."""
+    """Describe how a process ended that sent no closing message."""
     if exit_code < 0:
-        memory = " (the system does that where memory runs out)" if -exit_code == signal.SIGKILL else ""
+        memory = " (the system does that when memory runs out)" if -exit_code == signal.SIGKILL else ""
         return f"killed by {signal.Signals(-exit_code).name}{memory}"
     return f"exit code {exit_code}: {last_words}"
 
 
 LISTEN_SECONDS = 0.2
-"""How long a stop signal may go unnoticed."""
+"""Largest delay in seconds until a stop signal is noticed."""
 
 ENDING_SECONDS = 30.0
-"""How long a trial may take to end in order before it is killed."""
+"""Seconds that a trial has to stop cleanly before it is killed."""
 
 TAIL = 4000
-"""Characters at the end of a trial's output that are looked through for the reason of its end."""
+"""Characters at the end of a trial's output that are searched for the reason of its end."""
 
 
 @contextmanager
-def deaf_to(number: signal.Signals) -> Iterator[None]:
-    """Start processes that a signal does not reach: SLURM sends it to all of a job, but it is for the worker to end its trial."""
+def blocked(number: signal.Signals) -> Iterator[None]:
+    """Block a signal for processes that are started within: SLURM sends it to a whole job, but it is meant for the worker."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
@@ -94,13 +94,13 @@ def deaf_to(number: signal.Signals) -> Iterator[None]:
 
 
 class TrialProcess(AbstractContextManager["TrialProcess"]):
-    """A trial's process; it is gone when the context is left.
+    """A trial's process, which has ended when the context is left.
 
     Args:
         command: program and arguments.
-        environment: variables in addition to those of this process.
-        greeting: what the trial is told about itself.
-        log: file that gets its output.
+        environment: environment variables, in addition to those of this process.
+        greeting: what the worker tells the trial about itself.
+        log: file for its output.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], greeting: Greeting, log: Path) -> None:
@@ -108,7 +108,7 @@ class TrialProcess(AbstractContextManager["TrialProcess"]):
         self._start = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         self._ours, theirs = socket.socketpair()
-        with theirs, log.open("ab") as output, deaf_to(signal.SIGUSR2):
+        with theirs, log.open("ab") as output, blocked(signal.SIGUSR2):
             self._process = subprocess.Popen(
                 command,
                 env={**os.environ, **environment, VARIABLE: str(theirs.fileno())},
@@ -116,24 +116,24 @@ class TrialProcess(AbstractContextManager["TrialProcess"]):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in the terminal is the search's to hand on
+                start_new_session=True,  # Ctrl-C in the terminal must not reach it directly
             )
         self.send(asdict(greeting))
 
     @property
     def age(self) -> float:
-        """Seconds since its start."""
+        """Seconds since the start of the process."""
         return time.monotonic() - self._start
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a line; a process that has ended does not get it."""
+        """Send a message as a line of JSON; if the process has ended, nothing is sent."""
         try:
             self._ours.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             return
 
     def messages(self, is_over: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-        """Give the messages of the trial until it closes the channel, or until `is_over`."""
+        """Yield the messages of the trial until it closes the channel or `is_over` returns True."""
         received = b""
         while not is_over():
             if not select.select([self._ours], [], [], LISTEN_SECONDS)[0]:
@@ -148,34 +148,38 @@ class TrialProcess(AbstractContextManager["TrialProcess"]):
             yield from map(json.loads, lines)
 
     def wait(self) -> int:
-        """Wait until the process has ended; its exit code, or the negative number of the signal that killed it."""
+        """Wait until the process has ended, and kill it if it takes too long after closing the channel.
+
+        Returns:
+            Its exit code, or the negative number of the signal that killed it.
+        """
         try:
             return self._process.wait(ENDING_SECONDS)
         except subprocess.TimeoutExpired:
             self._kill()
             return self._process.wait()
 
-    def end_in_order(self) -> None:
-        """Let the trial file what it has, as after Ctrl-C; kill it where that takes too long."""
+    def stop(self) -> None:
+        """Stop the trial cleanly, as Ctrl-C does, so that it stores its results; kill it if that takes too long."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         self.wait()
 
     def last_words(self) -> str:
-        """Give the last line of its output, or its last error."""
+        """Return the last error in its output, or else the last line."""
         lines = self.log.read_text(encoding="utf-8", errors="replace")[-TAIL:].strip().splitlines() or [""]
         errors = [line for line in lines if line.startswith("error: ")]
         return (errors or lines)[-1].removeprefix("error: ")
 
     def _kill(self) -> None:
-        """Kill the process with those that load its data."""
+        """Kill the process and the processes that load its data."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Close the channel; a trial that still runs ends itself on that, and is killed where it does not."""
+        """Close the channel, on which a running trial exits; kill it if it does not."""
         self._ours.close()
         deadline = time.monotonic() + LISTEN_SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:

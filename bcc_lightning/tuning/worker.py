@@ -1,4 +1,4 @@
-"""A worker: takes a free slot, runs the trial in a fresh process, tells how it ended, and takes the next."""
+"""A worker: takes a free slot, runs its trial in a fresh process, records how the trial ended, and takes the next slot."""
 
 import argparse
 import json
@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcc_lightning.errors import UserError
+from bcc_lightning.errors import UserError, command_line
 from bcc_lightning.processes import BEAT_SECONDS, signs_of_life
 from bcc_lightning.tracking.run_files import PARENT_VARIABLE
-from bcc_lightning.trust import OPTION
 from bcc_lightning.tuning.channel import Greeting
 from bcc_lightning.tuning.heartbeat import Observer, Worker
-from bcc_lightning.tuning.plan import FIT, OF_FOLDS, Plan
+from bcc_lightning.tuning.plan import OF_FOLDS, refuse_foreign_program
 from bcc_lightning.tuning.space import Value, flags
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import (
@@ -47,15 +46,15 @@ BATCH_SIZE, ACCUMULATE = "data.batch_size", "trainer.accumulate_grad_batches"
 
 @dataclass
 class TrialWorker:
-    """Works at the trials of a study until no slot is free.
+    """Runs the trials of a study until no slot is free.
 
     Attributes:
         search: the study.
-        seat: its place among the workers of an executor, from 0.
-        seconds: time after which no further trial is begun.
+        seat: position among the workers of an executor, from 0.
+        seconds: time after which no further trial is started.
         extra: flags of this machine, for each trial.
-        environment: variables of this machine, for each trial.
-        stop: is set to end in order.
+        environment: environment variables of this machine, for each trial.
+        stop: event that makes the worker stop cleanly when it is set.
     """
 
     search: OpenStudy
@@ -66,7 +65,7 @@ class TrialWorker:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def work(self) -> None:
-        """Work until no slot is free, time is up, or it is stopped."""
+        """Run trials until no slot is free, the time is over, or the worker is stopped."""
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
@@ -78,20 +77,20 @@ class TrialWorker:
                 return
             try:
                 self.run(trial)
-            except UpdateFinishedTrialError:  # somebody took this worker for dead, and gave its trial away
+            except UpdateFinishedTrialError:  # this worker was taken for dead, and its trial for failed
                 continue
-            except Exception as error:  # whatever it is, it ends this worker, but is told first
+            except Exception as error:  # any error ends this worker, but is recorded first
                 reason = f"its worker failed: {type(error).__name__}: {error}"
                 self.search.finish(trial.number, TrialState.FAIL, None, DIED, reason)
                 raise
 
     def run(self, trial: "Trial") -> None:
-        """Run a trial in a fresh process, and tell how it ended."""
+        """Run a trial in a fresh process, and record how it ended."""
         plan, number, lost = self.search.plan, trial.number, threading.Event()
         drawn = plan.search_space.suggest(trial)
         command = [*plan.command, *self._arguments(number, drawn)]
         with (
-            signs_of_life(lambda mark: self._give_sign(number, mark, lost), BEAT_SECONDS),
+            signs_of_life(lambda beat: self._show_life(number, beat, lost), BEAT_SECONDS),
             TrialProcess(
                 command, self._environment(), self._greeting(number), Path(plan.logs) / f"trial-{number}.log"
             ) as process,
@@ -100,14 +99,14 @@ class TrialWorker:
             if lost.is_set():
                 return
             if self.stop.is_set() and was_stopped(last):
-                process.end_in_order()
+                process.stop()
                 end = TrialEnd(None, INTERRUPTED, "the search was stopped")
             else:
                 end = read_end(plan, last, process.wait(), process.last_words())
-        self._tell(number, end, pruned=bool(last and last.get("pruned")))
+        self._record(number, end, pruned=bool(last and last.get("pruned")))
 
     def _listen(self, trial: "Trial", process: TrialProcess, lost: threading.Event) -> dict[str, Any] | None:
-        """Hand reports on, answer them, and give the closing message."""
+        """Pass reports on to the study, answer them, and return the closing message; None where there was none."""
         last, pruned = None, False
         for message in process.messages(lambda: self.stop.is_set() or lost.is_set()):
             if RUN in message:
@@ -125,14 +124,14 @@ class TrialWorker:
         return last
 
     def _prunes(self, trial: "Trial", step: int, value: float) -> bool:
-        """Report a value to the study and ask whether it has seen enough; with two metrics Optuna does neither."""
+        """Report a value to the study, and return whether the trial is pruned; with two metrics Optuna supports neither."""
         if len(self.search.plan.metrics) > 1:
             self.search.set_attribute(trial.number, "step", step)
             return False
         trial.report(value, step)
         return trial.should_prune()
 
-    def _tell(self, number: int, end: TrialEnd, pruned: bool) -> None:
+    def _record(self, number: int, end: TrialEnd, pruned: bool) -> None:
         from optuna.trial import TrialState
 
         if pruned and end.ending not in {INTERRUPTED, OUT_OF_MEMORY}:
@@ -142,15 +141,15 @@ class TrialWorker:
         else:
             self.search.finish(number, TrialState.FAIL, None, end.ending, end.reason)
 
-    def _give_sign(self, number: int, mark: int, lost: threading.Event) -> None:
-        """Show that this worker lives, and notice when somebody took it for dead."""
+    def _show_life(self, number: int, beat: int, lost: threading.Event) -> None:
+        """Show that this worker lives; set `lost` if it was taken for dead."""
         from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
         try:
-            self.search.set_attribute(number, BEAT, mark)
+            self.search.set_attribute(number, BEAT, beat)
         except UpdateFinishedTrialError:
             lost.set()
-        except StorageInternalError:  # away for a moment; others wait for longer than that
+        except StorageInternalError:  # the storage does not answer for a moment; observers wait longer than that
             return
 
     def _arguments(self, number: int, drawn: dict[str, Value]) -> list[str]:
@@ -160,7 +159,7 @@ class TrialWorker:
         return [*plan.argv, *self.extra, *flags(drawn), *self._smaller_batches(number, drawn), *folds, *name]
 
     def _smaller_batches(self, number: int, drawn: dict[str, Value]) -> list[str]:
-        """Halve the batch and double the accumulation where the trial repeats one that ran out of memory."""
+        """Return flags for half the batch and twice the accumulation, if the trial repeats one that ran out of memory."""
         if not self._ran_out_of_memory(number):
             return []
         batch, accumulate = (
@@ -189,15 +188,21 @@ class TrialWorker:
 
 
 def was_stopped(last: dict[str, Any] | None) -> bool:
-    """Tell from a trial's closing message whether it was cut short: where a whole job is stopped, it hears that by itself."""
+    """Check whether a trial was stopped before its end.
+
+    SLURM may stop a whole job, so that a trial has stopped before its worker stops it.
+
+    Args:
+        last: the trial's closing message; None where it sent none.
+    """
     return last is None or (last["status"] == "KILLED" and not last["pruned"])
 
 
 def reap(search: OpenStudy, observer: Observer) -> "list[FrozenTrial]":
-    """Tell the running trials whose workers are gone; their slots are free again.
+    """Record the end of running trials whose workers are gone, so that their slots are free again.
 
     Returns:
-        Those trials.
+        The trials that this call has ended.
     """
     from optuna.trial import TrialState
 
@@ -209,42 +214,31 @@ def reap(search: OpenStudy, observer: Observer) -> "list[FrozenTrial]":
     return dead
 
 
-def refuse_foreign_program(plan: Plan, program: list[str]) -> None:
-    """Refuse to run what only the storage names: others may write there.
-
-    Args:
-        plan: what is searched, as the storage holds it.
-        program: what whoever started this worker said that trials run; empty for `fit`.
-
-    Raises:
-        UserError: the plan names another program, or trusts packages.
-    """
-    if plan.program != program:
-        raise UserError(f"study {plan.study} would run {plan.program or FIT}, not {program or FIT}; its plan was changed")
-    if any(argument.partition("=")[0] == OPTION for argument in plan.argv):
-        raise UserError(f"study {plan.study} holds {OPTION}; say whom you trust behind -- when you start the worker")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m bcc_lightning.tuning.worker``, which executors start; it may also be started by hand, on any machine."""
+    """Run ``python -m bcc_lightning.tuning.worker``, which executors start; it may also be started by hand on any machine.
+
+    Returns:
+        Exit code.
+    """
     parser = argparse.ArgumentParser(prog="python -m bcc_lightning.tuning.worker", description=__doc__)
     parser.add_argument("--storage", required=True, help="URL of the storage, without a password")
     parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--seat", type=int, default=0, help="place among the workers of an executor, from 0")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="time after which no further trial is begun")
-    parser.add_argument("--program", type=json.loads, default=[], help="what trials run instead of fit, as a JSON list")
+    parser.add_argument("--seat", type=int, default=0, help="position among the workers of an executor, from 0")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="time after which no further trial is started")
+    parser.add_argument("--program", type=json.loads, default=[], help="command of the trials instead of fit, as a JSON list")
     parser.add_argument("flags", nargs="*", help="flags of this machine for each trial, after --")
     options = parser.parse_args(argv)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):  # SLURM: the executor, or the time limit that is near
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):  # SIGUSR2: SLURM's executor, or its time limit
         signal.signal(number, lambda *_: stop.set())
     try:
         search = OpenStudy.load(Storage(options.storage), options.study)
         refuse_foreign_program(search.plan, options.program)
     except UserError as error:
-        from bcc_lightning.cli.command import EXIT_USER_ERROR  # imports torch, which workers do without
+        from bcc_lightning.cli.command import EXIT_USER_ERROR  # imports torch, which workers do not need
 
-        print(f"error: {error}", file=sys.stderr)
+        with command_line():
+            print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     TrialWorker(search, options.seat, options.seconds, options.flags, stop=stop).work()
     return 0

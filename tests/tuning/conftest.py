@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import bcc_lightning.tune
-from bcc_lightning.tuning.executors.choice import ExecutorName
+from bcc_lightning.tuning.executors import ExecutorName
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.storage import Storage, storage_of
 from tests.tuning import clusters
@@ -43,7 +43,7 @@ def stub_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stub_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trials of `bcc_lightning.tune` run the stub instead of `fit`."""
+    """Make trials of `bcc_lightning.tune` run the stub instead of `fit`."""
     make_plan = bcc_lightning.tune.make_plan
     Path("space.yaml").write_text(yaml.safe_dump(LEARNING_RATE))
 

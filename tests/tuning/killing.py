@@ -11,7 +11,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from bcc_lightning.processes import start_of
-from bcc_lightning.tuning.executors.choice import ExecutorName
+from bcc_lightning.tuning.executors import ExecutorName
 from bcc_lightning.tuning.heartbeat import Worker
 from bcc_lightning.tuning.study import OpenStudy
 from tests.tuning.searches import ledger

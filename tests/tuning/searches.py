@@ -10,8 +10,8 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from bcc_lightning.tuning.executors import ExecutorName, make_executor
 from bcc_lightning.tuning.executors.base import Assignment, Executor
-from bcc_lightning.tuning.executors.choice import ExecutorName, make_executor
 from bcc_lightning.tuning.executors.local import Seats
 from bcc_lightning.tuning.executors.ray import ActorOptions
 from bcc_lightning.tuning.executors.slurm import JobOptions
@@ -37,14 +37,14 @@ def stub_program(folder: Path) -> list[str]:
 
 
 def stub_search(*options: str) -> list[str]:
-    """Give the arguments of `bcc_lightning.tune` for a search over stub trials."""
+    """Return the arguments of `bcc_lightning.tune` for a search over stub trials."""
     from tests.miniature import PAINTED, QUICK  # imports torch, which the drivers that tests kill do without
 
     return ["--exp", "pbc_cnn", "--space", "space.yaml", *options, "--", *PAINTED, *QUICK]
 
 
 def trials_last(seconds: float, folder: Path) -> None:
-    """Let stub trials that start from now on last so long."""
+    """Set the duration of stub trials that start from now on."""
     (folder / "seconds").write_text(str(seconds))
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tune import seats_of
+from bcc_lightning.tuning.executors import ExecutorName
 from bcc_lightning.tuning.executors.base import Assignment, refuse_files_of_this_machine
-from bcc_lightning.tuning.executors.choice import ExecutorName
 from bcc_lightning.tuning.executors.ray import ActorOptions, Ray
 from bcc_lightning.tuning.executors.slurm import JobOptions, Slurm
 from bcc_lightning.tuning.options import read_options

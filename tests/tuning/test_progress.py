@@ -2,14 +2,16 @@
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from bcc_lightning.tuning.progress import Counts, Standing
+from bcc_lightning.tuning.progress import Counts, Standing, best_trials
 from bcc_lightning.tuning.study import DIED, ENDING, FAILED, REASON, RETRY_OF
 from tests.tuning.searches import stub_plan
 
@@ -38,6 +40,27 @@ TRIALS = [
 ]
 
 
+def study_of(trials: list[FrozenTrial], directions: Sequence[str] = ("maximize",)) -> optuna.Study:
+    study = optuna.create_study(directions=directions)
+    study.add_trials(trials)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("directions", "values", "best"),
+    [
+        (["maximize"], [(0.5,), (0.9,), (0.9,), (0.7,)], [1]),  # the earlier of two that are equal
+        (["minimize"], [(0.5,), (0.2,), (0.2,), (0.7,)], [1]),
+        (["maximize", "minimize"], [(0.5, 10.0), (0.9, 30.0), (0.8, 40.0), (0.7, 20.0), (0.7, 20.0)], [1, 3, 4, 0]),
+        (["minimize", "minimize"], [(0.5, 10.0), (0.1, 30.0), (0.2, 40.0), (0.3, 20.0)], [1, 3, 0]),
+        (["maximize"], [], []),
+    ],
+)
+def test_the_best_trials(directions: list[str], values: list[tuple[float, ...]], best: list[int]) -> None:
+    study = study_of([create_trial(values=each) for each in values], directions)
+    assert [trial.number for trial in best_trials(study)] == best
+
+
 def test_a_repeated_trial_counts_once() -> None:
     counts = Counts.of(TRIALS, 10)
     assert counts == Counts(complete=2, pruned=1, failed=1, repeated=1, running=2, total=10)
@@ -54,7 +77,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_the_table_shows_the_best_and_what_runs(tmp_path: Path) -> None:
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=140, color_system=None)
-    with Standing(stub_plan(tmp_path, trials=10, epochs=2), math.inf, console) as standing:
+    with Standing(study_of(TRIALS), stub_plan(tmp_path, trials=10, epochs=2), math.inf, console) as standing:
         standing.show(TRIALS)
     shown = terminal.getvalue()
     assert "study stub: 4 of 10 trials" in shown
@@ -63,7 +86,7 @@ def test_the_table_shows_the_best_and_what_runs(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_each_end_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: list[float]) -> None:
-    standing = Standing(stub_plan(tmp_path, trials=10, epochs=2), math.inf, Console(file=io.StringIO()))
+    standing = Standing(study_of([]), stub_plan(tmp_path, trials=10, epochs=2), math.inf, Console(file=io.StringIO()))
     standing.show(TRIALS[:1])
     assert "time left unknown" in capsys.readouterr().out
     clock[0] = 60.0
@@ -81,7 +104,7 @@ def test_without_a_terminal_each_end_is_told_once(tmp_path: Path, capsys: pytest
 
 
 def test_time_left_is_no_longer_than_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: list[float]) -> None:
-    standing = Standing(stub_plan(tmp_path, trials=10_000, epochs=2), 360.0, Console(file=io.StringIO()))
+    standing = Standing(study_of([]), stub_plan(tmp_path, trials=10_000, epochs=2), 360.0, Console(file=io.StringIO()))
     standing.show([])
     clock[0] = 60.0
     standing.show(TRIALS[:1])

@@ -63,7 +63,7 @@ def test_of_two_metrics_the_best_of_each_is_filed(tmp_path: Path) -> None:
 
 
 class RecordedRun:
-    """Keeps what is filed."""
+    """Records what is logged."""
 
     def __init__(self, folder: Path) -> None:
         self.artifacts = folder

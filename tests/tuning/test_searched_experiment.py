@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, create_trial
 
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.searched_experiment import build_untrained, write_tuned
@@ -21,9 +22,8 @@ SEARCHED: dict[str, Value] = {
 
 
 def best_trial(parameters: dict[str, Value]) -> FrozenTrial:
-    trial = create_trial(state=TrialState.COMPLETE, value=0.9)
-    trial._params = dict(parameters)
-    return trial
+    distributions: dict[str, BaseDistribution] = {name: CategoricalDistribution([value]) for name, value in parameters.items()}
+    return create_trial(value=0.9, params=parameters, distributions=distributions)
 
 
 @pytest.mark.parametrize("experiment", ["raabin_cnn", "an2dl_vgg16", "resnet18_28"])

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
 from bcc_lightning.cli.arguments import experiment_names
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
 from bcc_lightning.tuning.searched_experiment import build_untrained, check_space, find_space, own_values, space_files, value_of
-from bcc_lightning.tuning.space import Choice, Range, flags, read_space
+from bcc_lightning.tuning.space import Entry, extremes, flags, nearest, read_space
 
 LR = {"type": "float", "low": "1e-5", "high": 1e-2, "log": True}  # YAML 1.1 takes 1e-5 for a text
 
@@ -47,10 +49,14 @@ def test_values_are_worded_as_the_command_line_takes_them() -> None:
         ({"type": "floot", "low": 1, "high": 2}, "whose type is float, int or categorical"),
         ({"type": "float", "low": 2, "high": 1}, "low is 2 and high is 1; low must be below high"),
         ({"type": "float", "low": 1, "high": 1}, "low must be below high"),
-        ({"type": "float", "low": 0, "high": 1, "log": True}, "low is 0, with log it must be above 0"),
+        ({"type": "float", "low": 0, "high": 1, "log": True}, r"low: 0, .*`low > 0` must hold for `log=True`"),
+        ({"type": "int", "low": 0, "high": 9, "log": True}, r"low: 0, .*`low >= 1` must hold for `log=True`"),
+        ({"type": "float", "low": 1, "high": 2, "log": "yes"}, "log is yes, it must be true or false"),
         ({"type": "float", "low": "much", "high": 1}, "low is 'much', it must be a number"),
         ({"type": "int", "low": 0.5, "high": 3}, "low is 0.5, it must be a whole number"),
-        ({"type": "float", "low": 0, "high": 1, "step": 0}, "step is 0, it must be above 0"),
+        ({"type": "float", "low": 0, "high": 1, "step": 0}, r"step: 0}, .*`step > 0` must hold"),
+        ({"type": "int", "low": 0, "high": 9, "step": 0}, r"step: 0}, .*`step > 0` must hold"),
+        ({"type": "float", "low": 1, "high": 2, "step": 0.1, "log": True}, "`step` is not supported when `log` is true"),
         ({"type": "float", "low": 0}, r"has low; type float takes high, log, low, step"),
         ({"type": "float", "low": 0, "high": 1, "base": 2}, "type float takes high, log, low, step"),
         ({"type": "categorical", "choices": []}, "at least one value"),
@@ -62,8 +68,42 @@ def test_an_impossible_entry_is_refused(entry: Any, message: str) -> None:
         read_space({"model.lr": entry}, "file")
 
 
+def test_a_seed_draws_what_optuna_draws_from_the_same_ranges() -> None:
+    content = {
+        "a": {"type": "float", "low": 0, "high": 1},
+        "b": LR,
+        "c": {"type": "float", "low": 0, "high": 1, "step": 0.25},
+        "d": {"type": "int", "low": 1, "high": 99},
+        "e": {"type": "int", "low": 1, "high": 99, "log": True},
+        "f": {"type": "int", "low": 32, "high": 128, "step": 32},
+        "g": {"type": "categorical", "choices": ["x", 1, True, None, [8, 8]]},
+    }
+    space = read_space(content, "file")
+    own, theirs = (optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=7)) for _ in range(2))
+    for _ in range(5):
+        trial = theirs.ask()
+        assert space.suggest(own.ask()) == {
+            "a": trial.suggest_float("a", 0, 1),
+            "b": trial.suggest_float("b", 1e-5, 1e-2, log=True),
+            "c": trial.suggest_float("c", 0, 1, step=0.25),
+            "d": trial.suggest_int("d", 1, 99),
+            "e": trial.suggest_int("e", 1, 99, log=True),
+            "f": trial.suggest_int("f", 32, 128, step=32),
+            "g": trial.suggest_categorical("g", ["x", 1, True, None, "[8, 8]"]),
+        }
+    assert [trial.distributions for trial in own.trials] == [trial.distributions for trial in theirs.trials]
+
+
+def test_a_step_that_does_not_divide_the_range_ends_it_on_the_grid() -> None:
+    with pytest.warns(UserWarning, match="not divisible by `step`"):
+        space = read_space({"a": {"type": "float", "low": 0, "high": 1, "step": 0.6}}, "file")
+    ((_, entry, _),) = space.entries()
+    assert (extremes(entry), nearest(entry, 1.0)) == ([0.0, 0.6], 0.6)
+    assert space.describe() == {"a": "0 to 0.6 in steps of 0.6"}
+
+
 def test_a_condition_on_what_is_not_drawn_is_refused() -> None:
-    with pytest.raises(UserError, match=r"when asks for model\.optimiser; drawn before are: model\.lr"):
+    with pytest.raises(UserError, match=r"when asks for model\.optimiser; drawn before it are: model\.lr"):
         read_space({"model.lr": LR, "when": [{"if": {"model.optimiser": "sgd"}, "then": {}}]}, "file")
 
 
@@ -81,22 +121,33 @@ def test_an_experiments_own_values_come_first_and_what_lies_outside_is_said() ->
         "the experiment's own model.weight_decay 0.0",
         "the experiment's own data.augment none",
     ]
+    assert remarks[0].endswith("(1e-05 to 0.01, log); the first trial uses 1e-05")
+    assert remarks[1].endswith("(light); a value is drawn")
     assert value_of(config, "model.nothing") is None
 
 
+def test_an_experiments_own_list_is_one_of_the_choices() -> None:
+    space = read_space({"model.hidden": {"type": "categorical", "choices": [[8], [16, 16]]}}, "f")
+    assert own_values(space, {"model": {"init_args": {"hidden": [16, 16]}}}) == ({"model.hidden": "[16, 16]"}, [])
+
+
 @pytest.mark.parametrize(
-    ("entry", "value", "nearest"),
+    ("entry", "value", "expected"),
     [
-        (Range(0.0, 1.0), 2, 1.0),
-        (Range(1, 9, step=4, whole=True), 6, 5),
-        (Range(1, 9, whole=True), "many", None),
-        (Choice(("a", 1)), 1, 1),
-        (Choice((True,)), 1, None),
-        (Choice(("[1, 2]",)), [1, 2], "[1, 2]"),
+        (FloatDistribution(0.0, 1.0), 2, 1.0),
+        (FloatDistribution(0.0, 1.0, step=0.25), 0.3, 0.25),
+        (IntDistribution(1, 9, step=4), 6, 5),
+        (IntDistribution(1, 9), 20.0, 9),
+        (IntDistribution(1, 9), "many", None),
+        (CategoricalDistribution(("a", 1)), 1, 1),
+        (CategoricalDistribution((True,)), 1, None),
+        (CategoricalDistribution(("[1, 2]",)), [1, 2], "[1, 2]"),
     ],
 )
-def test_nearest_value(entry: Range | Choice, value: object, nearest: object) -> None:
-    assert entry.nearest(value) == nearest
+def test_nearest_value(entry: Entry, value: object, expected: object) -> None:
+    found = nearest(entry, value)
+    assert found == expected
+    assert type(found) is type(expected)
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from bcc_lightning.processes import start_of
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tuning.heartbeat import Observer, Worker
 from bcc_lightning.tuning.parent_run import open_parent_run
+from bcc_lightning.tuning.plan import refuse_foreign_program
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, FAILED, INTERRUPTED, OUT_OF_MEMORY, OpenStudy, retry_due
 from bcc_lightning.tuning.worker import main as worker_main
-from bcc_lightning.tuning.worker import refuse_foreign_program
 from tests.tuning.searches import stub_plan, stub_program
 
 START_TOGETHER = """

@@ -27,7 +27,7 @@ def said(status: str, failure: str | None = None, **figures: float) -> dict[str,
         (None, 1, "RuntimeError: [enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried", OUT_OF_MEMORY),
         (None, 2, "no such folder", TrialEnd(None, FAILED, "exit code 2: no such folder")),
         (None, -11, "", TrialEnd(None, FAILED, "killed by SIGSEGV")),
-        (None, -9, "", TrialEnd(None, FAILED, "killed by SIGKILL (the system does that where memory runs out)")),
+        (None, -9, "", TrialEnd(None, FAILED, "killed by SIGKILL (the system does that when memory runs out)")),
     ],
 )
 def test_the_end_of_a_trial(

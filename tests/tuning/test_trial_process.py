@@ -14,7 +14,7 @@ from bcc_lightning.tuning.worker import was_stopped
 SIGNAL_ITSELF = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); print('goes on')"
 
 
-def test_a_trial_is_deaf_to_the_signal_for_its_worker(tmp_path: Path) -> None:
+def test_the_signal_for_a_worker_does_not_reach_its_trial(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with TrialProcess([sys.executable, "-c", SIGNAL_ITSELF], {}, Greeting("study", 0, "val/accuracy"), log) as trial:
         assert trial.wait() == 0

@@ -1,4 +1,4 @@
-"""A `fit` as the trial of a search: what it reports, how it is stopped, and that it never reads the test part."""
+"""A `fit` as the trial of a search: what it reports, how it is stopped, and that it never reads the test set."""
 
 import json
 import os
@@ -34,7 +34,7 @@ TINY = ["--exp", "pbc_cnn", *PAINTED, *QUICK, "--model.head.hidden", "[8]"]
 
 @contextmanager
 def worker(answer: Callable[[dict[str, Any]], bool] = lambda _: True, **greeting: Any) -> Iterator[list[dict[str, Any]]]:
-    """Be the worker of a trial that runs in this process; gives its messages."""
+    """Act as the worker of a trial that runs in this process; yields its messages."""
     ours, theirs = socket.socketpair()
     messages: list[dict[str, Any]] = []
 
@@ -64,7 +64,7 @@ def trial(folder: Path, *flags: str) -> tuple[list[dict[str, Any]], pd.DataFrame
 
 def test_nothing_that_a_trial_says_or_files_depends_on_the_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(self: CellDataModule) -> None:
-        raise AssertionError("a trial has read the test part")
+        raise AssertionError("a trial has read the test set")
 
     paint = SyntheticSmear._paint
 
@@ -122,7 +122,7 @@ def test_a_failed_trial_is_filed_as_such(tmp_path: Path) -> None:
     assert (run.info.status, run.data.tags["trial.state"]) == ("FAILED", "failed")
 
 
-def test_an_unknown_metric_names_those_of_the_validation_part() -> None:
+def test_an_unknown_metric_names_those_of_the_validation_set() -> None:
     channel = SimpleNamespace(greeting=Greeting("study", 7, "val/acuracy"))
     trainer = SimpleNamespace(callback_metrics={"val/loss": 0.1, "val/accuracy": 0.9, "train/loss": 0.2})
     with pytest.raises(UserError, match=r"--metric 'val/acuracy' is no metric.*there are: val/accuracy, val/loss"):

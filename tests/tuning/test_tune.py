@@ -128,8 +128,8 @@ def test_pruned_and_failed_trials_are_told(tmp_path: Path, capsys: pytest.Captur
     ("options", "message"),
     [
         (["--trials", "0"], "--trials is 0, it must be 1 or more"),
-        (["--metric", "test/accuracy"], "the test part has no say in a search"),
-        (["--metric", "val/accuracy,test/accuracy"], "the test part has no say in a search"),
+        (["--metric", "test/accuracy"], "the test set is not used in a search"),
+        (["--metric", "val/accuracy,test/accuracy"], "the test set is not used in a search"),
         (["--metric", "val/accuracy", "--direction", "up"], "--direction is 'up', it must be maximize or minimize"),
         (["--metric", "val/accuracy,seconds", "--pruner", "median"], "two metrics stops no trial early"),
         (["--storage", "mysql://host/base"], "it must be a SQLite URL"),
@@ -137,7 +137,7 @@ def test_pruned_and_failed_trials_are_told(tmp_path: Path, capsys: pytest.Captur
         (["--storage", "postgresql://host/base?user=me&password=geheim"], "the environment variable PGPASSWORD"),
         (["--space", "nothing"], "--space 'nothing' does not exist"),
         (["--sampler", "luck"], "luck"),
-        (["--model.lr", "1"], "flags of the experiment stand behind --"),
+        (["--model.lr", "1"], "flags of the experiment go after --"),
     ],
 )
 def test_mistakes_are_told_before_anything_starts(

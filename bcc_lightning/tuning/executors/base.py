@@ -1,4 +1,4 @@
-"""What every executor does: it puts workers on seats, sees whether they live, and ends them."""
+"""What all executors have in common: they start workers on seats, check whether these still live, and stop them."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ class Assignment:
     """What a worker needs to know, wherever it runs.
 
     Attributes:
-        storage: where the study is kept; the password comes from the environment.
+        storage: where the study is stored; the password comes from the environment.
         study: name of the study.
-        logs: folder that gets the output of the workers.
-        tracking: URI of the store of the trials' runs.
-        flags: flags for each trial, by seat; what all seats share if there is one entry, nothing if there is none.
-        program: what trials run where it is not `fit`, see `bcc_lightning.tuning.plan.Plan`.
+        logs: folder for the output of the workers.
+        tracking: URI of the tracking store of the trials' runs.
+        flags: flags for each trial, by seat; a single entry is for all seats.
+        program: command of the trials instead of `fit`, see `bcc_lightning.tuning.plan.Plan`.
     """
 
     storage: Storage
@@ -35,35 +35,35 @@ class Assignment:
     program: Sequence[str] = ()
 
     def flags_of(self, seat: int) -> list[str]:
-        """Give the flags of a seat's trials."""
+        """Return the flags for the trials of a seat."""
         return list(self.flags[seat % len(self.flags)]) if self.flags else []
 
     def arguments(self, seat: int, seconds: float) -> list[str]:
-        """Word the arguments of ``python -m bcc_lightning.tuning.worker``; see `Executor.place`."""
+        """Build the arguments of ``python -m bcc_lightning.tuning.worker``; see `Executor.place`."""
         time = [] if math.isinf(seconds) else ["--seconds", str(seconds)]
         program = ["--program", json.dumps(list(self.program))] if self.program else []
         where = ["--storage", self.storage.url, "--study", self.study, "--seat", str(seat)]
         return [*where, *time, *program, "--", *self.flags_of(seat)]
 
     def name(self, seat: int | str) -> str:
-        """Name a seat's worker as no other study's is named; all begin with the name of the seat ``""``."""
+        """Return a name for a seat's worker that no other study uses; for the seat ``""``, the beginning of all these names."""
         digest = hashlib.sha256(f"{self.storage.url} {self.study}".encode()).hexdigest()[:10]
         return f"tune-{re.sub('[^A-Za-z0-9_.]', '_', self.study)[:40]}-{digest}-{seat}"
 
     def log(self, seat: int) -> Path:
-        """Name the file that gets the output of a seat's worker."""
+        """Return the path of the file for the output of a seat's worker."""
         return self.logs / f"worker-{seat}.log"
 
 
 def last_line(log: Path) -> str:
-    """Give the last line of a worker's output that is not SLURM's, and where the rest is."""
+    """Return the last line of a worker's output that is not from SLURM, and the path of the whole output."""
     written = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    lines = [line for line in written if line.strip() and not line.startswith(("srun:", "slurmstepd:"))] or ["it said nothing"]
-    return f"{lines[-1]} (all of it: {log})"
+    lines = [line for line in written if line.strip() and not line.startswith(("srun:", "slurmstepd:"))] or ["no output"]
+    return f"{lines[-1]} (whole output: {log})"
 
 
 class Executor(Protocol):
-    """Puts workers on seats, which are numbered from 0; a seat is a device, a share of the cores, or a job of a cluster.
+    """Starts workers on seats, which are numbered from 0; a seat is a GPU, a share of the cores, or a job of a cluster.
 
     Attributes:
         outlives_this_process: whether workers go on when this process ends.
@@ -72,27 +72,27 @@ class Executor(Protocol):
     outlives_this_process: bool
 
     def place(self, seat: int, seconds: float) -> None:
-        """Start a worker on a free seat, which begins no further trial after so many seconds."""
+        """Start a worker on a free seat; after so many seconds it starts no further trial."""
 
     def lives(self, seat: int) -> bool:
-        """Check whether a worker that was placed on a seat has not ended, or waits for its turn."""
+        """Check whether the worker of a seat runs, or waits in a queue."""
 
     def failure(self, seat: int) -> str | None:
-        """Say why the last worker of a seat has failed; None where it has not."""
+        """Return why the last worker of a seat failed; None where it did not fail."""
 
     def stop(self) -> None:
-        """End all workers in order, and wait for that."""
+        """Stop all workers cleanly, and wait until they have ended."""
 
 
 def refuse_files_of_this_machine(assignment: Assignment, nodes: Iterable[str]) -> None:
-    """Refuse a study or a tracking store in a file where workers run on other machines: over a network its locks do not hold.
+    """Refuse a study or a tracking store in a file when workers run on other machines, because file locks fail over a network.
 
     Args:
-        assignment: what the workers work at.
+        assignment: the study of the workers.
         nodes: addresses or host names of the cluster's nodes.
 
     Raises:
-        UserError: some node is another machine.
+        UserError: a node is another machine.
     """
     name = socket.gethostname()
     others = sorted(set(nodes) - {"127.0.0.1", "localhost", name, name.partition(".")[0]})
@@ -106,5 +106,5 @@ def refuse_files_of_this_machine(assignment: Assignment, nodes: Iterable[str]) -
     if assignment.tracking.startswith("sqlite:"):
         raise UserError(
             f"tracking store {assignment.tracking} {why}: start an MLflow server that all nodes reach, and name it with "
-            "--tracking.uri http://HOST:PORT behind --, or in MLFLOW_TRACKING_URI"
+            "--tracking.uri http://HOST:PORT after --, or in MLFLOW_TRACKING_URI"
         )

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: one for each GPU, or for each share of the cores."""
+"""Workers as processes on this machine: one for each GPU, or one for each share of the cores."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.worker import TrialWorker
 
 STOP_SECONDS = 60.0
-"""How long workers may take to end their trials before they are killed."""
+"""Seconds that workers have to stop cleanly before they are killed."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Seats:
 
     Attributes:
         count: number of workers.
-        gpus: names of the GPUs as ``CUDA_VISIBLE_DEVICES`` takes them; empty for processor cores.
-        threads: threads of each worker's trial.
+        gpus: names of the GPUs as in ``CUDA_VISIBLE_DEVICES``; empty where only CPU cores are used.
+        threads: threads of each trial.
     """
 
     count: int
@@ -38,14 +38,14 @@ class Seats:
 
     @classmethod
     def of_this_machine(cls, wanted: int | None, gpus: int) -> "Seats":
-        """Divide this machine.
+        """Divide this machine among workers.
 
         Args:
-            wanted: number of workers; by default one for each GPU, or one where there is none.
+            wanted: number of workers; None for one for each GPU, or one where there is no GPU.
             gpus: number of GPUs that this process sees.
 
         Returns:
-            Shares of the processor cores, but no more threads than ``OMP_NUM_THREADS`` where it is set.
+            The seats; the CPU cores are shared evenly, but a trial has at most ``OMP_NUM_THREADS`` threads where that is set.
         """
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         names = [name for name in visible.split(",") if name] or [str(number) for number in range(gpus)]
@@ -56,15 +56,15 @@ class Seats:
         return cls(count, names[:gpus], max(1, share))
 
     def environment(self, seat: int) -> dict[str, str]:
-        """Give the variables that keep a seat's trials to its share."""
+        """Return the environment variables that limit the trials of a seat to its share."""
         device = {"CUDA_VISIBLE_DEVICES": self.gpus[seat % len(self.gpus)]} if self.gpus else {}
         return {"OMP_NUM_THREADS": str(self.threads), **device}
 
     def flags(self, loading: int) -> list[str]:
-        """Keep the loading processes of a trial to its share of the cores, less the one that trains.
+        """Return flags that limit the processes that load data to the share of the cores, less one for training.
 
         Args:
-            loading: how many the trial would start alone on this machine.
+            loading: number of such processes that a trial alone on this machine would start.
         """
         return ["--data.num_workers", str(min(loading, self.threads - 1))]
 
@@ -73,7 +73,7 @@ class Local:
     """Runs workers as processes, and takes over those that an earlier driver left on this machine.
 
     Args:
-        assignment: what they work at.
+        assignment: study of the workers, and what they need to run its trials.
         seats: how the machine is divided.
     """
 
@@ -96,24 +96,24 @@ class Local:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # outlives this process, and gets no Ctrl-C of its terminal
+                start_new_session=True,  # outlives this process, and gets no Ctrl-C from its terminal
             )
         write_json(self._note(seat), Worker.of(self._processes[seat].pid, seat).as_dict())
 
     def lives(self, seat: int) -> bool:
-        """Tell whether a seat's worker has not ended."""
+        """Check whether the worker of a seat still runs."""
         if seat in self._processes:
             return self._processes[seat].poll() is None
         return left_behind(self._note(seat)) is not None
 
     def failure(self, seat: int) -> str | None:
-        """Say why the last worker of a seat has failed."""
-        if seat not in self._processes or (self._processes[seat].poll() or 0) <= 0:  # a killed one did nothing wrong
+        """Return why the last worker of a seat failed; None where it did not fail."""
+        if seat not in self._processes or (self._processes[seat].poll() or 0) <= 0:  # a killed worker is no failure
             return None
         return last_line(self.assignment.log(seat))
 
     def stop(self) -> None:
-        """End all workers in order; kill those that take too long, upon which their trials end themselves."""
+        """Stop all workers cleanly; kill those that take too long, after which their trials exit by themselves."""
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         while self._living() and time.monotonic() < deadline:
@@ -128,18 +128,18 @@ class Local:
                 os.kill(process, number)
 
     def _living(self) -> list[int]:
-        """List the processes of all workers, those of earlier drivers included."""
+        """List the process numbers of all living workers, including those of earlier drivers."""
         own = [process.pid for process in self._processes.values() if process.poll() is None]
         left = [worker.process for note in self.assignment.logs.glob(self._note("*").name) if (worker := left_behind(note))]
         return sorted({*own, *left})
 
     def _note(self, seat: int | str) -> Path:
-        """Name the file that says which process works on a seat, for drivers to come."""
+        """Return the path of the file that records, for later drivers, the process of a seat's worker."""
         return self.assignment.logs / f"{self.assignment.name(seat)}.json"
 
 
 def left_behind(note: Path) -> Worker | None:
-    """Find the worker that an earlier driver placed, if it still lives; nothing is found where a system has no ``/proc``."""
+    """Return the worker that an earlier driver started, if it still lives; None always where a system has no ``/proc``."""
     if not note.is_file():
         return None
     worker = Worker(**json.loads(note.read_text(encoding="utf-8")))
@@ -147,10 +147,10 @@ def left_behind(note: Path) -> Worker | None:
 
 
 class InProcess:
-    """Runs workers as threads.
+    """Runs workers as threads of this process.
 
     Args:
-        assignment: what they work at.
+        assignment: study of the workers, and what they need to run its trials.
         seats: how the machine is divided.
     """
 
@@ -170,15 +170,15 @@ class InProcess:
         self._threads[seat].start()
 
     def lives(self, seat: int) -> bool:
-        """Tell whether a seat's worker has not ended."""
+        """Check whether the worker of a seat still runs."""
         return seat in self._threads and self._threads[seat].is_alive()
 
     def failure(self, seat: int) -> str | None:
-        """Say why the last worker of a seat has failed."""
+        """Return why the last worker of a seat failed; None where it did not fail."""
         return self._failures.get(seat)
 
     def stop(self) -> None:
-        """End all workers in order."""
+        """Stop all workers cleanly, and wait until they have ended."""
         self._stop.set()
         for thread in self._threads.values():
             thread.join()
@@ -188,5 +188,5 @@ class InProcess:
             search = OpenStudy.load(self.assignment.storage, self.assignment.study)
             flags, environment = self.assignment.flags_of(seat), self.seats.environment(seat)
             TrialWorker(search, seat, seconds, flags, environment, self._stop).work()
-        except Exception as error:  # a thread's exception would only be printed
+        except Exception as error:  # otherwise it would only be printed
             self._failures[seat] = f"{type(error).__name__}: {error}"

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -11,34 +10,37 @@ from logging import WARNING
 from typing import Any
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.network import check_connection
+from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.tuning.executors.base import Assignment, refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
 from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.worker import TrialWorker
 
-# Where the search was started by `uv run`, Ray would pack up the working folder and make an environment for it on each node.
+# If the search was started with `uv run`, Ray would copy the working folder and create an environment for it on each node.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 NAMESPACE = "bcc_lightning.tune"
+"""Ray's namespace of the actors' names."""
 
 HANDED_ON = ("PG", "MLFLOW_", "BCC_", "HF_", "PYTHONPATH")
-"""Beginnings of the names of variables that actors get from the driver: for storage, tracking, data and weights."""
+"""Beginnings of the names of environment variables that actors get from the driver: storage, tracking, data and weights."""
 
 LINGER_SECONDS = 20.0
-"""How long an actor whose worker has ended waits for a driver to ask why, before it frees its place."""
+"""Seconds that an actor whose worker has ended waits for a driver to ask for the reason, before it frees its resources."""
 
 ANSWER_SECONDS = 10.0
-"""How long an actor that runs may take to answer; one that does not waits for room, or its node is lost."""
+"""Seconds in which a running actor answers; an actor that does not answer waits for resources, or its node is lost."""
 
 
 @dataclass(frozen=True)
 class ActorOptions:
-    """What an actor gets, in which one worker runs.
+    """Resources of an actor, in which one worker runs.
 
     Args:
-        address: of the cluster, as ``ray.init`` takes it; by default ``RAY_ADDRESS``, or the cluster that runs on this machine.
-        gpus: GPUs of an actor, also a part of one; by default one where the cluster has any.
-        cpus: cores of an actor.
+        address: address of the cluster, as ``ray.init`` takes it; by default ``RAY_ADDRESS``, or the cluster on this machine.
+        gpus: GPUs of an actor, or a fraction of one; by default one if the cluster has GPUs.
+        cpus: CPU cores of an actor.
     """
 
     address: str = "auto"
@@ -47,14 +49,14 @@ class ActorOptions:
 
 
 class WorkerActor:
-    """A worker within an actor; Ray starts both again when the process dies or its node is lost.
+    """A worker within an actor; Ray restarts both when the process dies or its node is lost.
 
     Args:
-        assignment: what the worker works at.
-        seat: its seat.
-        deadline: when no further trial is to be begun, in seconds since 1970: the actor may have waited long.
-        environment: variables for the trials.
-        folder: where the driver runs, for paths that are not absolute.
+        assignment: study of the worker, and what it needs to run its trials.
+        seat: seat of the worker.
+        deadline: time after which no further trial is started, in seconds since 1970, because an actor may have to wait.
+        environment: environment variables for the trials.
+        folder: current folder of the driver, for relative paths.
     """
 
     def __init__(self, assignment: Assignment, seat: int, deadline: float, environment: Mapping[str, str], folder: str) -> None:
@@ -71,22 +73,22 @@ class WorkerActor:
         threading.Thread(target=self._make_room, daemon=True, name="make-room").start()
 
     def ended(self) -> tuple[bool, str | None]:
-        """Tell whether the worker has ended, and why it has failed."""
+        """Return whether the worker has ended, and why it failed; None where it did not fail."""
         return not self._thread.is_alive(), self._failure
 
     def stop(self) -> None:
-        """Let the worker end in order."""
+        """Make the worker stop cleanly."""
         self._stop.set()
 
     def _work(self, assignment: Assignment, seat: int, deadline: float) -> None:
         try:
             search = OpenStudy.load(assignment.storage, assignment.study)
             TrialWorker(search, seat, deadline - time.time(), assignment.flags_of(seat), stop=self._stop).work()
-        except Exception as error:  # a thread's exception would only be printed
+        except Exception as error:  # otherwise it would only be printed
             self._failure = f"{type(error).__name__}: {error}"
 
     def _make_room(self) -> None:
-        """End the actor for good where no driver does: it would keep its GPU."""
+        """End the actor for good if no driver does, since it would keep its GPU."""
         import ray
 
         self._thread.join()
@@ -97,14 +99,14 @@ class WorkerActor:
 class Ray:
     """Runs each worker in a detached actor.
 
-    Project, data and ``mlruns`` lie on a file system that the nodes share, the study on a server.
+    The nodes must share a file system with the project, the data and ``mlruns``; the study must be on a server.
 
     Args:
-        assignment: what the workers work at.
-        options: what each actor gets.
+        assignment: study of the workers, and what they need to run its trials.
+        options: resources of each actor.
 
     Raises:
-        UserError: ray is missing, there is no cluster, or the study lies where nodes do not reach it.
+        UserError: ray is missing, there is no cluster, or the study or the tracking store is a file that other nodes would use.
     """
 
     outlives_this_process = True
@@ -123,15 +125,15 @@ class Ray:
         self._failures: dict[int, str] = {}
 
     def place(self, seat: int, seconds: float) -> None:
-        """Create an actor; it waits where the cluster has no room."""
+        """Create an actor; it waits until the cluster has resources for it."""
         self._failures.pop(seat, None)
-        # The environment is an argument, for a `runtime_env` would stand in the actor's command line, password and all.
+        # The environment is an argument: a `runtime_env` would show in the actor's command line, with the password.
         self._class.options(name=self.assignment.name(seat), get_if_exists=True, **self._options).remote(
             self.assignment, seat, time.time() + seconds, self._environment, os.getcwd()
         )
 
     def lives(self, seat: int) -> bool:
-        """Tell whether a seat's worker has not ended, whoever has placed it; one that does not answer waits for room."""
+        """Check whether the worker of a seat runs or waits, whichever driver has started it."""
         from ray.exceptions import RayActorError
 
         actor = self._actor(seat)
@@ -144,7 +146,7 @@ class Ray:
             return True
         try:
             ended, failure = self._ray.get(self._asked.pop(seat))
-        except RayActorError:  # it has just died, and Ray starts it again or forgets its name
+        except RayActorError:  # it has just died; Ray restarts it or forgets its name
             return True
         if ended:
             self._failures.update({seat: failure} if failure else {})
@@ -152,11 +154,11 @@ class Ray:
         return not ended
 
     def failure(self, seat: int) -> str | None:
-        """Say why the last worker of a seat has failed by itself."""
+        """Return why the last worker of a seat failed; None where it did not fail."""
         return self._failures.get(seat)
 
     def stop(self) -> None:
-        """End all workers of the study in order; kill those that take too long, upon which their trials end themselves."""
+        """Stop all workers of the study cleanly; kill those that take too long, after which their trials exit by themselves."""
         answers = {seat: actor.stop.remote() for seat in self._seats() if (actor := self._actor(seat)) is not None}
         self._ray.wait(list(answers.values()), num_returns=max(1, len(answers)), timeout=ANSWER_SECONDS) if answers else None
         for seat, answer in answers.items():
@@ -170,19 +172,19 @@ class Ray:
             time.sleep(0.2)
 
     def _seats(self) -> list[int]:
-        """List the seats that actors fill, whoever has placed them."""
+        """List the seats with actors, whichever driver has started them."""
         prefix = self.assignment.name("")
         names = self._ray.util.list_named_actors()
         return [int(name.removeprefix(prefix)) for name in names if name.startswith(prefix)]
 
-    def _actor(self, seat: int) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
+    def _actor(self, seat: int) -> Any:  # noqa: ANN401 - Ray's handles have no public type
         try:
             return self._ray.get_actor(self.assignment.name(seat))
         except ValueError:
             return None
 
     def _remove(self, seat: int) -> None:
-        """End an actor for good, and wait until its name can be used again."""
+        """End an actor for good, and wait until its name is free."""
         deadline = time.monotonic() + ANSWER_SECONDS
         while (actor := self._actor(seat)) is not None and time.monotonic() < deadline:
             self._ray.kill(actor)
@@ -190,28 +192,26 @@ class Ray:
         self._asked.pop(seat, None)
 
 
-def connect(options: ActorOptions) -> Any:  # noqa: ANN401 - a package that is imported when it is wanted
+def connect(options: ActorOptions) -> Any:  # noqa: ANN401 - an optional package
     """Connect to the cluster.
 
     Returns:
-        The package ray.
+        The package ``ray``.
 
     Raises:
         UserError: ray is missing, or there is no cluster.
     """
-    try:
+    with optional_import("ray", "--executor ray"):
         import ray
-    except ImportError as error:
-        raise UserError("--executor ray needs a package: uv pip install 'bcc-lightning[ray]'") from error
-    handler = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
+    handler = signal.getsignal(signal.SIGTERM)  # Ray replaces it
     address = os.environ.get("RAY_ADDRESS", options.address) if options.address == "auto" else options.address
     try:
-        knock(address)
+        check_cluster(address)
         ray.init(address=address, namespace=NAMESPACE, ignore_reinit_error=True, log_to_driver=False, logging_level=WARNING)
     except (ConnectionError, OSError, ValueError) as error:
         raise UserError(
             f"--executor ray finds no cluster at '{address}'. Next step: start one with `ray start --head`, and "
-            "`ray start --address HOST:6379` on each further node, or name it with --ray.address HOST:6379"
+            "`ray start --address HOST:6379` on each further node, or give its address with --ray.address HOST:6379"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -219,13 +219,16 @@ def connect(options: ActorOptions) -> Any:  # noqa: ANN401 - a package that is i
     return ray
 
 
-def knock(address: str) -> None:
-    """Connect to an address and leave, for Ray itself tries for minutes.
+def check_cluster(address: str) -> None:
+    """Check that a cluster answers, since Ray itself would try for minutes.
+
+    Args:
+        address: ``HOST:PORT``, or ``auto``, which Ray checks by itself.
 
     Raises:
-        OSError: nobody listens there.
-        ValueError: it is none.
+        OSError: no server answers at this address.
+        ValueError: the address has no port.
     """
     if address != "auto":
         host, _, port = address.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+        check_connection(host, int(port), ANSWER_SECONDS)

@@ -1,7 +1,7 @@
-"""Workers as jobs of a SLURM cluster, through submitit.
+"""Workers as jobs on a SLURM cluster, through submitit.
 
-SLURM's queue itself is the list of workers: a job's name says which seat of which study it fills. A driver that was started again
-finds there what an earlier one has placed, and nothing is kept elsewhere that could contradict the queue.
+SLURM's own queue is the list of workers: the name of a job holds its study and seat. A driver that is started again finds the
+jobs of an earlier one there, and no other record exists that could contradict the queue.
 """
 
 import math
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.tuning.executors.base import Assignment, last_line, refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
 from bcc_lightning.tuning.worker import main
@@ -22,27 +23,27 @@ if TYPE_CHECKING:
     from submitit import Job
 
 LOOK_SECONDS = 2.0
-"""Pause between two looks at the queue; one look serves all seats."""
+"""Seconds between two queries of the queue; one query serves all seats."""
 
 WARNING_SECONDS = 60
-"""How long before its time limit a job gets SIGUSR2, on which its worker ends in order; trials are deaf to it."""
+"""Seconds before its time limit at which a job gets SIGUSR2, so that its worker stops cleanly; trials block this signal."""
 
 SIGNALLED = 128
-"""Exit codes of a shell from here on tell a signal: somebody has killed the job, which did nothing wrong."""
+"""Smallest exit code with which a shell reports a signal: the job was killed and did not fail by itself."""
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What a job gets, in which one worker runs.
+    """Resources of a job, in which one worker runs.
 
     Args:
-        partition: where jobs wait; by default the cluster's own default.
-        account: who is charged; by default the user's own.
-        minutes: time limit of a job; by default the partition's. A worker that meets it ends in order and is replaced.
-        gpus: GPUs of a job; by default one where the partition has any.
-        cpus: cores of a job.
-        memory: gigabytes of a job; by default the cluster's.
-        more: further options of sbatch by name, as in ``{"qos": "long"}``.
+        partition: partition of the jobs; by default the cluster's default.
+        account: account to charge; by default the user's own.
+        minutes: time limit of a job; by default the partition's. A worker that reaches it stops cleanly and is replaced.
+        gpus: GPUs of a job; by default one if the partition has GPUs.
+        cpus: CPU cores of a job.
+        memory: memory of a job in gigabytes; by default the cluster's default.
+        more: further options of sbatch by name, such as ``{"qos": "long"}``.
     """
 
     partition: str | None = None
@@ -55,7 +56,7 @@ class JobOptions:
 
 
 class QueuedJob(NamedTuple):
-    """A job that waits or runs."""
+    """A waiting or running job."""
 
     seat: int
     number: str
@@ -65,15 +66,15 @@ class QueuedJob(NamedTuple):
 class Slurm:
     """Runs each worker as a job.
 
-    Project, data and ``mlruns`` lie on a file system that the nodes share, the study on a server. Jobs inherit the environment,
-    and with it the storage's password.
+    The nodes must share a file system with the project, the data and ``mlruns``; the study must be on a server. Jobs inherit the
+    environment, including the password of the storage.
 
     Args:
-        assignment: what the workers work at.
-        options: what each job gets.
+        assignment: study of the workers, and what they need to run its trials.
+        options: resources of each job.
 
     Raises:
-        UserError: submitit or SLURM is missing, or the study lies where nodes do not reach it.
+        UserError: submitit or SLURM is missing, or the study or the tracking store is a file that other nodes would use.
     """
 
     outlives_this_process = True
@@ -87,10 +88,10 @@ class Slurm:
         self._looked = -math.inf
 
     def place(self, seat: int, seconds: float) -> None:
-        """Submit a job.
+        """Submit a job for a free seat.
 
         Raises:
-            UserError: SLURM refuses it.
+            UserError: SLURM refuses the job.
         """
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -101,17 +102,17 @@ class Slurm:
         except (FailedJobError, FailedSubmissionError) as error:
             words = str(error).strip().splitlines()[-1]
             raise UserError(
-                f"SLURM refuses the job of a worker: {words}. Next step: mend --slurm.partition and its kind"
+                f"SLURM refuses the job of a worker: {words}. Next step: correct the options that begin with --slurm."
             ) from error
         self._placed[seat], self._deadlines[seat] = job, deadline
         self._queue.append(QueuedJob(seat, job.job_id, "PENDING"))
 
     def lives(self, seat: int) -> bool:
-        """Tell whether a seat's job waits or runs, whoever has placed it."""
+        """Check whether the job of a seat waits or runs, whichever driver has submitted it."""
         return any(job.seat == seat for job in self._look())
 
     def failure(self, seat: int) -> str | None:
-        """Say why the last job that this process has placed on a seat failed by itself."""
+        """Return why the last job that this process has submitted for a seat failed; None where it did not fail."""
         job = self._placed.get(seat)
         if job is None:
             return None
@@ -122,7 +123,7 @@ class Slurm:
         return f"exit code {ended[1]} of job {job.job_id}: {last_line(job.paths.stdout)}"
 
     def stop(self) -> None:
-        """End all jobs of the study in order; SLURM kills those that take too long, upon which their trials end themselves."""
+        """Stop all jobs of the study cleanly; SLURM kills those that take too long, and their trials then exit by themselves."""
         self._cancel("--state=PENDING")
         self._cancel("--signal=USR2")
         deadline = time.monotonic() + STOP_SECONDS
@@ -136,7 +137,7 @@ class Slurm:
             run_slurm("scancel", *which, *jobs)
 
     def _look(self, now: bool = False) -> list[QueuedJob]:
-        """List the study's jobs that wait or run; a controller that is away for a moment changes nothing."""
+        """List the study's waiting and running jobs; if the controller does not answer, return the last known list."""
         if now or time.monotonic() - self._looked > LOOK_SECONDS:
             listed = run_slurm("squeue", "--me", "--noheader", "--format=%i %T %j")
             if listed.returncode == 0:
@@ -148,32 +149,37 @@ class Slurm:
         return self._queue
 
     def _drop_late(self) -> None:
-        """Take jobs back that wait although no further trial is to be begun."""
+        """Cancel waiting jobs after the time at which no further trial is started."""
         late = [job for job in self._queue if job.state == "PENDING" and time.time() > self._deadlines.get(job.seat, math.inf)]
         if late:
             run_slurm("scancel", "--state=PENDING", *(job.number for job in late))
 
 
 def work(arguments: Sequence[str], deadline: float) -> int:
-    """Be a worker in a job.
+    """Run a worker within a job.
 
     Args:
-        arguments: of ``python -m bcc_lightning.tuning.worker``.
-        deadline: when no further trial is to be begun, in seconds since 1970: the job may have waited long.
+        arguments: arguments of ``python -m bcc_lightning.tuning.worker``.
+        deadline: time after which no further trial is started, in seconds since 1970, because a job may have to wait.
+
+    Returns:
+        Exit code of the worker.
     """
     return main([*([] if math.isinf(deadline) else ["--seconds", str(deadline - time.time())]), *arguments])
 
 
-def make_submitter(assignment: Assignment, options: JobOptions) -> Any:  # noqa: ANN401 - submitit's class is imported when it is wanted
-    """Make what submits jobs.
+def make_submitter(assignment: Assignment, options: JobOptions) -> Any:  # noqa: ANN401 - a class of an optional package
+    """Build submitit's executor, which submits jobs.
+
+    Args:
+        assignment: study of the workers, and what they need to run its trials.
+        options: resources of each job.
 
     Raises:
-        UserError: submitit or SLURM is missing, or the study lies where nodes do not reach it.
+        UserError: submitit or SLURM is missing, or the study or the tracking store is a file that other nodes would use.
     """
-    try:
+    with optional_import("slurm", "--executor slurm"):
         from submitit import SlurmExecutor
-    except ImportError as error:
-        raise UserError("--executor slurm needs a package: uv pip install 'bcc-lightning[slurm]'") from error
     nodes, gpus = describe_nodes(options.partition)
     refuse_files_of_this_machine(assignment, nodes)
     submitter = SlurmExecutor(folder=assignment.logs.absolute() / "jobs", python=sys.executable)
@@ -184,21 +190,21 @@ def make_submitter(assignment: Assignment, options: JobOptions) -> Any:  # noqa:
         gpus_per_node=(options.gpus if options.gpus is not None else int(gpus)) or None,
         cpus_per_task=options.cpus,
         mem=f"{options.memory}GB" if options.memory else None,
-        dependency="singleton",  # should a killed driver's job turn up late, it waits until its seat is free
+        dependency="singleton",  # a late job of a killed driver waits until its seat is free
         stderr_to_stdout=True,
         setup=[f"export OMP_NUM_THREADS={options.cpus}"],
-        srun_args=["--cpus-per-task", str(options.cpus)],  # srun does not take it from sbatch
+        srun_args=["--cpus-per-task", str(options.cpus)],  # srun does not inherit it from sbatch
         signal_delay_s=WARNING_SECONDS,
-        additional_parameters={"requeue": True, **options.more},  # the job of a lost node starts again elsewhere
+        additional_parameters={"requeue": True, **options.more},  # a job whose node is lost restarts on another
     )
     return submitter
 
 
 def describe_nodes(partition: str | None) -> tuple[list[str], bool]:
-    """Ask SLURM which nodes there are.
+    """Ask SLURM for the nodes of a partition.
 
     Returns:
-        Their addresses, and whether any has a GPU.
+        Addresses of the nodes, and whether any has a GPU.
 
     Raises:
         UserError: SLURM is missing or does not answer.
@@ -214,10 +220,10 @@ def describe_nodes(partition: str | None) -> tuple[list[str], bool]:
 
 
 def run_slurm(*command: str) -> "subprocess.CompletedProcess[str]":
-    """Run one of SLURM's programs; its exit code is looked at by who asks.
+    """Run one of SLURM's programs; the caller checks its exit code.
 
     Raises:
-        UserError: it is missing.
+        UserError: the program is missing.
     """
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False)
