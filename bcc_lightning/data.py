@@ -154,7 +154,7 @@ def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargp
 
 
 def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
-    """Write a folder with a balanced training part, ``Balanced_Train``, and the other parts as they are."""
+    """Write a folder with a balanced training set, ``Balanced_Train``, and the other sets as they are."""
     from bcc_lightning.datasets.balanced_folder import write_balanced_folder
     from bcc_lightning.datasets.cell_folder import write_set
 
@@ -205,7 +205,7 @@ def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
 def required(options: Any, name: str) -> Path:  # noqa: ANN401 - jsonargparse's namespace
     """Get a path that a command cannot do without."""
     if not options[name]:
-        raise UserError(f"say with --{name} PATH where to write")
+        raise UserError(f"--{name} PATH is missing; it says where to write")
     return Path(options[name])
 
 

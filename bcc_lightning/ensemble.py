@@ -1,4 +1,4 @@
-"""Let finished runs vote together, and file the ensemble as a run of its own."""
+"""Combine finished runs into an ensemble that votes, and file it as a run of its own."""
 
 import shutil
 import sys
@@ -23,7 +23,7 @@ USAGE = """usage: python -m bcc_lightning.ensemble --run A --run B [--checkpoint
 
   --run         a run id or its beginning, the name of an experiment (its newest finished run), or models:/NAME/VERSION
   --checkpoint  a checkpoint file
-  --weights     equal (the mean of the members' probabilities), or fitted on the validation part
+  --weights     equal (the mean of the members' probabilities), or fitted on the validation set
   --out         folder that gets a copy of the ensemble's files
   --exp         instead of --run and --checkpoint: an experiment that names its members, such as an2dl_ensemble
 
@@ -88,7 +88,7 @@ def write_config(members: list[TrainedNetwork], folder: Path) -> Path:
     """
     configs = [member.config for member in members if member.config is not None]
     if not configs:
-        raise UserError("checkpoints alone do not tell which cells to test on; name at least one member with --run")
+        raise UserError("checkpoints alone do not say which cells to test on; name at least one member with --run")
     largest: dict[str, Any] = max(configs, key=lambda config: int(data_config(config)["init_args"].get("image_size", 0)))
     model = {"class_path": "Ensemble", "init_args": {"members": [member.name for member in members]}}
     config = {"exp": ["ensemble"], "seed_everything": largest["seed_everything"], "model": model, "data": largest["data"]}

@@ -1,4 +1,4 @@
-"""Put finished runs beside the published figures, as a table in Markdown, HTML and CSV."""
+"""Compare finished runs with the published figures, in a table as Markdown, HTML and CSV."""
 
 import sys
 from pathlib import Path
@@ -47,7 +47,7 @@ def reproduce(argv: list[str]) -> None:
 
 
 def line(row: Row) -> str:
-    """Word a row for the terminal."""
+    """Format a row for the terminal."""
     published = row.system.figures[0].percent if row.system.figures else "no figure"
     measured = ", ".join(
         f"{name} {result}"

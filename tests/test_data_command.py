@@ -105,4 +105,4 @@ def test_mistakes(argv: list[str], message: str, capsys: pytest.CaptureFixture[s
 
 def test_what_is_written_needs_a_place(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["preview", "--root", str(root)]) == 2
-    assert "say with --out PATH where to write" in capsys.readouterr().err
+    assert "--out PATH is missing; it says where to write" in capsys.readouterr().err

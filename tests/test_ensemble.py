@@ -169,11 +169,11 @@ def test_registered_model_and_checkpoint_without_a_run(
     alone = shutil.copy(source.parents[2] / ids[2] / "artifacts" / "checkpoints" / "best.ckpt", tmp_path / "alone.ckpt")
     place = ["--tracking.folder", str(folder / "mlruns"), "--summary", "out.json"]
     assert main(["--run", "models:/blood/1", "--checkpoint", str(alone), *place]) == 0
-    assert f"nothing tells which cells {alone} was trained on" in capsys.readouterr().err
+    assert f"it is not known which cells {alone} was trained on" in capsys.readouterr().err
     summary = json.loads(Path("out.json").read_text())
     run = client.get_run(summary["run_id"])
     assert run.data.tags["ensemble.members"] == f"{ids[0]}, {alone}"
-    assert "nothing tells which cells" in run.data.tags["warning"]
+    assert "it is not known which cells" in run.data.tags["warning"]
     expected = (filed(folder, ids[0]) + filed(folder, ids[2])) / 2
     np.testing.assert_allclose(filed(folder, summary["run_id"]), expected, atol=1e-6)
 
@@ -228,7 +228,7 @@ def test_data_that_changed_since(folder: Path, ids: list[str], tmp_path: Path, c
         (["--run", "A", "--run", "B", "--weights", "best"], "--weights is 'best', it must be equal or fitted"),
         (["--run", "A", "--run", "E"], "a member is an ensemble itself; name its members instead"),
         (["--run", "A", "--checkpoint", "none.ckpt"], "checkpoint none.ckpt does not exist"),
-        (["--checkpoint", "alone.ckpt", "--checkpoint", "other.ckpt"], "checkpoints alone do not tell which cells"),
+        (["--checkpoint", "alone.ckpt", "--checkpoint", "other.ckpt"], "checkpoints alone do not say which cells"),
     ],
 )
 def test_mistakes(
@@ -243,6 +243,6 @@ def test_mistakes(
 def test_checkpoint_that_names_a_class_of_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file may say anything; only classes of cell classifiers are built."""
     torch.save({"module_class": "subprocess.Popen", "hyper_parameters": {"args": ["touch", "harm"]}, "state_dict": {}}, "x.ckpt")
-    with pytest.raises(Exception, match=r"class 'subprocess\.Popen' is none of the known modules"):
+    with pytest.raises(Exception, match=r"class 'subprocess\.Popen' is not one of the known modules"):
         load_classifier("x.ckpt")
     assert not Path("harm").exists()

@@ -176,7 +176,7 @@ def test_a_damaged_state_is_one_clear_error(capsys: pytest.CaptureFixture[str]) 
     folder.config.write_text("seed_everything: 0\n")
     folder.last_checkpoint.write_bytes(b"hello")
     assert main(["--resume", "sent"]) == 2
-    assert "last.ckpt is no checkpoint of this project, or damaged" in capsys.readouterr().err
+    assert "last.ckpt is not a checkpoint of this project, or damaged" in capsys.readouterr().err
 
 
 def test_trusted_packages_give_modules_data_callbacks_and_functions(stranger: Path) -> None:

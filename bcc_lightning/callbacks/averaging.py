@@ -42,7 +42,7 @@ class AveragedWeights(WeightAveraging):
             self._average_model.to(pl_module.device)
 
     def weights(self, pl_module: LightningModule) -> dict[str, Tensor]:
-        """Give the state dict that is validated and kept."""
+        """Return the state dict that is validated and kept."""
         average = self._average_model
         return average.module.state_dict() if average is not None and self.has_begun else pl_module.state_dict()
 
@@ -108,7 +108,7 @@ class MovingAverage(AveragedWeights):
 class EpochMean(AveragedWeights):
     """Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407): the mean of the weights at epochs' ends.
 
-    The averaged network gets its batch-norm statistics from a pass over the training part, as in the paper, after each of these
+    The averaged network gets its batch-norm statistics from a pass over the training set, as in the paper, after each of these
     epochs, so that validation sees what is kept.
 
     Args:
@@ -120,7 +120,7 @@ class EpochMean(AveragedWeights):
         self.start = start
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401 - Lightning's signature
-        """Take an epoch's last weights into the mean, before they are validated."""
+        """Add an epoch's last weights to the mean, before they are validated."""
         epochs = trainer.max_epochs or 0
         if not trainer.is_last_batch or trainer.current_epoch < int(self.start * max(0, epochs)):
             return
@@ -137,7 +137,7 @@ def refresh_batch_norm(network: nn.Module, batches: Iterable[CellBatch]) -> None
 
     Args:
         network: takes images (B, 3, H, W) uint8; left in the mode it was in.
-        batches: the training part.
+        batches: the training set.
     """
     mode = network.training
     network.train()

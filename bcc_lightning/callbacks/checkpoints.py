@@ -154,7 +154,7 @@ def is_of(checkpoint: Path, last: int) -> bool:
 
 
 def epoch_of(checkpoint: Path) -> int | None:
-    """Read from which epoch the weights in a checkpoint are; None where there is none, or it was not trained here."""
+    """Read from which epoch the weights in a checkpoint are; None if there is no file, or it was not trained here."""
     if not checkpoint.is_file():
         return None
     try:
@@ -165,7 +165,7 @@ def epoch_of(checkpoint: Path) -> int | None:
 
 
 def link_whole(source: Path, target: Path) -> None:
-    """Let a file have a second name, or be copied where the file system has no links; whole or not at all."""
+    """Link a file to a second name, or copy it if the file system has no links; whole or not at all."""
     with whole_file(target) as draft:
         try:
             os.link(source, draft)
@@ -174,7 +174,7 @@ def link_whole(source: Path, target: Path) -> None:
 
 
 def keep_test_time(checkpoint: Path, module: CellClassifier) -> None:
-    """Let the chosen weights say how they are tested, which may change when a run is resumed after they were written."""
+    """Write into the chosen weights how they are tested, which may change when a run is resumed after they were written."""
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     own = content["hyper_parameters"]
     if own["test_time"] == module.hparams["test_time"]:

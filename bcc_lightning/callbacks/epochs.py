@@ -78,7 +78,7 @@ class Throughput(Callback):
         self._start = now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock again: validation may stand in the middle of an epoch."""
+        """Start the clock again: validation may come in the middle of an epoch."""
         self._start = time.perf_counter()
 
     def state_dict(self) -> dict[str, float]:

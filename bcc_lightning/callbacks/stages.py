@@ -61,7 +61,7 @@ class StagedFineTuning(Callback):
 
     Args:
         stages: in their order.
-        monitor: metric of the validation part that patience and the best weights go by.
+        monitor: metric of the validation set by which patience and the best weights are judged.
         mode: whether ``max`` or ``min`` of it is better.
         averaging: the callback that averages the weights, if any; a stage averages its own.
     """

@@ -199,7 +199,7 @@ class LastingStream:
             self._gone = True
 
     def _divert(self) -> None:
-        """Lead the descriptor nowhere, also for libraries and processes that hold it without this object."""
+        """Redirect the descriptor to nowhere, also for libraries and processes that hold it without this object."""
         self._gone = True
         try:
             descriptor = self.stream.fileno()
@@ -219,7 +219,7 @@ class LastingStream:
 
 @contextmanager
 def lasting_streams() -> Iterator[LastingStream]:
-    """Let standard output and error outlive their readers; yields standard output.
+    """Keep standard output and error usable after their readers are gone; yields standard output.
 
     Streams that were closed before the start lead nowhere. Their descriptors are taken, so that no file of the run gets number 1
     or 2, into which libraries print.

@@ -176,7 +176,7 @@ class ExperimentCLI(LightningCLI):
         return "+".join(names) or "unnamed"
 
     def warning(self) -> str | None:
-        """Say what is wrong with an ensemble's members or the chosen corrections for rare classes, if anything."""
+        """Describe what is doubtful about an ensemble's members or the chosen corrections for rare classes, if anything."""
         data = self.datamodule
         unknown = unknown_training(self.members) if self.members else None
         return unknown or combination_warning(
@@ -248,7 +248,7 @@ class ExperimentCLI(LightningCLI):
         return {key: value for key, value in config.items() if key not in NOT_RESOLVED}
 
     def _with_files(self) -> Namespace:
-        """Give the configuration with files instead of the trained networks that it names."""
+        """Return the configuration with files in place of the trained networks that it names."""
         config: Namespace = self.config.clone()
         arguments = config["model"]["init_args"]
         if self.members:
@@ -265,7 +265,7 @@ class ExperimentCLI(LightningCLI):
         return [name for name in vars(self.config["model"]["init_args"]) if name == "pretrained" or name.endswith("weights")]
 
     def _origin(self, args: list[str]) -> str:
-        """Tell which file, or the command line, an error comes from: the first file with which parsing fails."""
+        """Return the source of an error: the first file with which parsing fails, else the command line."""
         files = [value for option, value in pairwise(args) if option == "--config"]
         for last, file in enumerate(files, start=1):
             try:

@@ -36,26 +36,26 @@ class CellDataModule(LightningDataModule):
     """Base of all data modules.
 
     A data set states `class_names` and `folder`, and fills in `read` and `fingerprint`. Splitting comes first, then balancing
-    and augmentation of the training part alone.
+    and augmentation of the training set alone.
 
     Args:
         root: folder of this data set; by default ``$BCC_DATA_DIR/<folder>``, or ``data/<folder>``.
         image_size: side in pixels that the network sees. Larger stored images are shrunk once when read; smaller ones are
             enlarged on the device.
         batch_size: cells per batch and process.
-        num_workers: processes that load the training part; by default none where loading only slices an array, else up to 4.
-        augment: augmentation of the training part: a name of `bcc_lightning.transforms.recipes.PIPELINES`, a YAML file, or a
+        num_workers: processes that load the training set; by default none if loading only slices an array, else up to 4.
+        augment: augmentation of the training set: a name of `bcc_lightning.transforms.recipes.PIPELINES`, a YAML file, or a
             mapping.
-        balance: correction for rare classes in the training part.
+        balance: correction for rare classes in the training set.
         mixing: ``mixup``, ``cutmix``, or either for each training batch.
         mixup_alpha: of MixUp's Beta distribution.
         cutmix_alpha: of CutMix's Beta distribution.
         seed: seed of order and augmentation; follows ``--seed_everything``.
         split_file: CSV with the columns ``id`` and ``split``, as each run files one; replaces every other split.
         split_seed: seed of a split that is made here.
-        val_share: share of the cells that validate, where the data set has no validation set; with `folds` it is cut from the
+        val_share: share of the cells for the validation set, if the data set has none; with `folds` it is cut from the
             training folds.
-        test_share: share of the cells that test, where it has no test part.
+        test_share: share of the cells for the test set, if the data set has none.
         folds: number of folds of a cross-validation; 0 for none.
         fold: which fold is held out; ``--folds`` of `fit` goes through all.
         test_on: further test sets, each with its own metrics: folders of class folders, below ``$BCC_DATA_DIR`` or anywhere,
@@ -191,7 +191,7 @@ class CellDataModule(LightningDataModule):
 
     @cached_property
     def training_cells(self) -> CellImages:
-        """The training part, with the cells that SMOTE adds."""
+        """The training set, with the cells that SMOTE adds."""
         train = self.splits["train"]
         if self.balance != "smote":
             return train
@@ -231,7 +231,7 @@ class CellDataModule(LightningDataModule):
 
     @property
     def is_balanced_folder(self) -> bool:
-        """Whether the training part was balanced when it was written out."""
+        """Whether the training set was balanced when it was written out."""
         return False
 
     @property
@@ -243,7 +243,7 @@ class CellDataModule(LightningDataModule):
         return f"{native} {'enlarged' if native < self.image_size else 'shrunk'} to {self.image_size}"
 
     def facts(self) -> dict[str, str]:
-        """Say what a run needs to know of its data: name, hashes, resolution, cells per split."""
+        """Return what a run records of its data: name, hashes, resolution, cells per split."""
         return {
             "data.name": type(self).__name__,
             "data.sha256": whole(self.identity()),
@@ -277,7 +277,7 @@ class CellDataModule(LightningDataModule):
         return self.batch_size == 1 or self.balancing.draws.size == 1
 
     def train_dataloader(self) -> DataLoader[CellBatch]:
-        """Load the training part: balanced, shuffled, augmented."""
+        """Load the training set: balanced, shuffled, augmented."""
         cells = self.training_cells
         weights = self.balancing.weights if cells.weights is None else self.balancing.weights * cells.weights
         sampler = self._sampler(len(cells), self.balancing.draws)
@@ -332,7 +332,7 @@ def refuse_below(least: int, **values: int) -> None:
 
 
 def with_synthetic_cells(cells: CellImages, seed: int) -> CellImages:
-    """Add the cells that SMOTE makes of a training part, in memory."""
+    """Add the cells that SMOTE makes of a training set, in memory."""
     images = cells.take(slice(None))
     added = synthesise(images, cells.labels, seed)
     return CellImages(

@@ -1,4 +1,4 @@
-"""What a run says when it ends."""
+"""What is printed at the end of a run."""
 
 import os
 import shlex
@@ -63,20 +63,20 @@ def print_cautions(summary: Summary) -> None:
 
 
 def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> None:
-    """Print what an interrupted or failed run leaves, and how to go on with it."""
+    """Print what an interrupted or failed run leaves, and how to resume it."""
     print(f"\nrun {run.run_id} {'was interrupted' if summary.status == 'KILLED' else 'failed'}")
     if summary.checkpoint:
         filed = run.copy_of(summary)["checkpoint"]
         best = run.folder.artifacts / summary.checkpoint if waiting else filed  # what waits has not been filed
         print(printable(f"Best checkpoint so far, of epoch {summary.best_epoch}: {best}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
-        print(f"Go on with: python -m bcc_lightning.fit --resume {run.run_id}")
+        print(f"Resume it with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:
         print(printable(waiting))
 
 
 def ui_command(run: TrackedRun, tracking: Tracking) -> str:
-    """Word the command, or the address, that opens the MLflow UI on a store."""
+    """Return the command, or the address, that opens the MLflow UI on a store."""
     uri = without_password(tracking.resolved_uri) or ""
     if uri.startswith("http"):
         return f"{uri}/#/experiments/{run.experiment_id}/runs/{run.run_id}"

@@ -269,7 +269,7 @@ def draw_folds(summary: Summary, folder: RunFolder, class_names: list[str]) -> N
 
 @contextmanager
 def child_runs(parent: str) -> Iterator[None]:
-    """Make all runs that start meanwhile children of a run."""
+    """Make all runs that start in this context children of a run."""
     os.environ[PARENT_VARIABLE] = parent
     try:
         yield

@@ -33,7 +33,7 @@ class CrossValidation:
 
     @classmethod
     def of(cls, call: Call) -> "CrossValidation | None":
-        """Find out whether a call asks for a cross-validation, new or to go on with."""
+        """Return the cross-validation that a call asks for, new or resumed; None if it asks for none."""
         if call.resume:
             return cls.of_resumed(call, call.resume)
         return cls(call, call.folds, call.repeats or 1) if call.folds else None

@@ -15,17 +15,17 @@ def rebuild(source: TrainedNetwork, **changes: Any) -> tuple[CellClassifier, Cel
 
     Args:
         source: the run.
-        **changes: arguments of its data module that are to be others, such as `root` where the files have moved.
+        **changes: arguments of its data module to change, such as `root` if the files have moved.
 
     Returns:
         The module on the CPU, in evaluation mode, and the data module, not yet read.
 
     Raises:
-        UserError: the source is a checkpoint without a run, or the files are others than those it was trained on.
+        UserError: the source is a checkpoint without a run, or the files are not those it was trained on.
     """
     if source.config is None:
         raise UserError(
-            f"{source.name} belongs to no run, so nothing tells its data; name a run, or a checkpoint in a run's folder"
+            f"{source.name} belongs to no run, so its data are not known; name a run, or a checkpoint in a run's folder"
         )
     data = build_data(data_config(source.config, **changes))
     refuse_other_data(source, data)
@@ -33,7 +33,7 @@ def rebuild(source: TrainedNetwork, **changes: Any) -> tuple[CellClassifier, Cel
 
 
 def data_config(config: dict[str, Any], **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of any data module
-    """Take the data module's part of a run's configuration, with its seed, and change arguments that it has.
+    """Return the data module's section of a run's configuration, with its seed and with some arguments changed.
 
     Raises:
         UserError: the configuration lacks them.
@@ -51,7 +51,7 @@ def data_config(config: dict[str, Any], **changes: Any) -> dict[str, Any]:  # no
 
 
 def build_data(config: dict[str, Any]) -> CellDataModule:
-    """Build a data module from its part of a configuration: ``class_path`` and ``init_args``.
+    """Build a data module from its section of a configuration: ``class_path`` and ``init_args``.
 
     Raises:
         UserError: an argument is not one that the data module takes.
@@ -68,7 +68,7 @@ def build_data(config: dict[str, Any]) -> CellDataModule:
 
 
 def refuse_other_data(source: TrainedNetwork, data: CellDataModule) -> None:
-    """Refuse data that are not those of the run: their hash, or which cell stands in which part.
+    """Refuse data that are not those of the run: their hash, or which cell is in which set.
 
     Raises:
         UserError: they differ.

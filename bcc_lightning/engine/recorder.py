@@ -75,7 +75,7 @@ class Recorder:
         """Print the figures of a run that has finished, and delete its folder."""
 
     def release(self) -> None:
-        """Let other processes go on with the run."""
+        """Allow other processes to resume the run."""
 
 
 class RunRecorder(Recorder):
@@ -196,7 +196,7 @@ class RunRecorder(Recorder):
         self.folder.remove()
 
     def release(self) -> None:
-        """Let other processes go on with the run."""
+        """Allow other processes to resume the run."""
         self.run.claim.release()
 
 

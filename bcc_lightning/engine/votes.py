@@ -73,14 +73,14 @@ class Voter:
 
 
 def member_data(ensemble: dict[str, Any], member: dict[str, Any] | None, image_size: int) -> dict[str, Any]:
-    """Build the data part of a member's configuration; that of the ensemble if the member has none."""
+    """Build the data section of a member's configuration; that of the ensemble if the member has none."""
     decided = data_config(ensemble)["init_args"]
     changes = {name: decided[name] for name in FROM_ENSEMBLE if decided.get(name) is not None}
     return data_config(member or ensemble, **changes, **{name: decided[name] for name in TESTS}, image_size=image_size)
 
 
 def align(members: Sequence[NamedPredictions], cells: CellImages) -> tuple[Tensor, Predictions]:
-    """Bring the predictions of several members into one order, by the names of the cells.
+    """Align the predictions of several members by the names of the cells.
 
     Args:
         members: predictions of M members.

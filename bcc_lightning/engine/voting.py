@@ -41,7 +41,7 @@ class Voting:
         self.voters: list[Voter] = []
 
     def train(self) -> None:
-        """Let the members answer for the validation set, and weigh them."""
+        """Collect the members' answers for the validation set, and weigh the members."""
         config, data = self.experiment.resolved_config(), self.experiment.datamodule
         self.voters = [
             Voter(network, member, config, data, self.trainer)

@@ -36,7 +36,7 @@ class Predictions:
 
     @property
     def correct(self) -> int:
-        """How many cells were classified rightly."""
+        """Number of cells that were classified correctly."""
         return int((self.predicted == self.label).sum())
 
 
@@ -66,7 +66,7 @@ class PredictionGatherer(Metric):
         return Predictions(found.position.reshape(-1), found.label.reshape(-1), found.probability)
 
     def compute(self) -> Predictions:
-        """Give all predictions, in the order of the split."""
+        """Return all predictions, in the order of the set."""
         position = dim_zero_cat(self.position)
         order = torch.argsort(position)
         label, probability = dim_zero_cat(self.label), dim_zero_cat(self.probability)

@@ -60,7 +60,7 @@ class CellsToLearn(Protocol):
 class CellClassifier(LightningModule):
     """Base of all modules.
 
-    An architecture fills in `build_network` and `cam_targets`; its own arguments stand in ``self.hparams``.
+    An architecture fills in `build_network` and `cam_targets`; its own arguments are in ``self.hparams``.
 
     Args:
         class_names: names of the C classes, in label order; follow the data.
@@ -85,7 +85,7 @@ class CellClassifier(LightningModule):
         test_time: views over which the probabilities of a test cell are averaged. Validation looks once, so that choosing an
             epoch stays cheap.
         label_smoothing: share of the target spread over all classes, in [0, 1).
-        loss: ``focal`` makes cells that are told safely count less, which favours rare and difficult ones.
+        loss: ``focal`` makes confidently classified cells count less, which favours rare and difficult ones.
         focal_gamma: how much less.
         precision: ``auto`` runs each branch in bfloat16 where that is faster.
     """
@@ -187,7 +187,7 @@ class CellClassifier(LightningModule):
         load_strictly(self.network, state, file)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Bring images to what the network takes: enlarged, or shrunk, and scaled to [0, 1].
+        """Resize images to what the network takes, and scale them to [0, 1].
 
         Args:
             images: (B, 3, H, W) uint8 in 0 to 255.
@@ -206,7 +206,7 @@ class CellClassifier(LightningModule):
         return cast(Tensor, self.network(self.prepare(images)))
 
     def forward_views(self, images: Tensor) -> Tensor:
-        """Classify images as the test part is: (B, 3, H, W) uint8 to (B, C), whose softmax is the mean over all views."""
+        """Classify images as in the test: (B, 3, H, W) uint8 to (B, C), whose softmax is the mean over all views."""
         return self(images) if self.test_views is None else mean_log_probability(self, images, self.hparams["test_time"])
 
     @property

@@ -40,7 +40,7 @@ def load_classifier(file: str | Path) -> CellClassifier:
         The module on the CPU, in evaluation mode.
 
     Raises:
-        UserError: the file does not exist, is no checkpoint of this project, or its parts do not fit one another.
+        UserError: the file does not exist, is not a checkpoint of this project, or its parts do not fit one another.
     """
     checkpoint = read_checkpoint(file)
     try:
@@ -61,7 +61,7 @@ def read_checkpoint(file: str | Path) -> dict[str, Any]:
         Its content, with the name of the class, hyper-parameters and weights among it.
 
     Raises:
-        UserError: the file does not exist, is damaged, holds more than weights and plain values, or is none of this project.
+        UserError: the file does not exist, is damaged, holds more than weights and plain values, or is not one of this project.
     """
     if not Path(file).is_file():
         raise UserError(f"checkpoint {file} does not exist")
@@ -69,17 +69,17 @@ def read_checkpoint(file: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise UserError(
-            f"{file} is no checkpoint of this project, or damaged: it holds something other than weights and plain values, "
+            f"{file} is not a checkpoint of this project, or damaged: it holds something other than weights and plain values, "
             "which could run code and is not read"
         ) from error
     # On a damaged file torch also raises what comes from unpacking its archive.
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is no checkpoint of this project, or damaged: {error!s:.200}") from error
+        raise UserError(f"{file} is not a checkpoint of this project, or damaged: {error!s:.200}") from error
     kinds = {CLASS_PATH: str, "hyper_parameters": dict, "state_dict": dict}
     if not isinstance(checkpoint, dict):
-        raise UserError(f"{file} is no checkpoint of this project: it holds a {type(checkpoint).__name__}")
+        raise UserError(f"{file} is not a checkpoint of this project: it holds a {type(checkpoint).__name__}")
     if missing := [key for key, kind in kinds.items() if not isinstance(checkpoint.get(key), kind)]:
-        raise UserError(f"{file} is no checkpoint of this project: it lacks '{missing[0]}'")
+        raise UserError(f"{file} is not a checkpoint of this project: it lacks '{missing[0]}'")
     return checkpoint
 
 
@@ -141,7 +141,7 @@ def find_class(name: str) -> type[CellClassifier]:
     if name in known:
         return known[name]
     raise UserError(
-        f"class '{name}' is none of the known modules ({', '.join(sorted(kind.__name__ for kind in known.values()))}). Next "
+        f"class '{name}' is not one of the known modules ({', '.join(sorted(kind.__name__ for kind in known.values()))}). Next "
         f"step: if you trust its package, add {OPTION} PACKAGE on the command line, or import it in Python before loading"
     )
 

@@ -26,7 +26,7 @@ class Ensemble(CellClassifier):
     Args:
         members: checkpoint files. On the command line and in experiment files also run ids, names of experiments, which mean
             their newest finished run, and registered models, ``models:/NAME/VERSION``.
-        weighting: ``equal``, or ``fitted`` on the validation part.
+        weighting: ``equal``, or ``fitted`` on the validation set.
         **base: see `CellClassifier`.
     """
 
@@ -60,7 +60,7 @@ class Ensemble(CellClassifier):
         return SoftVoting([module.network for module in modules], [module.image_size for module in modules])
 
     def forward_views(self, images: Tensor) -> Tensor:
-        """Classify images as the test part is: each member by its own views; (B, C), whose softmax is the mean."""
+        """Classify images as in the test: each member by its own views; (B, C), whose softmax is the mean."""
         votes = torch.stack([member.forward_views(images).softmax(dim=1) for member in self.members])
         return pool(votes, self.shares).clamp_min(TINY).log()
 

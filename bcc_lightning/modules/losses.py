@@ -28,7 +28,7 @@ def weighted_loss(logits: Tensor, batch: CellBatch, loss: Loss) -> Tensor:
 
 
 def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, label_smoothing: float = 0.0) -> Tensor:
-    """Compute the focal loss of each cell: cross-entropy in which cells that are told safely count less.
+    """Compute the focal loss of each cell: cross-entropy in which confidently classified cells count less.
 
     A cell with the true class t costs ``-(1 - p_t)^gamma log p_t`` (Lin et al., Focal Loss for Dense Object Detection, 2017,
     arXiv 1708.02002). For soft labels t_c, as mixing and smoothing make them, it is ``sum_c t_c (1 - p_c)^gamma (-log p_c)``;
@@ -37,7 +37,7 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, label_smoothi
     Args:
         logits: (B, C), any finite floating-point numbers; half precision is computed in float32.
         target: (B,) int64 labels 0 to C-1, or (B, C) shares of the classes whose rows sum to 1.
-        gamma: how much safe cells are held back, 0 or more; 2 is the paper's.
+        gamma: how much less confidently classified cells count, 0 or more; 2 is the paper's.
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
 
     Returns:
@@ -56,7 +56,7 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, label_smoothi
 
 
 def soft_labels(target: Tensor, num_classes: int, label_smoothing: float = 0.0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Bring labels to shares of the classes, smoothed as `torch.nn.functional.cross_entropy` does.
+    """Turn labels into shares of the classes, smoothed as `torch.nn.functional.cross_entropy` does.
 
     Args:
         target: (B,) int64 labels 0 to C-1, or (B, C) shares of the classes.

@@ -92,7 +92,7 @@ class LayeredParameters:
         return self.network.named_parameters()
 
     def group_matcher(self, coarse: bool) -> Any:  # noqa: ANN401 - timm's word for a function from name to number
-        """Give the function from a parameter's name to its block; those of no block, the head, come last."""
+        """Return the function from a parameter's name to its block; those of no block, the head, come last."""
         return self.layer.__getitem__
 
 

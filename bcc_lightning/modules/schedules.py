@@ -35,7 +35,7 @@ class Length:
     def of(cls, trainer: Trainer, epochs: int | None = None) -> "Length":
         """Measure a training, or `epochs` epochs of it.
 
-        Time has no say in it, so that a schedule does not depend on how busy the machine is: where ``max_time`` ends a
+        Time is not used for it, so that a schedule does not depend on how busy the machine is: if ``max_time`` ends a
         training early, the schedule is cut off.
         """
         trainer.fit_loop.setup_data()

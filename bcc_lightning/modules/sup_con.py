@@ -26,7 +26,7 @@ class SupConClassifier(TransferClassifier):
     classifier is trained. One optimiser serves both, since what has no gradient is not moved.
 
     The two views of a cell are two of its eight positions, drawn on the device from the one augmented image of the loader. Two
-    draws of the whole pipeline would double the loader's work, the dearest part on a CPU; turns cost nothing, lose nothing, and
+    draws of the whole pipeline would double the loader's work, which costs most on a CPU; turns cost nothing, lose nothing, and
     the other cells of its class are views of every other kind.
 
     Args:
@@ -94,7 +94,7 @@ class SupConClassifier(TransferClassifier):
             self.train()
 
     def training_loss(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
-        """Compute the contrastive loss, later the classifier's; logits meanwhile show what a random classifier makes of it."""
+        """Compute the contrastive loss, later the classifier's; until then the logits are those of a random classifier."""
         if not self.is_contrastive:
             return super().training_loss(batch)
         if batch.target is not None:

@@ -116,7 +116,7 @@ class Claim:
         if self._lock is None:
             raise trained_elsewhere(self.folder)
         HELD.add(self)
-        if not self.folder.lock.exists():  # its last holder has deleted the folder meanwhile
+        if not self.folder.lock.exists():  # its last holder has deleted the folder in the meantime
             raise FileNotFoundError(self.folder.lock)
         if not shared:
             wait_for_silence(self.folder, self._lock, is_exclusive)
@@ -147,7 +147,7 @@ os.register_at_fork(after_in_child=forget_in_child)
 
 @contextmanager
 def claimed(folder: RunFolder) -> Iterator[Claim | None]:
-    """Hold the right to train a run meanwhile; nothing on processes that only train along with the first.
+    """Hold the right to train a run in this context; on processes that only train along with the first, hold nothing.
 
     Raises:
         UserError: another process trains the run, or its folder cannot be written.
@@ -210,7 +210,7 @@ def open_lock(file: Path, shared: bool = False, patience: float = 0.0) -> tuple[
 
 
 def read_holder(folder: RunFolder) -> Holder | None:
-    """Read who trains a run, or trained it when it was cut off; None where it ended in order."""
+    """Read who trains a run, or trained it when it was cut off; None if it ended cleanly."""
     content = read_json(folder.alive)
     return Holder(**content) if content else None
 

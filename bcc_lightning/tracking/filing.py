@@ -171,7 +171,7 @@ PICTURES = (
 
 
 def write_report(folder: RunFolder, summary: Summary) -> None:
-    """Write the report from what the run's folder holds; pictures that do not exist are left out.
+    """Write the report from what the run's folder holds; figures that do not exist are left out.
 
     Args:
         folder: the run's folder.
@@ -207,5 +207,5 @@ def place_of(metric: str) -> tuple[bool, bool, bool, bool, str]:
 
 
 def data_uri(picture: Path) -> str:
-    """Put a PNG file into a URI."""
+    """Return a PNG file as a URI."""
     return f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"

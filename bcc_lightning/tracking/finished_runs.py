@@ -80,11 +80,11 @@ class FinishedRun:
         return self.artifact("checkpoints/best.ckpt")
 
     def predictions(self, name: str = "test") -> Path:
-        """Its predictions of the test part, or of a further test set, as a local file."""
+        """Its predictions of the test set, or of a further test set, as a local file."""
         return self.artifact(f"predictions/{file_name(name)}.parquet")
 
     def artifact(self, name: str) -> Path:
-        """Get an artifact as a local file: where it lies, or downloaded once from the server.
+        """Return an artifact as a local file: in its place on this machine, or downloaded once from the server.
 
         Args:
             name: path below the run's artifacts, e.g. ``summary.json``.
@@ -200,7 +200,7 @@ def search(client: MlflowClient, tracking: Tracking, condition: str) -> list[Run
 
 
 def find_named(client: MlflowClient, tracking: Tracking, experiment: str) -> Run | None:
-    """Find the newest finished run of an experiment that is no part of another run."""
+    """Find the newest finished run of an experiment that does not belong to another run."""
     experiment = cut(experiment)
     quotable = re.fullmatch(r"[\w./+ -]+", experiment)  # MLflow's search has no escapes: other names are compared here
     condition = f"tags.experiment = '{experiment}' AND {FINISHED}" if quotable else FINISHED
@@ -217,7 +217,7 @@ def runs_by_id(client: MlflowClient, wanted: str) -> list[Run]:
 
 
 def the_only(runs: list[Run], wanted: str) -> Run | None:
-    """Give the only run, or None.
+    """Return the only run, or None.
 
     Raises:
         UserError: there are several.
@@ -228,7 +228,7 @@ def the_only(runs: list[Run], wanted: str) -> Run | None:
 
 
 def unknown(client: MlflowClient, tracking: Tracking, wanted: str) -> str:
-    """Word the error for a run that does not exist: with near matches, or the newest runs."""
+    """Describe a run that does not exist: with near matches, or the newest runs."""
     runs = search(client, tracking, FINISHED)
     names = {run.data.tags.get("experiment", ""): None for run in runs} | {str(run.info.run_id): None for run in runs}
     near = get_close_matches(wanted, names, n=3, cutoff=0.6)

@@ -32,19 +32,19 @@ class MetricHistory:
         write_json(self.file, {str(number): row for number, row in sorted(self.epochs.items())})
 
     def at(self, epoch: int | None) -> dict[str, float]:
-        """Give the metrics of an epoch, and those of the test."""
+        """Return the metrics of an epoch, and those of the test."""
         test = {k: v for row in self.epochs.values() for k, v in row.items() if k.startswith(("test/", "test_on/"))}
         return {**self.epochs.get(-1 if epoch is None else epoch, {}), **test}
 
     def kept_epoch(self, monitor: str, mode: str, keep: str) -> int | None:
-        """Tell whose epoch's weights were kept: the best, the first of equals, or the last; None before the first has ended."""
+        """Return the epoch whose weights were kept: the best, the first of equals, or the last; None before the first ends."""
         epochs, values = self.curve(monitor)
         if not epochs or keep == "last":
             return epochs[-1] if epochs else None
         return epochs[values.index(max(values) if mode == "max" else min(values))]
 
     def curve(self, metric: str) -> tuple[list[int], list[float]]:
-        """Give the epochs that have a metric, and its values."""
+        """Return the epochs that have a metric, and its values."""
         pairs = [(epoch, row[metric]) for epoch, row in sorted(self.epochs.items()) if metric in row]
         return [epoch for epoch, _ in pairs], [value for _, value in pairs]
 

@@ -59,7 +59,7 @@ def sqlite_uri(file: Path) -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite URI; None where it is none."""
+    """Return the file of a SQLite URI; None for other URIs."""
     from sqlalchemy.engine import make_url
 
     if urlparse(uri).scheme.partition("+")[0] != "sqlite":
@@ -153,7 +153,7 @@ def same_folder(one: Path, other: Path) -> bool:
 
 
 def move(connection: sqlite3.Connection, experiment: StoredExperiment, place: Path) -> None:
-    """Let an experiment and all that belongs to it be at another place, and tag it as one that follows its database."""
+    """Move an experiment and all that belongs to it to another place, and tag it as one that follows its database."""
     old, new = experiment.place, place.as_uri()
     values = {"experiment": experiment.number, "old": old, "new": new, "length": len(old)}
     for table, column, rows in FOLLOWING:

@@ -126,7 +126,7 @@ def value(name: str, config: Flat) -> str:
 
 
 def why_not(name: str, stored: Flat, given: Flat, progress: Progress) -> str | None:
-    """Find out why a value cannot change: the reason, empty where the general one suffices; None where it can."""
+    """Return why a value cannot change: a reason, empty if the general one suffices; None if it can change."""
     if belongs(name, STORE):
         return None
     if progress.is_complete:
@@ -152,7 +152,7 @@ def has_stages(stored: Flat) -> bool:
 
 
 def belongs(name: str, group: tuple[str, ...]) -> bool:
-    """Check whether a name is in a group, or is a part of something in it."""
+    """Check whether a name is in a group, or below something in it."""
     return name in group or name.startswith(tuple(f"{each}." for each in group))
 
 

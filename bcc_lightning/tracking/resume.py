@@ -42,7 +42,7 @@ def find_resumable(work: Path, wanted: str) -> RunFolder:
 
 
 def last_active(folder: RunFolder) -> float:
-    """Return when a run's state last changed, in seconds since 1970; drafts in it may vanish meanwhile."""
+    """Return when a run's state last changed, in seconds since 1970; drafts in it may vanish while it is read."""
     times = [0.0]
     for path in (folder.config, folder.state, *folder.state.glob("*")):
         with suppress(FileNotFoundError):

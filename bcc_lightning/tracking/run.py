@@ -122,7 +122,7 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
             raise UserError(f"run {run_id} is not in {without_password(tracking.resolved_uri)}: {error!s:.200}") from error
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Let other processes go on with the run."""
+        """Allow other processes to resume the run."""
         self.claim.release()
 
     def log_params(self, params: dict[str, str]) -> None:
@@ -189,7 +189,7 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
         )
 
     def artifact_location(self, artifact: Path) -> str:
-        """Say where a filed artifact lies: a path where the store is on this machine, else a URI."""
+        """Return where a filed artifact is: a path if the store is on this machine, else a URI."""
         return f"{self.artifact_uri}/{artifact.relative_to(self.folder.artifacts).as_posix()}"
 
     def copy_of(self, summary: Summary) -> dict[str, Any]:
@@ -235,7 +235,7 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
 
 
 def write_parent(folder: RunFolder, parent: str) -> None:
-    """Note in a run's folder which run it is a part of."""
+    """Write into a run's folder which run it belongs to."""
     with whole_file(folder.parent) as draft:
         draft.write_text(parent, encoding="utf-8")
 

@@ -49,7 +49,7 @@ class RunFolder:
         return self.artifacts / "checkpoints"
 
     def predictions(self, name: str) -> Path:
-        """Predictions of the ``test`` part or of a further test set: id, label, a probability per class."""
+        """Predictions of the test set or of a further test set: id, label, a probability per class."""
         return self.artifacts / "predictions" / f"{file_name(name)}.parquet"
 
     @property
@@ -126,7 +126,7 @@ class RunFolder:
             draft.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def create(self) -> None:
-        """Make the folders."""
+        """Create the folders."""
         self.artifacts.mkdir(parents=True, exist_ok=True)
         self.state.mkdir(parents=True, exist_ok=True)
 
@@ -155,8 +155,8 @@ class Summary:
         parameters: number of parameters of the network.
         test_time: over which views of a test cell the probabilities were averaged; None where each was looked at once.
         best_epoch: the epoch whose weights were kept, from 0.
-        tested_on: the part that the chosen weights were evaluated on: ``test``; ``validation`` in a search's trial, which never
-            reads the test part.
+        tested_on: the set that the chosen weights were evaluated on: ``test``; ``validation`` in a search's trial, which never
+            sees the test set.
         confusion: (C, C) confusion matrix of the set that was evaluated, rows true, columns predicted; summed over folds.
         folds: run id, test accuracy, share of the most frequent class, cells and confusion matrix of each fold of a
             cross-validation; its `metrics` are means and standard deviations.
@@ -188,11 +188,11 @@ class Summary:
 
     @property
     def accuracy_of_folds(self) -> str:
-        """Name of the metric that folds are compared by: test accuracy, in a search's trial that of the validation part."""
+        """Name of the metric that folds are compared by: test accuracy, in a search's trial validation accuracy."""
         return "test/accuracy" if self.tested_on == "test" else "val/accuracy"
 
     def as_dict(self) -> dict[str, object]:
-        """Give a plain dict for JSON."""
+        """Return a plain dict for JSON."""
         return asdict(self)
 
 

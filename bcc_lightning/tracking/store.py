@@ -106,7 +106,7 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
         Client and experiment id.
 
     Raises:
-        UserError: the server does not answer, or the URI is none.
+        UserError: the server does not answer, or the URI is not valid.
     """
     uri = tracking.resolved_uri
     refuse_dead_server(uri)
@@ -182,7 +182,7 @@ def artifact_place(client: MlflowClient, tracking: Tracking, run: RunInfo) -> Pa
 
 
 def refuse_dead_server(uri: str) -> None:
-    """Find out within seconds whether a server takes connections; MLflow would try a dead database for minutes.
+    """Refuse a server that takes no connections, within seconds; MLflow would try a dead database for minutes.
 
     Raises:
         UserError: it does not, or the URI names none.

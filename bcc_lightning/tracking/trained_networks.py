@@ -61,7 +61,7 @@ def of_run(run: FinishedRun) -> TrainedNetwork:
 
 
 def of_file(checkpoint: Path) -> TrainedNetwork:
-    """Describe the network in a checkpoint; one that lies among the files of its run is known as well as the run.
+    """Describe the network in a checkpoint; for one among the files of its run, configuration and summary are read too.
 
     Raises:
         UserError: the file does not exist.
@@ -129,7 +129,7 @@ def find_starts(tracking: Tracking, arguments: dict[str, Any]) -> dict[str, Trai
 
 
 def is_run(wanted: str) -> bool:
-    """Tell a run, an experiment or a registered model from the path of a file, which may not exist."""
+    """Check whether a name means a run, an experiment or a registered model, and not the path of a file, which may not exist."""
     return wanted.startswith(REGISTERED) or not (Path(wanted).suffix or "/" in wanted)
 
 
@@ -211,7 +211,7 @@ def refuse_disagreement(sources: list[TrainedNetwork], facts: dict[str, str], id
 
 
 def describe(facts: dict[str, str], fact: str) -> str:
-    """Word a fact of data: its hash, the name of the data set, and how many cells stand where."""
+    """Describe data: the hash, the name of the data set, and how many cells are in which set."""
     return f"{fact} {facts.get(fact, 'unknown')[:12]} ({facts.get('data.name')}, {facts.get('data.cells')})"
 
 
@@ -221,6 +221,6 @@ def unknown_training(sources: list[TrainedNetwork]) -> str | None:
     if not unknown:
         return None
     return (
-        f"nothing tells which cells {', '.join(unknown)} was trained on; if there are test cells among them, "
+        f"it is not known which cells {', '.join(unknown)} was trained on; if there are test cells among them, "
         "the ensemble's test figures mean nothing"
     )

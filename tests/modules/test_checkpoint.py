@@ -63,7 +63,7 @@ def test_a_class_that_is_not_known_is_not_imported(
     monkeypatch.syspath_prepend(tmp_path)
     Path("newcomer.py").write_text("open('IMPORTED', 'w')\n")
     message = altered(good, lambda content: content.update(module_class=name))
-    assert f"class '{name}' is none of the known modules (" in message
+    assert f"class '{name}' is not one of the known modules (" in message
     assert "add --trust PACKAGE on the command line, or import it in Python before loading" in message
     assert not Path("IMPORTED").exists()
 
@@ -100,7 +100,7 @@ def rebuilt(kind: str, **arguments: Any) -> Callable[[dict[str, Any]], None]:
         (rebuilt("transfer", backbone="resnet18", variant={"pretrained_cfg": {"url": "x"}}), "variant takes no pretrained_cfg"),
         (rebuilt("transfer", backbone="hf-hub:stranger/net"), "backbone 'hf-hub:stranger/net' is from hf-hub"),
         (rebuilt("transfer", backbone="local-dir:/tmp"), "backbone 'local-dir:/tmp' is from local-dir"),
-        (rebuilt("ensemble", members=["/etc/passwd"]), "/etc/passwd is no checkpoint of this project"),
+        (rebuilt("ensemble", members=["/etc/passwd"]), "/etc/passwd is not a checkpoint of this project"),
         (rebuilt("ensemble", members=[None]), "--model.members is [None]"),
         (rebuilt("ensemble", members=[{}]), "described by class_path and init_args, not by {}"),
         (rebuilt("ensemble", members=[{"class_path": "os.system", "init_args": {}}]), "class 'os.system' is none of the known"),
@@ -122,7 +122,7 @@ def hostile_archive() -> bytes:
 )
 def test_damaged_and_hostile_files(good: bytes, content: bytes | None) -> None:
     Path("sent.ckpt").write_bytes(good[:5000] if content is None else content)
-    with pytest.raises(UserError, match=r"sent\.ckpt is no checkpoint of this project, or damaged") as refused:
+    with pytest.raises(UserError, match=r"sent\.ckpt is not a checkpoint of this project, or damaged") as refused:
         load_classifier("sent.ckpt")
     assert "weights_only" not in str(refused.value)  # torch would advise to switch the protection off
     assert not Path("CALLED").exists()
