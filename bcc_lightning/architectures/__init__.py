@@ -1,1 +1,1 @@
-"""Networks in pure torch and timm: pixels in [0, 1] go in, logits come out. No Lightning here."""
+"""Networks in torch and timm, without Lightning: from pixels in [0, 1] to logits."""

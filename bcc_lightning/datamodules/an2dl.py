@@ -1,4 +1,4 @@
-"""AN2DL: the cells of a course challenge, 96x96, polluted by 1,800 copies of two pictures that show no cell.
+"""AN2DL: the cells of a course challenge, 96x96, contaminated with 1,800 copies of two images that are not cells.
 
 Politecnico di Milano, Artificial Neural Networks and Deep Learning 2024-25, first homework (Codabench 4430).
 """
@@ -20,20 +20,20 @@ from bcc_lightning.datasets.npz import as_cells, file_hash, read_npz
 from bcc_lightning.errors import UserError
 
 ALIEN_COPIES = 10
-"""Copies from which on a picture is no cell: the largest group of identical cells in PBC, its source, has far fewer."""
+"""An image with this many copies or more is not a cell: the largest group of identical cells in PBC, the source, is smaller."""
 
 THUMBNAIL = 16
 ALIKE = 10.0
-"""Mean difference of two thumbnails, in grey levels, below which they show the same picture, re-encoded or rescaled."""
+"""Mean difference of two thumbnails, in grey levels, below which they show the same image, re-encoded or rescaled."""
 
 
 class AN2DL(CellDataModule):
     """The challenge's ``training_set.npz`` without its outliers, divided 80/10/10 by class.
 
-    Left out are pictures that occur ten times or more, with everything that looks like them, and further copies of a cell.
+    Images that occur ten times or more, everything that looks like them, and further copies of a cell are left out.
 
     Args:
-        keep_outliers: train on the file as it is.
+        keep_outliers: train on the unchanged file.
         **base: see `CellDataModule`.
     """
 
@@ -54,7 +54,7 @@ class AN2DL(CellDataModule):
 
     @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:
-        """(M,) which rows of the file are kept."""
+        """(M,) bool: the rows of the file that are kept."""
         images, labels = self._file
         return np.ones(len(labels), np.bool_) if self.keep_outliers else without_outliers(images, labels)
 
@@ -70,17 +70,17 @@ class AN2DL(CellDataModule):
         return CellImages(images, labels[rows], Names.of(f"{row:05d}" for row in rows), rows)
 
     def fingerprint(self) -> str:
-        """Hash the file."""
+        """Return the hash of the file."""
         return file_hash(self.file, "sha256")
 
     def notices(self) -> list[str]:
-        """Add how many rows were left out."""
+        """Add the number of rows that were left out."""
         left_out = len(self.dropped)
-        said = [f"Left out: {left_out:,} images that are not cells, copies, or cells under several labels."] if left_out else []
+        said = [f"Left out: {left_out:,} images that are not cells, copies, or cells with several labels."] if left_out else []
         return [*super().notices(), *said]
 
     def facts(self) -> dict[str, str]:
-        """Add how many rows were left out."""
+        """Add the number of rows that were left out."""
         return {**super().facts(), "data.outliers_left_out": str(int((~self.kept).sum()))}
 
     @cached_property
@@ -104,8 +104,8 @@ def without_outliers(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64
         labels: (M,) labels.
 
     Returns:
-        (M,) bool: False for pictures with `ALIEN_COPIES` copies or more and what looks like them, for further copies of a cell,
-        and for cells under several labels.
+        (M,) bool: False for images with `ALIEN_COPIES` copies or more and for images that look like them, for further copies
+        of a cell, and for cells with several labels.
     """
     digests = np.stack([np.frombuffer(sha256(image.tobytes()).digest(), np.uint8) for image in images])
     kept = without_copies(digests, labels, np.zeros(len(labels), np.int8))

@@ -15,12 +15,12 @@ from bcc_lightning.errors import UserError
 
 
 class CellFolder(ImageFiles):
-    """Image files in ``train/ val/ test/`` of class folders, or in class folders alone; sets may have any of their common names.
+    """Image files in class folders, alone or in ``train/ val/ test/``; set folders may have any of their common names.
 
-    Parts that the folder lacks are cut from the others.
+    Sets that the folder lacks are cut from the others.
 
     Args:
-        classes: class folders to be read, in label order; by default all, in alphabetical order.
+        classes: class folders to read, in label order; by default all, in alphabetical order.
         **base: see `ImageFiles` and `CellDataModule`.
     """
 
@@ -38,36 +38,36 @@ class CellFolder(ImageFiles):
 
     @cached_property
     def balanced_folder(self) -> Path | None:
-        """The folder of a training set that ``data balance`` wrote; None where there is none."""
+        """The folder of a training set that ``data balance`` wrote; None if there is none."""
         folders = [self.root / name for name in read_folder(self.root, "").folders if set_name(name) == "train"]
         return next((one for one in folders if letters(one.name) == letters(BALANCED_TRAIN) or is_balanced_folder(one)), None)
 
     @property
     def is_balanced_folder(self) -> bool:
-        """Whether the training part is one that ``data balance`` wrote."""
+        """Whether the training set was written by ``data balance``."""
         return self.balanced_folder is not None
 
     def list_files(self) -> CellListing:
         """List the folder.
 
         Raises:
-            UserError: it holds a balanced training part that is not finished, or without the parts that belong to it.
+            UserError: its balanced training set is unfinished, or lacks the validation or test set that belongs to it.
         """
         listing = list_folder(self.root, self.classes)
         balanced = self.balanced_folder
         if balanced and not ((balanced / MANIFEST).is_file() and {VAL, TEST} <= set(listing.splits.tolist())):
             raise UserError(
-                f"{balanced} is not finished, or {self.root} lacks val or test; cut from a balanced part they "
+                f"{balanced} is not finished, or {self.root} lacks val or test; if they were cut from a balanced set, they "
                 "would hold copies of training cells. Next step: run `data balance` again with the same arguments"
             )
         return listing
 
     def file_notices(self) -> list[str]:
-        """Add that the root is one set, where it stands beside the others."""
+        """Add that the root is one set only, if it is beside the others."""
         return [*super().file_notices(), *self.sister_notices()]
 
     def sister_notices(self) -> list[str]:
-        """Describe the other sets beside a root that is one itself, in a sentence; none where there are none."""
+        """Describe the other sets beside a root that is a set itself, in one sentence; no sentence if there are none."""
         place = self.root.absolute()
         if not set_name(place.name) or (self.listing.splits != NO_SPLIT).any():
             return []

@@ -1,1 +1,1 @@
-"""Data sets without Lightning: which images there are, what they show, in which set they are, and batches of them."""
+"""Data sets without Lightning: the images, their classes, the set each belongs to, and batches of them."""

@@ -103,9 +103,9 @@ def test_centred_square() -> None:
 BUILD = """
 import sys
 from pathlib import Path
-from bcc_lightning.datamodules.cache import cached_images
-from bcc_lightning.datamodules.listing import list_folder
-import bcc_lightning.datamodules.cache as module
+from bcc_lightning.datasets.cache import cached_images
+from bcc_lightning.datasets.listing import list_folder
+import bcc_lightning.datasets.cache as module
 slow = module.decode_file
 def decode_slowly(*args, **kwargs):
     import time; time.sleep(0.05); print("decoding", flush=True)
@@ -170,7 +170,7 @@ def test_bad_files_are_named_together(folder: Path, tmp_path: Path) -> None:
     (folder / paths[5]).write_bytes((folder / paths[5]).read_bytes()[:200])
     with pytest.raises(UserError) as error:
         open_cached(folder, tmp_path / "cache")
-    assert f"2 of 12 files cannot be read: {paths[0]} is no image" in str(error.value)
+    assert f"2 of 12 files cannot be read: {paths[0]} is not an image" in str(error.value)
     assert f"{paths[5]} is cut off or damaged" in str(error.value)
     assert "data audit --root" in str(error.value)
 
