@@ -1,1 +1,1 @@
-"""The audit of a data set."""
+"""The audit of a data set: unreadable files, copies, outliers, suspect labels and shortcuts."""
