@@ -1,1 +1,1 @@
-"""What predictions are worth: metrics, intervals, figures."""
+"""Evaluation of predictions: metrics, intervals, figures."""

@@ -1,1 +1,1 @@
-"""Where a network looked."""
+"""Explanation of a network's predictions by activation maps."""
