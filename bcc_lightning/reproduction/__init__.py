@@ -1,1 +1,1 @@
-"""What was published about each system, beside what this project measures."""
+"""Published figures of each system beside the results of this project."""
