@@ -81,7 +81,7 @@ def test_mistake_in_a_file_names_file_and_key(complaint: Complain, tmp_path: Pat
 
 
 def test_file_that_is_no_yaml(complaint: Complain, tmp_path: Path) -> None:
-    assert "is no valid YAML" in complaint("--exp", experiment(tmp_path, "model: [unclosed\n"))
+    assert "is not valid YAML" in complaint("--exp", experiment(tmp_path, "model: [unclosed\n"))
     assert "must hold keys such as model, data and trainer" in complaint("--exp", experiment(tmp_path, "just words\n"))
 
 
@@ -180,9 +180,9 @@ def test_npz_without_a_split(complaint: Complain, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "expected"),
     [
-        ("efficientswin", "20", "image_size 20 is too small for swin_tiny_patch4_window7_224: it takes 28 and more"),
-        ("efficientswin", "50", "image_size 50 is not allowed for swin_tiny_patch4_window7_224: it takes multiples of 4"),
-        ("efficientnet_b0", "16", "image_size 16 is too small for efficientnet_b0: it takes 28 and more"),
+        ("efficientswin", "20", "image_size 20 is too small for swin_tiny_patch4_window7_224: it needs 28 or more"),
+        ("efficientswin", "50", "image_size 50 is not allowed for swin_tiny_patch4_window7_224: it must be a multiple of 4"),
+        ("efficientnet_b0", "16", "image_size 16 is too small for efficientnet_b0: it needs 28 or more"),
     ],
 )
 def test_image_size_that_the_architecture_cannot_take(complaint: Complain, name: str, size: str, expected: str) -> None:
