@@ -52,7 +52,7 @@ class Head:
         check_types("model.head", Head, vars(self))
         for name, share in (("input_dropout", self.input_dropout), ("dropout", self.dropout)):
             if not 0 <= share < 1:
-                raise UserError(f"--model.head.{name} is {share}; it must be at least 0 and below 1, usually 0.3 to 0.5")
+                raise UserError(f"--model.head.{name} is {share}, it must be at least 0 and below 1, usually 0.3 to 0.5")
         if any(units < 1 for units in self.hidden):
             raise UserError(f"--model.head.hidden is {self.hidden}, each layer must have 1 unit or more")
         if self.batch_norm == "after" and not self.hidden:

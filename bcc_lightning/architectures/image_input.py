@@ -41,7 +41,7 @@ def scale(images: Tensor) -> Tensor:
         )
     if images.ndim != DIMENSIONS or images.shape[1] != CHANNELS or images.shape[2] != images.shape[3]:
         raise ValueError(
-            f"images have the shape {tuple(images.shape)}; it must be (B, 3, H, H): square RGB images, channels first. Use "
+            f"images have the shape {tuple(images.shape)}, it must be (B, 3, H, H): square RGB images, channels first. Use "
             "images[None] for a single image, images.permute(0, 3, 1, 2) for channels last, images.expand(-1, 3, -1, -1) for grey"
         )
     return images.float() / 255
@@ -165,7 +165,7 @@ def refuse_smaller(network: str, image_size: int, smallest: int) -> None:
     """
     if image_size < smallest:
         raise UserError(
-            f"image_size {image_size} is too small for {network}: {smallest} is the least; use --data.image_size {smallest}"
+            f"image_size {image_size} is too small for {network}: it needs {smallest} or more; use --data.image_size {smallest}"
         )
 
 

@@ -63,7 +63,7 @@ class ConvBlocks:
                 "at least one block, 1 or more channels and convolutions, and a stride of 1 or 2"
             )
         if self.pooled is not None and not 0 <= self.pooled <= len(self.channels):
-            raise UserError(f"--model.blocks.pooled is {self.pooled}; it must be from 0 to {len(self.channels)} (blocks)")
+            raise UserError(f"--model.blocks.pooled is {self.pooled}, it must be from 0 to {len(self.channels)} (blocks)")
 
     def is_pooled(self, block: int) -> bool:
         """Check whether a block ends with pooling."""

@@ -19,7 +19,7 @@ from bcc_lightning.datasets.identity import content_numbers, without_copies
 from bcc_lightning.datasets.npz import as_cells, file_hash, read_npz
 from bcc_lightning.errors import UserError
 
-ALIEN_COPIES = 10
+NON_CELL_COPIES = 10
 """An image with this many copies or more is not a cell: the largest group of identical cells in PBC, the source, is smaller."""
 
 THUMBNAIL = 16
@@ -104,7 +104,7 @@ def without_outliers(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64
         labels: (M,) labels.
 
     Returns:
-        (M,) bool: False for images with `ALIEN_COPIES` copies or more and for images that look like them, for further copies
+        (M,) bool: False for images with `NON_CELL_COPIES` copies or more and for images that look like them, for further copies
         of a cell, and for cells with several labels.
     """
     digests = np.stack([np.frombuffer(sha256(image.tobytes()).digest(), np.uint8) for image in images])
@@ -112,6 +112,6 @@ def without_outliers(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64
     _, first, copies = np.unique(content_numbers(digests), return_index=True, return_counts=True)
     thumbnails = np.stack([cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for image in images])
     small = thumbnails.reshape(len(images), -1).astype(np.float32)
-    for alien in first[copies >= ALIEN_COPIES]:
-        kept &= np.abs(small - small[alien]).mean(axis=1) > ALIKE
+    for repeated in first[copies >= NON_CELL_COPIES]:
+        kept &= np.abs(small - small[repeated]).mean(axis=1) > ALIKE
     return kept

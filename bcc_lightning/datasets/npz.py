@@ -93,7 +93,7 @@ def free_memory() -> int:
 
 def broken(file: Path, error: Exception) -> str:
     """Format the message for a file that cannot be decoded."""
-    return f"{file} ({file.stat().st_size:,} bytes) is truncated or damaged ({error!s:.100}); download or copy it again"
+    return f"{file} ({file.stat().st_size:,} bytes) is cut off or damaged ({error!s:.100}); download or copy it again"
 
 
 def as_cells(

@@ -119,7 +119,7 @@ def test_mistakes_are_told(augment: str | dict[str, Any], words: list[str]) -> N
     ("text", "expected"),
     [
         ("- Affine\n", "must hold name: or steps:"),
-        ("name: [\n", "is no valid YAML"),
+        ("name: [\n", "is not valid YAML"),
         ("name: light\nAffine: {}\n", "has no transform 'Affine'"),
     ],
 )
