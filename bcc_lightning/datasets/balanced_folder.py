@@ -91,7 +91,7 @@ def write_balanced_folder(listing: CellListing, out: Path, augment: str | dict[s
     refuse_unsplit(listing)
     refuse_place(listing, out)
     copier = Copier(augment, seed)
-    training = training_part(listing)
+    training = training_cells(listing)
     before = np.bincount(listing.labels[training.rows], minlength=len(listing.class_names))
     refuse_absent_classes(before, "oversample", listing.class_names)
     sources = plan(listing, training.rows, before)
@@ -143,7 +143,7 @@ def refuse_place(listing: CellListing, out: Path) -> None:
         raise UserError(f"{out} is inside the data set {listing.root} and would be read as part of it; choose a folder outside")
 
 
-class TrainingPart(NamedTuple):
+class TrainingCells(NamedTuple):
     """The training cells that are balanced.
 
     Attributes:
@@ -157,7 +157,7 @@ class TrainingPart(NamedTuple):
     sha256: str
 
 
-def training_part(listing: CellListing) -> TrainingPart:
+def training_cells(listing: CellListing) -> TrainingCells:
     """Choose the training cells, without those whose bytes also occur in another set.
 
     Data modules leave out byte-identical copies when they load, but could not recognise an augmented copy of a test cell.
@@ -171,7 +171,7 @@ def training_part(listing: CellListing) -> TrainingPart:
     digests = np.frombuffer(sums, np.uint8).reshape(-1, 32)
     training, kept = listing.splits == TRAIN, without_copies(digests, listing.labels, listing.splits)
     rows, left_out = np.flatnonzero(training & kept), np.flatnonzero(training & ~kept)
-    return TrainingPart(rows, tuple(listing.paths.take(left_out)), sha256(digests[rows].tobytes()))
+    return TrainingCells(rows, tuple(listing.paths.take(left_out)), sha256(digests[rows].tobytes()))
 
 
 def plan(listing: CellListing, training: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> list[Source]:

@@ -66,11 +66,11 @@ def validation_maximum(percent: str, more: str = "") -> Figure:
     return Figure(percent, f"validation maximum over the epochs, not test{more}", untouched=False)
 
 
-def both(without: str, with_shuffling: str, part: str = "test", untouched: bool = True) -> tuple[Figure, ...]:
+def both(without: str, with_shuffling: str, tested: str = "test", untouched: bool = True) -> tuple[Figure, ...]:
     """Return the two figures of source 2, without and with shuffling."""
     return (
-        Figure(without, f"{part}, without shuffling", untouched),
-        Figure(with_shuffling, f"{part}, with shuffling", untouched),
+        Figure(without, f"{tested}, without shuffling", untouched),
+        Figure(with_shuffling, f"{tested}, with shuffling", untouched),
     )
 
 
