@@ -36,7 +36,7 @@ def scale(images: Tensor) -> Tensor:
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(
-            f"images are {kind}; they must be a torch tensor of uint8 (B, 3, H, H) with pixels from 0 to 255, not scaled and not "
+            f"images are {kind}, they must be a torch tensor of uint8 (B, 3, H, H) with pixels from 0 to 255, not scaled and not "
             "normalised; convert floats in [0, 1] with (images * 255).round().to(torch.uint8), arrays with torch.from_numpy"
         )
     if images.ndim != DIMENSIONS or images.shape[1] != CHANNELS or images.shape[2] != images.shape[3]:

@@ -42,7 +42,7 @@ class Explanations:
 
     @property
     def combined(self) -> Maps:
-        """Mean of the branches' maps, each scaled to a maximum of 1: (N, S, S)."""
+        """Mean of the branches' maps, then scaled to a maximum of 1: (N, S, S)."""
         return stretch(np.mean(list(self.branches.values()), axis=0))
 
 

@@ -110,7 +110,7 @@ def test_unknown_augmentation_lists_pipelines(complaint: Complain) -> None:
         (["--data.batch_size", "0"], "--data.batch_size is 0, it must be 1 or more"),
         (["--data.num_workers", "-1"], "--data.num_workers is -1, it must be 0 or more"),
         (["--data.train_cells", "0"], "--data.train_cells is 0, it must be 1 or more"),
-        (["--data.difficulty", "2"], "difficulty holds 2.0, allowed are 0 to 1"),
+        (["--data.difficulty", "2"], "difficulty holds 2.0; allowed are 0 to 1"),
         (["--model.lr", "-1"], "--model.lr is -1.0, it must be 0 or more"),
         (["--model.backbone", "efficientnet_b00"], "timm has no backbone 'efficientnet_b00'; did you mean efficientnet_b0"),
         (["--summary", "/proc/out.json"], "--summary /proc/out.json cannot be written"),
@@ -155,7 +155,7 @@ def test_pickled_objects_are_refused_and_not_run(complaint: Complain, tmp_path: 
             return (Path.touch, (tmp_path / "sprung",))
 
     flags = altered(tmp_path, val_labels=np.array([Trap()], dtype=object))
-    assert "holds pickled objects, which could run code, and is refused" in complaint(*flags)
+    assert "is refused because it holds pickled objects, which could run code" in complaint(*flags)
     assert not (tmp_path / "sprung").exists()
 
 
