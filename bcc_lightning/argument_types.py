@@ -1,4 +1,4 @@
-"""Arguments are what their annotations say, also for callers from Python, where no parser has looked at them."""
+"""Checks of arguments against their annotations, for callers from Python, whose arguments no parser has checked."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -22,7 +22,7 @@ SINGLE: dict[Any, tuple[str, tuple[type, ...]]] = {
     str: ("a text", (str, PathLike)),
     NoneType: ("null", (NoneType,)),
 }
-"""Types with a name for people, and what counts as them; neither a bool nor NaN is a number."""
+"""Name of each type in messages, and the types that count as it; neither a bool nor NaN is a number."""
 
 
 Range = tuple[str, Callable[[Any], bool]]
@@ -54,30 +54,30 @@ def chosen(kind: type[Built], values: Mapping[str, Any]) -> Built:
 
 
 def check_choice(option: str, value: object, choices: Any) -> None:  # noqa: ANN401 - a Literal type
-    """Refuse a value that is none of a few.
+    """Refuse a value that is not among the choices.
 
     Args:
-        option: how the command line calls it, e.g. ``model.loss``.
+        option: its name on the command line, e.g. ``model.loss``.
         value: the value.
         choices: a ``Literal`` type.
 
     Raises:
-        UserError: with the value, what is allowed, and a near match.
+        UserError: the message names the value, the choices, and a similar one.
     """
     if not fits(value, choices):
         raise UserError(refusal(option, value, choices))
 
 
 def check_types(option: str, constructor: type, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments of a class that are not what its annotations say.
+    """Refuse arguments of a class that do not match its annotations.
 
     Args:
-        option: how the command line calls the class, e.g. ``model``.
-        constructor: the class; what its bases take is checked as well.
-        arguments: values by name, such as the ``locals()`` with which a constructor begins; other names are ignored.
+        option: name of the class on the command line, e.g. ``model``.
+        constructor: the class; arguments of its bases are checked as well.
+        arguments: values by name, such as ``locals()`` at the beginning of a constructor; other names are ignored.
 
     Raises:
-        UserError: with the first wrong value and what is allowed.
+        UserError: a value is wrong; the message names the first one and what is allowed.
     """
     hints: dict[str, Any] = annotations(constructor)
     for name, value in arguments.items():
@@ -86,10 +86,10 @@ def check_types(option: str, constructor: type, arguments: Mapping[str, Any]) ->
 
 
 def built_from(kind: type[Built], entries: Mapping[str, Any], option: str) -> Built:
-    """Build a dataclass from entries, as a checkpoint or a configuration holds them.
+    """Build a dataclass from the entries of a checkpoint or a configuration.
 
     Raises:
-        UserError: an entry is unknown; what else is wrong with one, the class itself says.
+        UserError: an entry is unknown, or the class refuses its value.
     """
     known = annotations(kind)
     if unknown := [str(name) for name in entries if name not in known]:
@@ -98,18 +98,18 @@ def built_from(kind: type[Built], entries: Mapping[str, Any], option: str) -> Bu
 
 
 def annotations(constructor: type) -> dict[str, Any]:
-    """Return the annotations of what a class and its bases are built with, by name."""
+    """Return the annotations of the constructor arguments of a class and its bases, by name."""
     found: dict[str, Any] = {}
     for kind in reversed(constructor.__mro__):
         own: Callable[..., None] | None = vars(kind).get("__init__")
         if kind.__module__.partition(".")[0] not in {"builtins", "lightning", "torch"} and own:
-            with suppress(NameError, TypeError):  # of somebody else's class, whose annotations cannot be read
+            with suppress(NameError, TypeError):  # a third-party class whose annotations cannot be read
                 found |= get_type_hints(own)
     return {name: hint for name, hint in found.items() if name != "return"}
 
 
 def fits(value: Any, hint: Any) -> bool:  # noqa: ANN401
-    """Return whether a value is what an annotation says; what is not plain, such as a class, is not looked at."""
+    """Return whether a value matches an annotation; annotations that are not plain, such as a class, are not checked."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         return any(fits(value, type(part)) and bool(value == part) for part in parts)
@@ -124,12 +124,12 @@ def fits(value: Any, hint: Any) -> bool:  # noqa: ANN401
 
 
 def is_nan(value: object) -> bool:
-    """Return whether a value is a number that is none; it would pass every comparison that refuses what is too large."""
-    return isinstance(value, Real) and value != value  # noqa: PLR0124 - what NaN is known by
+    """Return whether a value is NaN, which would pass every check for values that are too large."""
+    return isinstance(value, Real) and value != value  # noqa: PLR0124 - true only for NaN
 
 
 def refusal(option: str, value: object, hint: Any) -> str:  # noqa: ANN401 - an annotation
-    """Format the error for a value that is not what an annotation says."""
+    """Format the error for a value that does not match an annotation."""
     choices = [str(choice) for choice in literals(hint)]
     near = get_close_matches(str(value).lower(), choices, n=1)
     return f"--{option} is {value!r}, it must be {named(hint)}" + (f"; did you mean {near[0]}?" if near else "")
@@ -145,7 +145,7 @@ def literals(hint: Any) -> Iterator[object]:  # noqa: ANN401 - an annotation
 
 
 def named(hint: Any) -> str:  # noqa: ANN401 - an annotation
-    """Name a type as a person would."""
+    """Return the name of a type for messages."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         return f"one of {', '.join(map(str, parts))}"

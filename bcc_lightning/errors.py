@@ -1,4 +1,4 @@
-"""Errors that a person can mend: in a command, a file, or the surroundings, such as a full disk."""
+"""Errors that the user can fix: in a command, a file, or the environment, such as a full disk."""
 
 import errno
 import re
@@ -42,7 +42,7 @@ def in_python(message: str) -> str:
 
 
 class UserError(Exception):
-    """A mistake in a command, a file or the surroundings, told in one or a few lines.
+    """A mistake in a command, a file or the environment, described in one or a few lines.
 
     The message names the value, the allowed values and the next step. Commands print it without a traceback and end with
     exit code 2 (``--traceback`` shows the traceback). Where there is no command line, it names arguments of Python.
@@ -58,8 +58,8 @@ class NonFiniteLossError(UserError):
     """The training loss became infinite or not a number."""
 
 
-class Pruned(Exception):  # noqa: N818 - no error
-    """A search has seen enough of a trial, and ends it."""
+class Pruned(Exception):  # noqa: N818 - not an error
+    """A search stops a trial that is not promising."""
 
 
 MAKE_SPACE = (
@@ -81,13 +81,13 @@ NEXT_STEPS = {
     errno.ENAMETOOLONG: "Next step: choose a shorter name",
     errno.ENOTDIR: "Next step: name a folder; a part of this path is a file",
     errno.EISDIR: "Next step: name a file; this is a folder",
-    errno.ELOOP: "Next step: mend the symbolic links, which lead in a circle",
+    errno.ELOOP: "Next step: correct the symbolic links, which are circular",
     errno.EMFILE: FEWER_FILES,
     errno.ENFILE: FEWER_FILES,
     errno.EIO: CHECK_DEVICE,
     errno.ESTALE: CHECK_DEVICE,
 }
-"""What a person does about an error of the operating system; others are bugs until shown otherwise."""
+"""What the user can do about an error of the operating system; other errors count as bugs."""
 
 DATABASE = {
     "disk is full": MAKE_SPACE,
@@ -104,17 +104,17 @@ PROCESSES = {
     "Too many open files": FEWER_FILES,
     "can't start new thread": "Next step: raise the limit of processes (`ulimit -u`), or lower --data.num_workers",
 }
-"""The same for the messages of torch, whose loading processes hand no error numbers on."""
+"""The same for the messages of torch, whose loading processes do not pass error numbers on."""
 
 
 def fault_of(error: BaseException) -> str | None:
-    """Describe the fault of the surroundings that lies behind an error.
+    """Describe the fault of the environment that caused an error.
 
     Args:
-        error: as it was raised.
+        error: the error as raised.
 
     Returns:
-        What is wrong, with its path, and the next step; None where the error is no such fault.
+        The fault, with its path, and the next step; None if the error has another cause.
     """
     for each in causes(error):
         if isinstance(each, OSError) and each.errno in NEXT_STEPS:
@@ -132,7 +132,7 @@ def fault_of(error: BaseException) -> str | None:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """List an error and those that it was raised from."""
+    """Yield an error and those from which it was raised."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -141,6 +141,6 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def place(error: OSError) -> str:
-    """Format the path of an error as the beginning of a message; where a file was moved or copied, its target."""
+    """Format the path of an error as the beginning of a message; if a file was moved or copied, the target."""
     path = error.filename2 or error.filename
     return "" if path is None or isinstance(path, int) else f"{path if isinstance(path, str) else repr(path)}: "

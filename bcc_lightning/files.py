@@ -1,4 +1,4 @@
-"""Files written whole or not at all, checked before long work, and YAML that others may have written."""
+"""Files that are written whole or not at all, checks before long work, and YAML from untrusted sources."""
 
 import json
 import os
@@ -15,14 +15,14 @@ import yaml
 from bcc_lightning.errors import UserError
 
 DRAFT = ".draft-"
-"""Beginning of the name of a file that is not finished. A process that is killed leaves it behind; see `clear_drafts`."""
+"""Prefix of the name of an unfinished file. A killed process leaves such files behind; see `clear_drafts`."""
 
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """Write a file whole or not at all: yields a path beside it and moves that into place at the end."""
+    """Write a file whole or not at all: yield a path beside it, which is moved into place at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Random, since processes in two containers may have the same number; with the suffix, by which libraries choose a format.
+    # Random, because processes in two containers may have the same number; with the suffix, which tells libraries the format.
     draft = target.with_name(f"{DRAFT}{secrets.token_hex(8)}{target.suffix}")
     try:
         yield draft
@@ -30,7 +30,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None or error.filename not in {None, str(draft)}:
             raise
-        # A full disk names no file, and the name of the draft helps nobody.
+        # The error of a full disk names no file, and the name of the draft would not help.
         raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         draft.unlink(missing_ok=True)
@@ -49,13 +49,13 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def clear_drafts(folder: Path) -> None:
-    """Delete the drafts that killed processes left in a folder and below it; nobody may be writing there."""
+    """Delete the drafts that killed processes left in a folder and below it; no other process may be writing there."""
     for draft in folder.rglob(f"{DRAFT}*"):
         draft.unlink(missing_ok=True)
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """Read a JSON file that another process may remove meanwhile; None where there is none."""
+    """Read a JSON file that another process may remove at any time; None if there is none."""
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -64,14 +64,14 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 
 def refuse_unwritable(option: str, target: Path) -> None:
-    """Find out whether a file can be written; nothing is made yet.
+    """Check that a file can be written, without creating anything.
 
     Args:
         option: flag that names the file, for the message.
         target: the file.
 
     Raises:
-        UserError: it cannot, or it is a folder.
+        UserError: it cannot be written, or is a folder.
     """
     if target.is_dir():
         raise UserError(f"{option} {target} is a folder; name a file")
@@ -80,21 +80,21 @@ def refuse_unwritable(option: str, target: Path) -> None:
 
 
 def refuse_unwritable_folder(option: str, folder: Path) -> None:
-    """Find out whether files can be written into a folder, or the folder can be made; it is not made yet.
+    """Check that files can be written into a folder, or that it can be created, without creating it.
 
     Args:
         option: flag that names the folder, for the message.
         folder: the folder.
 
     Raises:
-        UserError: they cannot.
+        UserError: they cannot be written.
     """
     if fault := fault_in(folder):
         raise UserError(f"{option} {folder} cannot be written to ({fault}); name another folder")
 
 
 def fault_in(folder: Path) -> str | None:
-    """Find out why no file can be written into a folder, or the folder cannot be made; None where it can."""
+    """Return why no file can be written into a folder, or why it cannot be created; None if it can."""
     try:
         there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         if not there.is_dir():
@@ -106,56 +106,56 @@ def fault_in(folder: Path) -> str | None:
 
 
 LARGEST = 100_000
-"""Values that a file may hold with every alias written out; a configuration has some hundred."""
+"""Most values that a file may hold with all aliases expanded; a configuration has a few hundred."""
 
 DEEPEST = 100
-"""Levels of lists and mappings inside one another."""
+"""Most levels of nested lists and mappings."""
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class OversizedError(yaml.YAMLError):
-    """YAML that is refused for its size."""
+    """YAML that is refused because of its size."""
 
 
 def read_mapping(file: Path, keys: str) -> dict[str, Any]:
-    """Read a YAML file that holds keys with values.
+    """Read a YAML file with keys and values.
 
     Args:
-        file: the file; it exists.
-        keys: words for the message: which keys it must hold.
+        file: an existing file.
+        keys: description of the required keys, for the message.
 
     Raises:
-        UserError: it is no YAML, with the line that is at fault, or holds something else.
+        UserError: it is not valid YAML (the message names the line), or holds something else.
     """
     try:
         text = file.read_text(encoding="utf-8")
         refuse_oversized(text)
         content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{file} must hold {keys}; it holds {content!r:.100}")
     return content
 
 
 def refuse_oversized(text: str) -> None:
-    """Refuse YAML that a few lines of aliases of aliases blow up beyond the memory of the machine.
+    """Refuse YAML in which a few lines of nested aliases expand beyond the memory of the machine.
 
-    Strings inside of it are looked at as well, since the parser reads some of them as YAML once more.
+    Strings inside it are checked as well because the parser reads some of them as YAML again.
 
     Args:
         text: the YAML.
 
     Raises:
         OversizedError: it is too large, or too deep.
-        yaml.YAMLError: it is no YAML.
+        yaml.YAMLError: it is not valid YAML.
     """
     sizes: dict[str | None, int] = {}
     open_nodes: list[list[Any]] = [[None, 0]]  # anchor, and number of values within
     for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.AliasEvent):
-            open_nodes[-1][1] += sizes.get(event.anchor, LARGEST + 1)  # unknown: an alias within its own anchor
+            open_nodes[-1][1] += sizes.get(event.anchor, LARGEST + 1)  # unknown: an alias inside its own anchor
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append([event.anchor, 1])
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -168,14 +168,14 @@ def refuse_oversized(text: str) -> None:
             if "&" in event.value and "*" in event.value and event.value != text:
                 refuse_oversized_within(event.value)
         if open_nodes[-1][1] > LARGEST or len(open_nodes) > DEEPEST:
-            raise OversizedError(f"it holds more than {LARGEST:,} values with its aliases written out, or {DEEPEST} levels")
+            raise OversizedError(f"it holds more than {LARGEST:,} values with its aliases expanded, or {DEEPEST} levels")
 
 
 def refuse_oversized_within(text: str) -> None:
-    """Refuse a string of a YAML file that is oversized YAML itself; most are none, and words may hold any signs.
+    """Refuse a string of a YAML file that is itself oversized YAML; most strings are not YAML, which is not an error.
 
     Raises:
-        OversizedError: likewise.
+        OversizedError: it is too large, or too deep.
     """
     try:
         refuse_oversized(text)

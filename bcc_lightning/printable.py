@@ -1,4 +1,4 @@
-"""Text from outside, such as class names and paths, as it may be shown: on a terminal, in a table, in a figure."""
+"""Safe display of external text, such as class names and paths, on a terminal, in a table or in a figure."""
 
 import re
 import unicodedata
@@ -11,45 +11,45 @@ from jinja2 import Environment, PackageLoader, Template
 from markupsafe import Markup
 
 CONTROL = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode categories: control characters, halves of pairs (as which Python reads bytes that are not UTF-8), line ends."""
+"""Unicode categories: control characters, lone surrogates (Python's form of bytes that are not UTF-8), line ends."""
 
 TURNING = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that turn the order in which text is shown."""
+"""Characters that change the direction in which text is displayed."""
 
 
 def is_control(char: str) -> bool:
-    """Whether a character steers the terminal, or cannot be written as UTF-8."""
+    """Check whether a character controls the terminal, or cannot be encoded as UTF-8."""
     return unicodedata.category(char) in CONTROL
 
 
 def printable(text: str) -> str:
-    r"""Show characters that would steer a terminal as escapes, e.g. ``\x1b``; line breaks and tabs of a message stay."""
+    r"""Escape characters that would control a terminal, e.g. ``\x1b``; line breaks and tabs are kept."""
     return "".join(escaped(char) if is_control(char) or char in TURNING else char for char in text)
 
 
 def escaped(char: str) -> str:
-    """Write a character as in a Python string, but for line breaks and tabs."""
+    """Escape a character as in a Python string, except line breaks and tabs."""
     return char if char in "\n\t" else char.encode("unicode_escape").decode("ascii")
 
 
 def plain(text: str) -> "Text":
-    """Make text for a table of rich that shows it as it is: ``[red]`` and ``:smile:`` are markup there."""
+    """Return text for a table of rich without markup: ``[red]`` and ``:smile:`` are displayed literally."""
     from rich.text import Text
 
     return Text(printable(text))
 
 
 def markdown(text: str) -> str:
-    """Write text so that Markdown shows it as it is: a message may hold the names of classes and files."""
+    """Escape text for Markdown: a message may contain the names of classes and files."""
     return re.sub(r"([\\`*_\[\]<>#!|~&])", r"\\\1", printable(text))
 
 
 def shortened(names: Iterable[str], longest: int) -> list[str]:
-    """Shorten names for a figure in the middle, where they differ least; names stay different from each other.
+    """Shorten names for a figure by leaving out the middle, where they differ least; different names stay different.
 
     Args:
         names: any text.
-        longest: characters at most, at least 8; a number that tells equal ones apart may follow.
+        longest: most characters, at least 8; a number that distinguishes equal names may follow.
     """
     shown: list[str] = []
     for name in map(printable, names):
@@ -62,7 +62,7 @@ def shortened(names: Iterable[str], longest: int) -> list[str]:
 
 
 def page_template(package: str, name: str) -> Template:
-    """Load a template of a package, which escapes markup and control characters in all that it is given.
+    """Load a template of a package; it escapes markup and control characters in all its values.
 
     Args:
         package: dotted name of the package.
@@ -73,5 +73,5 @@ def page_template(package: str, name: str) -> Template:
 
 
 def shown(value: object) -> object:
-    """Make control characters of a text visible; markup that a template made itself stays."""
+    """Escape control characters of a text; markup made by a template is kept."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,4 +1,4 @@
-"""Processes: which one this is, whether another still lives, and the signals that stop this one."""
+"""Processes: the identity of this one, whether another is still running, and the signals that stop this one."""
 
 import os
 import signal
@@ -12,17 +12,17 @@ from types import FrameType
 from typing import Any
 
 BEAT_SECONDS = 5.0
-"""Pause between two signs of life; one costs a few milliseconds at most."""
+"""Seconds between two signs of life; each costs a few milliseconds at most."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process, by what tells it from all others.
+    """The identity of a process.
 
     Attributes:
-        machine: names the machine, its start and its space of process numbers.
+        machine: identifies the machine, its boot and its namespace of process numbers.
         process: number of the process.
-        started: when the process started, in the machine's own ticks; numbers are used again.
+        started: start of the process, in the machine's own ticks, because process numbers are reused.
     """
 
     machine: str
@@ -31,7 +31,7 @@ class Process:
 
     @classmethod
     def this(cls) -> "Process":
-        """Describe this process."""
+        """Return the identity of this process."""
         return cls(this_machine(), os.getpid(), start_of(os.getpid()) or "")
 
     def as_dict(self) -> dict[str, Any]:
@@ -40,31 +40,31 @@ class Process:
 
     @property
     def has_vanished(self) -> bool:
-        """Whether it ran on this machine and is gone; False also where that cannot be told."""
+        """Whether it ran on this machine and has ended; False also if that is unknown."""
         if not Path("/proc/self").exists():
             return False
         return self.machine == this_machine() and start_of(self.process) != self.started
 
     @property
     def is_seen(self) -> bool:
-        """Whether it runs on this machine; False also where that cannot be told."""
+        """Whether it runs on this machine; False also if that is unknown."""
         return self.machine == this_machine() and self.started != "" and start_of(self.process) == self.started
 
 
 def this_machine() -> str:
-    """Name this machine; containers on one host differ, and so does a machine after a restart."""
+    """Return the identity of this machine; it differs between containers on one host, and after a restart."""
     processes = Path("/proc/self/ns/pid")
     return ":".join([socket.gethostname(), boot_id(), os.readlink(processes) if processes.is_symlink() else ""])
 
 
 def boot_id() -> str:
-    """Return the kernel's random name of its last start, which all containers of a host share; its host name elsewhere."""
+    """Return the kernel's random boot id, which all containers of a host share; the host name if there is none."""
     file = Path("/proc/sys/kernel/random/boot_id")
     return file.read_text().strip() if file.is_file() else socket.gethostname()
 
 
 def start_of(process: int) -> str | None:
-    """Return when a process of this machine started; None where it is gone, or has ended and only waits for its parent."""
+    """Return when a process of this machine started; None if it does not exist, or is a zombie."""
     try:
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except (OSError, ValueError):
@@ -74,16 +74,16 @@ def start_of(process: int) -> str | None:
 
 @contextmanager
 def signs_of_life(give: Callable[[int], None], pause: float) -> Iterator[None]:
-    """Send signs of life meanwhile.
+    """Send signs of life while the context is open.
 
     Args:
-        give: raises a mark to a number.
-        pause: seconds between two.
+        give: sends the sign with a number, which counts from 1.
+        pause: seconds between two signs.
     """
     done = threading.Event()
 
     def keep_on() -> None:
-        """Send one sign after the other."""
+        """Send signs until the context closes."""
         number = 1
         while not done.wait(pause):
             give(number)
@@ -99,17 +99,17 @@ def signs_of_life(give: Callable[[int], None], pause: float) -> Iterator[None]:
 
 
 STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals that stop a command as Ctrl-C does: of a scheduler, and of a terminal that is closed."""
+"""Signals that stop a command as Ctrl-C does: from a scheduler, and from a closed terminal."""
 
 
 @contextmanager
 def interruption_held(*, drop: bool = False) -> Iterator[None]:
-    """Hold off Ctrl-C, SIGTERM and SIGHUP, so that nothing is left half done: a transaction open, an artifact half written.
+    """Delay Ctrl-C, SIGTERM and SIGHUP, so that no transaction is left open and no artifact half written.
 
     Outside the main thread, where no signal arrives, it does nothing.
 
     Args:
-        drop: forget what arrived in the meantime; by default it takes effect afterwards.
+        drop: discard signals that arrive while the context is open; by default they take effect afterwards.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

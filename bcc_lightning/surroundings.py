@@ -1,4 +1,4 @@
-"""What other libraries need to find before they are imported: a current folder, and a user with a name and a home folder.
+"""What other libraries require at import: an existing current folder, and a user with a name and a home folder.
 
 With ``docker run --user 12345``, and on OpenShift, the number of the user has no entry in ``/etc/passwd``. Libraries that ask for
 the name or the home folder of the user (MLflow, torch, Matplotlib, platformdirs) then fail, each in its own place.
@@ -14,34 +14,34 @@ except ImportError:  # Windows has no such file
 
 
 def complete_account() -> None:
-    """Set the name and the home folder of the user where neither the environment nor ``/etc/passwd`` gives them.
+    """Set the name and the home folder of the user if neither the environment nor ``/etc/passwd`` has them.
 
     The name is ``uid`` with the number, the home folder is ``/``, as container runtimes set it: libraries that cannot write
     there fall back to a temporary folder.
     """
     if pwd is None or has_entry():
         return
-    if not any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):  # where `getpass` looks
+    if not any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):  # read by `getpass`
         os.environ["LOGNAME"] = os.environ["USER"] = f"uid{os.getuid()}"
     if not os.environ.get("HOME"):
         os.environ["HOME"] = "/"
 
 
 def refuse_missing_folder() -> None:
-    """End where the current folder has been deleted since it was entered: torch's libraries would abort without naming it.
+    """Exit if the current folder has been deleted: torch's libraries would abort without naming the reason.
 
     Raises:
-        SystemExit: with the exit code of an error that a person can mend.
+        SystemExit: with the exit code of a `UserError`.
     """
     try:
         os.getcwd()
     except FileNotFoundError:
-        print("error: the current folder no longer exists; change to one that does, with cd", file=sys.stderr)
+        print("error: the current folder no longer exists; change to an existing one with cd", file=sys.stderr)
         raise SystemExit(2) from None
 
 
 def has_entry() -> bool:
-    """Check whether ``/etc/passwd``, or the directory that stands for it, knows the user."""
+    """Check whether ``/etc/passwd``, or the directory service in its place, has an entry for the user."""
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:

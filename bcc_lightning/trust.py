@@ -1,7 +1,7 @@
-"""What a file may name: classes of a few packages, and whatever a person trusts on the command line.
+"""What a file may name: classes of a few packages, and of packages that the user trusts on the command line.
 
-Experiment files, the configurations of runs and checkpoints travel from laboratory to laboratory. Whoever reads one must not
-thereby run its author's code, so nothing is imported because a file names it.
+Experiment files, configurations of runs and checkpoints are passed from laboratory to laboratory. Reading one must not run its
+author's code, so nothing is imported merely because a file names it.
 """
 
 import sys
@@ -26,16 +26,16 @@ PACKAGES = ("bcc_lightning", "lightning", "timm", "torch", "torchmetrics")
 _trusted: list[str] = []
 
 _defaults: dict[str, object] = {}
-"""Functions and classes that an argument of a class has by default, by dotted name; they are not the file's choice."""
+"""Functions and classes that are defaults of arguments, by dotted name; they are not the file's choice."""
 
 
 class Function:
-    """Stands in an experiment's parser where a class takes a function; a file can name functions of trusted packages only."""
+    """Replaces function types in an experiment's parser; a file can name only functions of trusted packages."""
 
 
 @contextmanager
 def trusting(packages: Sequence[str]) -> Iterator[None]:
-    """Let files name what belongs to further packages.
+    """Allow files to name classes and functions of further packages while the context is open.
 
     Args:
         packages: names of packages or modules, such as ``mypkg`` or ``mypkg.networks``. They are imported.
@@ -46,7 +46,7 @@ def trusting(packages: Sequence[str]) -> Iterator[None]:
     for package in packages:
         if not is_dotted(package) or is_standard(package):
             raise UserError(
-                f"{OPTION} is '{package}', it must be the name of a package outside of Python's standard library, e.g. mypkg"
+                f"{OPTION} is '{package}', it must be the name of a package outside Python's standard library, e.g. mypkg"
             )
         try:
             import_module(package)
@@ -61,12 +61,12 @@ def trusting(packages: Sequence[str]) -> Iterator[None]:
 
 
 def trust_flags() -> list[str]:
-    """List the flags with which a command that is started from this one trusts the same packages."""
+    """Return the flags that make a command started from this one trust the same packages."""
     return [part for package in _trusted for part in (OPTION, package)]
 
 
 def is_trusted(path: str) -> bool:
-    """Return whether a dotted name belongs to a package that a person trusts."""
+    """Return whether a dotted name belongs to a package that the user trusts."""
     return belongs(path, _trusted)
 
 
@@ -81,28 +81,28 @@ def is_standard(path: str) -> bool:
 
 
 def belongs(path: str, packages: Sequence[str]) -> bool:
-    """Return whether a dotted name is one of several packages, or stands below one."""
+    """Return whether a dotted name is one of several packages, or inside one."""
     return any(path == package or path.startswith(f"{package}.") for package in packages)
 
 
 def restrict_imports() -> None:
-    """Let the parser import nothing but what belongs to `PACKAGES` and to trusted packages.
+    """Restrict the parser's imports to `PACKAGES` and trusted packages.
 
-    The parser keeps its rules for the whole process. Without them it imports every module that a class path names, and builds
-    classes even where an argument takes any value.
+    The rules hold for the whole process. Without them the parser imports every module that a class path names, and builds
+    classes even for arguments that take any value.
     """
     allowed = [*PACKAGES, *_trusted]
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=allowed, instantiate_subclass_spec_in_any=False)
 
 
 def refuse_functions(config: object) -> None:
-    """Refuse a configuration that names a function where a class belongs: the parser would call it.
+    """Refuse a configuration that names a function instead of a class: the parser would call it.
 
     Args:
-        config: a configuration as it was parsed, which has imported what it names.
+        config: a parsed configuration, whose classes have been imported.
 
     Raises:
-        UserError: with the name.
+        UserError: it names a function; the message names it.
     """
     content = vars(config) if isinstance(config, Namespace) else config
     for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
@@ -113,7 +113,7 @@ def refuse_functions(config: object) -> None:
 
 
 def without_functions(hint: Any) -> Any:  # noqa: ANN401 - any annotation
-    """Replace the types of functions in an annotation by `Function`."""
+    """Replace function types in an annotation by `Function`."""
     origin = get_origin(hint)
     if hint is Callable or origin is Callable or (getattr(hint, "_is_protocol", False) and "__call__" in vars(hint)):
         return Function
@@ -127,13 +127,13 @@ def without_functions(hint: Any) -> Any:  # noqa: ANN401 - any annotation
 
 
 def function_named(path: object) -> object:
-    """Look a function up that a file names.
+    """Return the function that a file names.
 
     Args:
-        path: its dotted name, or what the parser makes of a class that is a default.
+        path: its dotted name, or the parser's form of a class that is a default.
 
     Raises:
-        ValueError: it belongs to no trusted package, and is no default.
+        ValueError: it does not belong to a trusted package and is not a default.
     """
     named = path.get("class_path") if isinstance(path, dict | Namespace) and len(path) == 1 else path
     if isinstance(named, str) and named in _defaults:
@@ -147,7 +147,7 @@ def function_named(path: object) -> object:
 
 
 def keep_default(default: object) -> None:
-    """Note what an argument that takes a function has by default, as the parser words it."""
+    """Record the default of an argument that takes a function, in the parser's form."""
     named = default.get("class_path") if isinstance(default, dict) else default
     if isinstance(named, str) and is_dotted(named):  # else the parser's own mark for no default
         _defaults[named] = resolve_name(named)
@@ -162,7 +162,7 @@ def name_of(function: Any) -> str:  # noqa: ANN401 - any callable
 
 
 def place(key: str) -> str:
-    """Format where a name stands; the parser does not always say it."""
+    """Format the place of a name; the parser does not always know it."""
     return f"key '{key}'" if key else "the configuration"
 
 
@@ -170,15 +170,15 @@ def class_refused(key: str, path: str) -> str:
     """Format the error for a class of a package that is not trusted."""
     allowed = f"{place(key)} names {path}; only classes of {', '.join([*PACKAGES, *_trusted])} can be named"
     if is_standard(path):
-        return f"{allowed}. Next step: take the entry out, and ask whoever wrote it what it was meant to do"
+        return f"{allowed}. Next step: remove the entry, and ask its author what it is for"
     return f"{allowed}. Next step: if you trust its package, add {OPTION} {path.partition('.')[0]} on the command line"
 
 
 def function_refused(key: str, path: str) -> str:
     """Format the error for a function of a package that is not trusted."""
     return (
-        f"{place(key)} names {path}, where a function would be called; functions are taken only by name, and from packages that "
-        f"you trust with {OPTION} PACKAGE on the command line"
+        f"{place(key)} names {path}, which would call a function; functions can only be named, not called, and only from "
+        f"packages that you trust with {OPTION} PACKAGE on the command line"
     )
 
 

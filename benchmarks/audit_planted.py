@@ -1,7 +1,7 @@
-"""Faults planted into real cells, and what the audit finds of them: found, missed, falsely reported, seconds, memory.
+"""Faults planted into real cells, and how many the audit finds: found, missed, falsely reported, seconds, memory.
 
-The source folder is linked, not changed. Genuine faults of the source, which the audit reports without any planting, are counted
-apart; look at them in the report of the source.
+The source folder is linked, not changed. Genuine faults of the source, which the audit reports without planting, are counted
+separately; the audit report of the source shows them.
 
     python benchmarks/audit_planted.py --root data/pbc_96 --encoded 100 --turned 50 --swapped 20 --aliens 200
 """
@@ -26,18 +26,18 @@ from bcc_lightning.audit.cells import FileCells
 from bcc_lightning.audit.page import write_audit
 from bcc_lightning.datasets.listing import list_folder
 
-Picture = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
 ALIEN_SIDE = 96
 
 
 class Planter:
-    """Copies a data set and plants faults, remembering which.
+    """Copies a data set, plants faults and records them.
 
     Args:
         source: folder of the clean data set.
-        target: folder to be made, on the same disk so that files can be linked.
+        target: folder to create, on the same disk so that files can be linked.
         keep: number of cells to keep, drawn at random; 0 keeps all.
-        seed: of all choices.
+        seed: seed of all choices.
     """
 
     def __init__(self, source: Path, target: Path, keep: int, seed: int) -> None:
@@ -57,7 +57,7 @@ class Planter:
         self.singles: dict[str, set[str]] = {"outliers": set(), "suspect_labels": set(), "unreadable": set()}
 
     def copies(self, kind: str, count: int) -> None:
-        """Plant altered copies of random cells into random splits of the same class."""
+        """Plant altered copies of random cells into random sets of the same class."""
         planted = self.pairs.setdefault(kind, set())
         for number in range(count):
             source = self.free.pop()
@@ -67,8 +67,8 @@ class Planter:
                 self.save(self.alter(np.asarray(image.convert("RGB")), kind), copy)
             planted.add(frozenset((source, copy)))
 
-    def alter(self, cell: Picture, kind: str) -> Picture:
-        """Turn, flip or resize a cell; re-encoding follows when it is saved."""
+    def alter(self, cell: Pixels, kind: str) -> Pixels:
+        """Rotate, flip or resize a cell; saving re-encodes it."""
         if kind == "turned":
             return np.rot90(cell, int(self.rng.integers(1, 4)))
         if kind == "flipped":
@@ -78,10 +78,10 @@ class Planter:
             return np.asarray(cv2.resize(cell, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR), np.uint8)
         return cell
 
-    def save(self, picture: Picture, path: str) -> None:
+    def save(self, image: Pixels, path: str) -> None:
         """Write a JPEG of random quality, 60 to 95."""
         buffer = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "JPEG", quality=int(self.rng.integers(60, 96)))
+        Image.fromarray(np.ascontiguousarray(image)).save(buffer, "JPEG", quality=int(self.rng.integers(60, 96)))
         (self.root / path).write_bytes(buffer.getvalue())
 
     def swap(self, count: int) -> None:
@@ -95,7 +95,7 @@ class Planter:
             self.singles["suspect_labels"].add(target)
 
     def aliens(self, count: int) -> None:
-        """Plant pictures that are no cells: half are copies of one drawing, the others differ."""
+        """Plant images that are not cells: half are copies of one drawing, the others differ."""
         one = draw_alien(self.rng, 0)
         for number in range(count):
             path = f"{self.rng.choice(self.folders)}/alien_{number}.png"
@@ -112,54 +112,54 @@ class Planter:
             self.singles["unreadable"].add(path)
 
 
-def face(picture: Picture, rng: np.random.Generator) -> None:
+def face(image: Pixels, rng: np.random.Generator) -> None:
     """Draw a smiling face."""
-    cv2.circle(picture, (48, 48), int(rng.integers(25, 42)), (255, 220, 0), -1)
+    cv2.circle(image, (48, 48), int(rng.integers(25, 42)), (255, 220, 0), -1)
     for eye in (35, 61):
-        cv2.circle(picture, (eye, 40), 5, (0, 0, 0), -1)
-    cv2.ellipse(picture, (48, 55), (16, 10), 0, 0, 180, (0, 0, 0), 3)
+        cv2.circle(image, (eye, 40), 5, (0, 0, 0), -1)
+    cv2.ellipse(image, (48, 55), (16, 10), 0, 0, 180, (0, 0, 0), 3)
 
 
-def checkerboard(picture: Picture, rng: np.random.Generator) -> None:
+def checkerboard(image: Pixels, rng: np.random.Generator) -> None:
     """Draw a checkerboard of random colour and field size."""
-    fields = np.indices(picture.shape[:2]).sum(axis=0) // int(rng.integers(4, 16)) % 2
-    picture[...] = fields[..., None] * rng.integers(100, 256, 3)
+    fields = np.indices(image.shape[:2]).sum(axis=0) // int(rng.integers(4, 16)) % 2
+    image[...] = fields[..., None] * rng.integers(100, 256, 3)
 
 
-def noise(picture: Picture, rng: np.random.Generator) -> None:
+def noise(image: Pixels, rng: np.random.Generator) -> None:
     """Draw noise."""
-    picture[...] = rng.integers(0, 256, picture.shape)
+    image[...] = rng.integers(0, 256, image.shape)
 
 
-def text(picture: Picture, rng: np.random.Generator) -> None:
+def text(image: Pixels, rng: np.random.Generator) -> None:
     """Write a number."""
-    cv2.putText(picture, f"No {rng.integers(100)}", (4, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (255, 255, 255), 2)
+    cv2.putText(image, f"No {rng.integers(100)}", (4, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (255, 255, 255), 2)
 
 
-def gradient(picture: Picture, rng: np.random.Generator) -> None:
+def gradient(image: Pixels, rng: np.random.Generator) -> None:
     """Draw a ramp from black to a colour."""
-    picture[...] = np.linspace(0, 1, len(picture))[:, None, None] * rng.integers(100, 256, 3)
+    image[...] = np.linspace(0, 1, len(image))[:, None, None] * rng.integers(100, 256, 3)
 
 
-def rectangles(picture: Picture, rng: np.random.Generator) -> None:
+def rectangles(image: Pixels, rng: np.random.Generator) -> None:
     """Draw eight rectangles."""
     for _ in range(8):
-        corners = rng.integers(0, len(picture), (2, 2)).tolist()
-        cv2.rectangle(picture, corners[0], corners[1], rng.integers(0, 256, 3).tolist(), -1)
+        corners = rng.integers(0, len(image), (2, 2)).tolist()
+        cv2.rectangle(image, corners[0], corners[1], rng.integers(0, 256, 3).tolist(), -1)
 
 
-def even_area(picture: Picture, rng: np.random.Generator) -> None:
-    """Leave the picture in one colour."""
+def even_area(image: Pixels, rng: np.random.Generator) -> None:
+    """Leave the image in one colour."""
 
 
 DRAWINGS = (face, checkerboard, noise, text, gradient, rectangles, even_area)
 
 
-def draw_alien(rng: np.random.Generator, number: int) -> Picture:
-    """Draw one of `DRAWINGS` on a ground of random colour."""
-    picture = np.full((ALIEN_SIDE, ALIEN_SIDE, 3), rng.integers(0, 256, 3), np.uint8)
-    DRAWINGS[number % len(DRAWINGS)](picture, rng)
-    return picture
+def draw_alien(rng: np.random.Generator, number: int) -> Pixels:
+    """Draw one of `DRAWINGS` on a background of random colour."""
+    image = np.full((ALIEN_SIDE, ALIEN_SIDE, 3), rng.integers(0, 256, 3), np.uint8)
+    DRAWINGS[number % len(DRAWINGS)](image, rng)
+    return image
 
 
 def main() -> None:
@@ -199,7 +199,7 @@ def main() -> None:
 
 
 def genuine_findings(root: Path) -> dict[str, set[frozenset[str]]]:
-    """Audit the cells before anything is planted: the sets of file names that are reported, by kind."""
+    """Audit the cells before planting; return the sets of reported file names, by kind."""
     content = audit(FileCells(list_folder(root))).as_json()
     return {
         kind: {frozenset(entry["paths"]) for entry in entries}

@@ -1,7 +1,7 @@
-"""Images per second of `fit` against a bare forward-backward-step loop: what the framework costs.
+"""Overhead of `fit` compared with a bare forward-backward-step loop, in images per second.
 
-The loop steps over one resident batch with the same network, size, precision and optimiser. Both run in turn in one process,
-several times, and the ratio is taken round by round, so that a drifting machine does not decide.
+The loop steps over one resident batch with the same network, size, precision and optimiser. Both run alternately in one process,
+several times, and the ratio is taken per round, so that a drift in the machine's speed does not matter.
 
     python benchmarks/fit_overhead.py --image-size 64 --batch-size 32 --rounds 5
 """
@@ -29,7 +29,7 @@ WARM_UP = 3
 
 
 def bare_loop(module: CellClassifier, data: SyntheticSmear, steps: int) -> float:
-    """Step over one resident batch that is already scaled to [0, 1]: images per second."""
+    """Return images per second of steps over one resident batch that is already scaled to [0, 1]."""
     batch = next(iter(data.train_dataloader()))
     pixels, label = module.prepare(batch.image.to(module.device)), batch.label.to(module.device)
     recipe = Recipe(lr=1e-3)
@@ -46,7 +46,7 @@ def bare_loop(module: CellClassifier, data: SyntheticSmear, steps: int) -> float
 
 
 def framework(module: CellClassifier, data: SyntheticSmear, steps: int, logger: RunLogger) -> float:
-    """Train as `fit` does, logging to MLflow: images per second of the training steps after a warm-up epoch."""
+    """Return images per second of training as in `fit`, with logging to MLflow, after a warm-up epoch."""
     speed = Throughput()
     settings = {**TRAINER_DEFAULTS, "limit_train_batches": steps, "limit_val_batches": 0, "enable_checkpointing": False}
     for epochs, callbacks in ((1, []), (1, [speed, EpochSeeding(0)])):

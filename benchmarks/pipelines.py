@@ -1,10 +1,10 @@
-"""Images per second of each augmentation pipeline on one core, and what the loader adds.
+"""Images per second of each augmentation pipeline on one core, and the time that the loader adds.
 
-Alone: Albumentations' own Compose, called in a loop, its results dropped. By hand: the same, in random order and stacked into
-batches of tensors, as one would write it for training. The loader seeds each batch besides. All three run in turn in one
-process; speed is the median of the rounds, and what the loader adds to the loop by hand is taken round by round, so that a
-drifting machine does not decide. Time is that of the processor. Other programs still disturb it through the memory; the fastest
-rounds of each, in the last column, are disturbed least.
+Alone: Albumentations' own Compose, called in a loop, its results discarded. By hand: the same, in random order and stacked into
+batches of tensors, as in a hand-written training loop. The loader also seeds each batch. All three run alternately in one
+process; speed is the median of the rounds, and the loader's overhead over the loop by hand is taken per round, so that a drift in
+the machine's speed does not matter. Time is processor time. Other programs still affect it through the memory; the fastest rounds
+of each, in the last column, are affected least.
 
     python benchmarks/pipelines.py --sizes 28 64 96 224 --rounds 5
 """
@@ -27,7 +27,7 @@ from bcc_lightning.transforms.recipes import PIPELINES
 
 SIZES = (28, 64, 96, 224)
 PIXELS = 256 * 96 * 96
-"""Pixels of the cells of a round, so that a round lasts about as long at any size."""
+"""Number of pixels per round, so that a round takes about the same time at any size."""
 
 
 class Speeds(NamedTuple):
@@ -39,12 +39,12 @@ class Speeds(NamedTuple):
 
     @property
     def added(self) -> float:
-        """Per cent that the loader adds to the time by hand."""
+        """Overhead of the loader over the loop by hand, in per cent."""
         return 100 * (self.by_hand / self.loader - 1)
 
 
 def alone(images: list[Pixels], pipeline: Pipeline) -> float:
-    """Call Albumentations in a loop: images per second."""
+    """Return images per second of Albumentations in a loop."""
     start = time.process_time()
     for image in images:
         pipeline(image=image)
@@ -52,7 +52,7 @@ def alone(images: list[Pixels], pipeline: Pipeline) -> float:
 
 
 def by_hand(images: list[Pixels], pipeline: Pipeline, batch_size: int, epoch: int) -> float:
-    """Make batches in random order: images per second."""
+    """Return images per second of hand-written batches in random order."""
     start = time.process_time()
     order = np.random.default_rng(epoch).permutation(len(images))
     for first in range(0, len(images), batch_size):
@@ -62,7 +62,7 @@ def by_hand(images: list[Pixels], pipeline: Pipeline, batch_size: int, epoch: in
 
 
 def by_loader(data: SyntheticSmear, epoch: int) -> float:
-    """Iterate over the training loader without workers: images per second."""
+    """Return images per second of the training loader without workers."""
     loader = data.train_dataloader()
     if isinstance(loader.sampler, EpochSampler):
         loader.sampler.set_epoch(epoch)
@@ -72,7 +72,7 @@ def by_loader(data: SyntheticSmear, epoch: int) -> float:
 
 
 def measure(augment: str, size: int, batch_size: int, rounds: int) -> list[Speeds]:
-    """Run the three in turn, and once before to warm up."""
+    """Run the three alternately, after one run to warm up."""
     cells = PIXELS // size**2 // batch_size * batch_size
     data = SyntheticSmear(cells, 8, 8, image_size=size, batch_size=batch_size, num_workers=0, augment=augment)
     data.setup()

@@ -1,4 +1,4 @@
-"""Training speed of each backbone by layout and precision: the measurement behind `architectures.acceleration`.
+"""Training speed of each backbone by layout and precision, on which `architectures.acceleration` is based.
 
 python benchmarks/precision.py --image-size 64 --backbones swin_tiny_patch4_window7_224 efficientnet_b0
 """
@@ -25,7 +25,7 @@ def images_per_second(backbone: Backbone, images: torch.Tensor, steps: int) -> f
 
 
 def main() -> None:
-    """Measure in turn and print ratios to float32 in the usual layout."""
+    """Measure alternately and print ratios to float32 in the usual layout."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=32)

@@ -1,7 +1,7 @@
 """Time and memory of a folder of images by its number of files: first start, second start, an epoch.
 
-Files are written once into ``--out`` and stay there. Anonymous memory is what the process holds for itself; pages of the
-memory-mapped cache, which the system shares and gives up when it needs to, count in the resident size only.
+Files are written once into ``--out`` and kept. Anonymous memory is the process's own; pages of the memory-mapped cache, which the
+system shares and releases when needed, count only in the resident size.
 """
 
 import argparse
@@ -21,7 +21,7 @@ STAGES = ("first", "second", "epoch")
 
 
 def write_files(folder: Path, rows: int) -> None:
-    """Write noise as PPM files into class folders; what is there stays."""
+    """Write noise as PPM files into class folders; existing files are kept."""
     rng = np.random.default_rng(0)
     head = f"P6 {SIDE} {SIDE} 255\n".encode()
     for row in range(rows):
@@ -33,7 +33,7 @@ def write_files(folder: Path, rows: int) -> None:
 
 
 def memory(kind: str) -> float:
-    """Read a figure of this process' memory in MiB: ``VmHWM``, ``VmRSS`` or ``RssAnon``."""
+    """Return a value of this process's memory in MiB: ``VmHWM``, ``VmRSS`` or ``RssAnon``."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) / 1024
 

@@ -1,6 +1,6 @@
-"""What a search costs beside its training, and what a second worker brings.
+"""Overhead of a search compared with its training, and the gain from a second worker.
 
-The same trials are trained by one worker and by two, in turn, with one thread each. Everything behind ``--`` goes to the trials.
+The same trials are trained by one worker and by two, alternately, with one thread each. Arguments after ``--`` go to the trials.
 
     python benchmarks/search_overhead.py --exp raabin_cnn --space source_cnns --trials 6 --rounds 2 -- --trainer.max_epochs 6
 """
@@ -20,10 +20,10 @@ from bcc_lightning.tuning.study import START_SECONDS, TRAINING_SECONDS, OpenStud
 
 @dataclass
 class Search:
-    """A search that is done.
+    """A finished search.
 
     Attributes:
-        workers: how many worked.
+        workers: number of workers.
         wall: seconds of the whole command.
         lasted: seconds of each trial.
         starts: seconds from the start of each trial's process to its first training step.
@@ -42,7 +42,7 @@ class Search:
         return 3600 * len(self.lasted) / self.wall
 
     def __str__(self) -> str:
-        """Word the figures."""
+        """Format the results."""
         idle, beside = (1 - sum(self.training) / total for total in (self.workers * self.wall, sum(self.lasted)))
         return (
             f"{self.workers} worker(s): {self.wall:.0f} s, {self.trials_per_hour:.1f} trials per hour; first training step after "
@@ -52,7 +52,7 @@ class Search:
 
 
 def search(options: argparse.Namespace, workers: int, flags: list[str]) -> Search:
-    """Search once, from an empty folder; proposals depend on the trial's number alone, so that all searches train the same."""
+    """Search once, from an empty folder; proposals depend only on the trial's number, so that all searches train the same."""
     with tempfile.TemporaryDirectory() as name:
         own = ["--exp", options.exp, "--trials", str(options.trials), "--sampler", "random", "--pruner", "none"]
         space = ["--space", options.space] if options.space else []
@@ -72,7 +72,7 @@ def search(options: argparse.Namespace, workers: int, flags: list[str]) -> Searc
 
 
 def main() -> None:
-    """Measure in turn, and print."""
+    """Measure alternately, and print."""
     own, flags = sys.argv[1:], list[str]()
     if "--" in own:
         own, flags = own[: own.index("--")], own[own.index("--") + 1 :]

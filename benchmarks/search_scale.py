@@ -1,7 +1,7 @@
-"""A search with many trials and workers on PostgreSQL, without training: what the search itself costs.
+"""A search with many trials and workers on PostgreSQL, without training: the cost of the search itself.
 
-Each trial is a process, as in a real search, but only reports three values. The server is started for the measurement from
-Debian's programs, unless ``--storage`` names one.
+Each trial is a process, as in a real search, but only reports three values. A server from Debian's programs is started for
+the measurement, unless ``--storage`` names one.
 
     python benchmarks/search_scale.py --trials 1000 --workers 64 --seconds 1
 """
@@ -52,7 +52,7 @@ def be_a_trial(arguments: list[str]) -> None:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Run a PostgreSQL server, reached through a socket; gives its URL."""
+    """Run a PostgreSQL server, reached through a socket; yield its URL."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders:
         raise SystemExit("PostgreSQL's programs are missing: apt-get install postgresql, or give --storage")
@@ -77,7 +77,7 @@ def postgresql() -> Iterator[str]:
 
 @contextmanager
 def counted_connections(storage: Storage) -> Iterator[list[int]]:
-    """Count the clients of the server ten times a second, this count apart."""
+    """Count the clients of the server ten times a second, except this one."""
     import psycopg
 
     counts, done = list[int](), threading.Event()
@@ -99,7 +99,7 @@ def counted_connections(storage: Storage) -> Iterator[list[int]]:
 
 
 def measure(storage: Storage, options: argparse.Namespace, folder: Path) -> None:
-    """Search, and print what it took."""
+    """Search, and print the time it took."""
     program = [sys.executable, str(Path(__file__).absolute()), TRIAL, "--seconds", str(options.seconds)]
     space = {"x": {"type": "float", "low": 0.0, "high": 1.0}}
     plan = Plan(
@@ -117,7 +117,7 @@ def measure(storage: Storage, options: argparse.Namespace, folder: Path) -> None
 
 
 def describe(search: OpenStudy, seconds: float, connections: list[int]) -> None:
-    """Print the figures of a search that is done."""
+    """Print the results of a finished search."""
     trials = search.trials()
     states = [trial.state.name for trial in trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
@@ -128,10 +128,10 @@ def describe(search: OpenStudy, seconds: float, connections: list[int]) -> None:
     busy = (max(ended) - min(begun)).total_seconds()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"trials: {len(trials)}, {counts}, {retries} repeated")
-    print(f"seconds: {seconds:.1f} in all, {busy:.1f} from the first trial's start to the last one's end")
+    print(f"seconds: {seconds:.1f} in all, {busy:.1f} from the start of the first trial to the end of the last")
     print(f"trials per second: {len(trials) / busy:.2f}; median of a complete trial {statistics.median(lasted):.2f} seconds")
-    print(f"driver's memory at its highest: {memory:.0f} MB")
-    print(f"database connections: {max(connections)} at most, {statistics.mean(connections):.1f} in the mean")
+    print(f"peak memory of the driver: {memory:.0f} MB")
+    print(f"database connections: {max(connections)} at most, {statistics.mean(connections):.1f} on average")
 
 
 def main() -> None:

@@ -155,5 +155,5 @@ def test_names_that_some_file_systems_take_for_one_are_refused(twins: tuple[str,
 
 def test_a_class_that_is_called_like_the_deviation_of_another() -> None:
     refuse_names(["blast", "blast_sd"])
-    with pytest.raises(UserError, match="'blast' and 'blast_sd' would share a figure"):
+    with pytest.raises(UserError, match="'blast' and 'blast_sd' would share a metric"):
         refuse_names(["blast", "blast_sd"], folds=True)

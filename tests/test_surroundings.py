@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-
 from bcc_lightning.engine.record import provenance
+
 from bcc_lightning.surroundings import complete_account
 
 ACCOUNT = ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME")
@@ -48,5 +48,5 @@ def test_current_folder_that_was_deleted(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHON": sys.executable}
     done = subprocess.run(["sh", "-c", script], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: the current folder no longer exists; change to one that does, with cd"
+    assert done.stderr.splitlines()[-1] == "error: the current folder no longer exists; change to an existing one with cd"
     assert "Traceback" not in done.stderr

@@ -124,12 +124,12 @@ def test_arguments_that_take_functions_are_not_filled_from_files(capsys: pytest.
     callback = {"class_path": "LambdaCallback", "init_args": {"setup": function}}
     message = refusal({"trainer": {"callbacks": [callback]}}, capsys=capsys)
     assert "key 'trainer.callbacks.setup' names" in message
-    assert "where a function would be called" in message
+    assert "which would call a function" in message
 
 
 def test_a_function_is_no_class(stranger: Path) -> None:
     loader = Namespace(class_path="bcc_lightning.modules.checkpoint.load_classifier", init_args=Namespace(file="x.ckpt"))
-    with pytest.raises(UserError, match="load_classifier, where a function would be called"):
+    with pytest.raises(UserError, match="load_classifier, which would call a function"):
         refuse_functions(Namespace(model=[{"deep": loader}]))
     with pytest.raises(UserError, match="load_classifier"):
         build_data({"class_path": "bcc_lightning.modules.checkpoint.load_classifier", "init_args": {"file": "x.ckpt"}})

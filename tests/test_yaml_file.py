@@ -11,7 +11,7 @@ from bcc_lightning.files import DEEPEST, LARGEST, read_mapping, refuse_oversized
 TENFOLD = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10)
 )
-"""Ten lines that hold 10 ** 10 values with their aliases written out."""
+"""Ten lines that hold 10 ** 10 values with their aliases expanded."""
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ TENFOLD = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 def test_bombs_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "bomb.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"bomb\.yaml is no valid YAML"):
+    with pytest.raises(UserError, match=r"bomb\.yaml is not valid YAML"):
         read_mapping(tmp_path / "bomb.yaml", "keys")
 
 

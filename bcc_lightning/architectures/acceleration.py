@@ -1,7 +1,7 @@
-"""Speed that costs no accuracy: memory layout, half precision and fused optimisers are decided here and nowhere else.
+"""Speed without loss of accuracy: memory layout, half precision and fused optimisers, all decided here.
 
 Measured on one CPU core against eager float32: Swin-T gains 1.9 to 2.2 from bfloat16; depthwise networks such as
-EfficientNet-B0 lose 20 % by it and gain 1.2 to 1.4 from channels_last. ``benchmarks/precision.py`` measures it again.
+EfficientNet-B0 lose 20 % with it and gain 1.2 to 1.4 from channels_last. ``benchmarks/precision.py`` repeats the measurement.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ FUSED_OPTIMIZERS = frozenset({"adam", "adamw", "sgd"})
 
 
 def lay_out(network: nn.Module) -> nn.Module:
-    """Put the 4-D weights of a network into channels_last, the layout that convolutions run fastest in.
+    """Convert the 4-D weights of a network to channels_last, the layout in which convolutions run fastest.
 
     Returns:
         The same network.
@@ -34,7 +34,7 @@ def runs_in_bf16(network: nn.Module, device: torch.device, precision: Precision)
     Args:
         network: the network; its layers decide under ``auto``.
         device: where it runs.
-        precision: ``auto`` takes bfloat16 where it is faster; ``32`` and ``bf16`` force one.
+        precision: ``auto`` takes bfloat16 if it is faster; ``32`` and ``bf16`` force one.
     """
     if precision != "auto":
         check_choice("model.precision", precision, Precision)
@@ -45,9 +45,9 @@ def runs_in_bf16(network: nn.Module, device: torch.device, precision: Precision)
 
 
 def suited_precision(network: nn.Module, device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Open the autocast in which a network should run on a device; arguments as `runs_in_bf16`.
+    """Return the autocast in which a network should run on a device; arguments as `runs_in_bf16`.
 
-    Where the trainer's precision was set by hand, that goes first.
+    If the trainer's precision was set by hand, it takes precedence.
     """
     if torch.is_autocast_enabled(device.type):
         return nullcontext()
@@ -61,11 +61,11 @@ def cpu_has_bf16() -> bool:
 
 
 def cpu_capabilities() -> Mapping[str, object]:
-    """Ask torch what this CPU can do; a torch that cannot tell gives nothing, and float32 is used."""
+    """Return the CPU's capabilities from torch; empty if this torch cannot report them, and float32 is used then."""
     ask: Callable[[], Mapping[str, object]] | None = getattr(torch.cpu, "get_capabilities", None)
     return ask() if ask else {}
 
 
 def has_depthwise_convolution(network: nn.Module) -> bool:
-    """Check whether a network convolves channel by channel, which CPUs do slower in bfloat16 than in float32."""
+    """Check whether a network has depthwise convolutions, which are slower in bfloat16 than in float32 on CPUs."""
     return any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in network.modules())

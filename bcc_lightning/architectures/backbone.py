@@ -1,4 +1,4 @@
-"""A timm network as this project uses it: without its classifier, fed with pixels in [0, 1]."""
+"""A timm network as this project uses it: without its classifier, with pixels in [0, 1] as input."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -16,38 +16,38 @@ from bcc_lightning.architectures.pretrained import find_weights, load_backbone_w
 from bcc_lightning.errors import UserError
 
 WEIGHTS = {"cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"}
-"""Arguments with which timm takes weights, or the description of a network, from elsewhere."""
+"""Arguments that make timm load weights, or the description of a network, from elsewhere."""
 
 MAP_DIMENSIONS = 4
-"""(B, C, H, W); a transformer of tokens gives three."""
+"""(B, C, H, W); a transformer that returns tokens has three dimensions."""
 
 
 def check_name(name: str) -> None:
     """Refuse a name that timm does not know.
 
     Raises:
-        UserError: with near matches.
+        UserError: the name is unknown; the message suggests similar names.
     """
     source = name.partition(":")[0] if ":" in name else None
     if source is not None:
-        raise UserError(f"backbone '{name}' is from {source}; only networks that timm itself has can be named, without a source")
+        raise UserError(f"backbone '{name}' is from {source}; only timm's own networks are allowed; give a name without a source")
     if not timm.is_model(name):
         near = get_close_matches(name, timm.list_models(), n=5)
         raise UserError(f"timm has no backbone '{name}'" + (f"; did you mean {', '.join(near)}?" if near else ""))
 
 
 def refuse_files(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments of timm's networks that choose weights, which timm would fetch or read by itself.
+    """Refuse timm arguments that choose weights, which timm would download or read by itself.
 
     Raises:
-        UserError: with the arguments.
+        UserError: there are such arguments; the message names them.
     """
     if chosen := sorted(WEIGHTS & arguments.keys()):
-        raise UserError(f"--model.variant takes no {', '.join(chosen)}; start from a file with --model.weights FILE")
+        raise UserError(f"--model.variant does not accept {', '.join(chosen)}; load weights with --model.weights FILE")
 
 
 def create_network(name: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
-    """Build a timm network without classifier.
+    """Build a timm network without its classifier.
 
     Args:
         name: timm's name.
@@ -55,13 +55,13 @@ def create_network(name: str, pretrained: bool, arguments: dict[str, Any]) -> nn
         arguments: further arguments of ``timm.create_model``.
 
     Raises:
-        UserError: timm refuses an argument, or the weights do not fit the network that the arguments make.
+        UserError: timm refuses an argument, or the weights do not fit the network.
     """
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         asked = ", ".join(f"{key}={value}" for key, value in arguments.items() if key != "pretrained_cfg_overlay")
-        hint = "; where they change shapes, use --model.pretrained false" if pretrained else ""
+        hint = "; if these change shapes, use --model.pretrained false" if pretrained else ""
         raise UserError(f"timm cannot build {name} with {asked or 'its defaults'}: {error!s:.300}{hint}") from error
 
 
@@ -75,17 +75,17 @@ class Backbone(nn.Module):
         name: timm's name, e.g. ``swin_tiny_patch4_window7_224``.
         image_size: side of the square input in pixels.
         pretrained: take timm's weights from the cache or the hub.
-        weights: local weights file instead; makes `pretrained` moot.
+        weights: local weights file; `pretrained` is then ignored.
         mean: mean to subtract, in [0, 1], one value per channel, instead of the backbone's own.
         std: standard deviation to divide by, likewise.
         precision: see `bcc_lightning.architectures.acceleration`.
         order: order of the colours that the network sees.
-        pooled: give pooled features; else the last map, for a head that pools.
+        pooled: return pooled features; else the last feature map, for a head that pools.
         small_stem: see `bcc_lightning.architectures.backbone`.
         **timm_arguments: passed to ``timm.create_model``.
 
     Raises:
-        UserError: the image size is refused, or the weights cannot be had.
+        UserError: the image size is not allowed, or the weights are not available.
     """
 
     network: Any  # timm's networks share attributes that no common type declares
@@ -119,14 +119,14 @@ class Backbone(nn.Module):
         if small_stem:
             put_small_stem(self.network, name)
         if not pooled and hasattr(self.network, "pre_logits"):
-            self.network.pre_logits = nn.Identity()  # VGG's two wide layers, which would be trained to no purpose
+            self.network.pre_logits = nn.Identity()  # VGG's two wide layers; training them would be pointless
         lay_out(self.network)
         self.image_size = image_size
         self.precision = precision
         self.pooled = pooled
         self.small_stem = small_stem
         cfg = self.network.pretrained_cfg
-        # Where the network pools, further layers may follow, as in VGG.
+        # After the network's own pooling further layers may follow, as in VGG.
         width = getattr(self.network, "head_hidden_size", None) if pooled else None
         self.num_features = int(width or self.network.num_features)
         self.normalise = InputNormalisation(mean or cfg["mean"], std or cfg["std"], order)
@@ -138,33 +138,33 @@ class Backbone(nn.Module):
             images: (B, 3, image_size, image_size), float32 in [0, 1].
 
         Returns:
-            (B, num_features), float32; where they are not pooled (B, num_features, H, W).
+            (B, num_features), float32; (B, num_features, H, W) if not pooled.
         """
         with suited_precision(self.network, images.device, self.precision):
             normalised = self.normalise(images)
             return (self.network(normalised) if self.pooled else self._map(normalised)).float()
 
     def map_side(self) -> int:
-        """Measure the side of the last map."""
+        """Return the side of the last feature map, measured with a blank image."""
         return self._map_side(self, axis=2)
 
     @property
     def channels_last(self) -> bool:
-        """Whether the network's maps lie as (B, H, W, C)."""
+        """Whether the network's feature maps are (B, H, W, C)."""
         return getattr(self.network, "output_fmt", "NCHW") == "NHWC"
 
     def _map(self, normalised: Tensor) -> Tensor:
         features: Tensor = self.network.forward_features(normalised)
         if features.ndim != MAP_DIMENSIONS:
             name = type(self.network).__name__
-            raise UserError(f"{name} gives tokens, not a map that a head could pool; use --model.head.pooling backbone")
+            raise UserError(f"{name} returns tokens, not a map that a head could pool; use --model.head.pooling backbone")
         return features.permute(0, 3, 1, 2) if self.channels_last else features
 
     def cam_target(self, name: str) -> CamTarget:
-        """Declare the layer that Grad-CAM reads: the deepest stage whose map is still wide enough.
+        """Return the layer that Grad-CAM reads: the deepest stage whose map is still wide enough.
 
         Args:
-            name: what the map is called in figures.
+            name: name of the map in figures.
         """
         stages = list(self.network.feature_info)
         stage = deepest_stage(stages_behind_small_stem(stages) if self.small_stem else stages, self.image_size)
@@ -174,7 +174,7 @@ class Backbone(nn.Module):
         return CamTarget(name, layer, int(str(stage["num_chs"])), side, self.channels_last, lost)
 
     def _map_side(self, layer: nn.Module, axis: int) -> int:
-        """Measure the side of a layer's map: networks without padding give less than image size over reduction."""
+        """Measure the side of a layer's map: without padding it is less than image size divided by reduction."""
         sides: list[int] = []
         hook = layer.register_forward_hook(lambda _module, _inputs, output: sides.append(output.shape[axis]))
         training = [module for module in self.modules() if module.training]
@@ -189,7 +189,7 @@ class Backbone(nn.Module):
 
 
 STEM_REDUCTION = 4
-"""How much the usual stem shrinks: a stride of 2, then a pooling of 2."""
+"""Factor by which the usual stem shrinks an image: a stride of 2, then pooling by 2."""
 
 
 def put_small_stem(network: nn.Module, name: str) -> None:
@@ -200,11 +200,11 @@ def put_small_stem(network: nn.Module, name: str) -> None:
         name: timm's name, for the message.
 
     Raises:
-        UserError: the network is no ResNet, or its stem is not one convolution.
+        UserError: the network is not a ResNet, or its stem is not a single convolution.
     """
     resnet: Any = network
     if not isinstance(network, ResNet) or not isinstance(network.conv1, nn.Conv2d):
-        raise UserError(f"--model.small_stem replaces a ResNet's 7x7 convolution, {name} has none; use false, or resnet18")
+        raise UserError(f"--model.small_stem replaces a ResNet's 7x7 convolution, but {name} has none; use false, or resnet18")
     resnet.conv1 = nn.Conv2d(3, network.conv1.out_channels, kernel_size=3, padding=1, bias=False)
     nn.init.kaiming_normal_(resnet.conv1.weight, mode="fan_out", nonlinearity="relu")
     resnet.maxpool = nn.Identity()

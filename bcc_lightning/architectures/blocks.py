@@ -11,10 +11,10 @@ from bcc_lightning.architectures.backbone import Backbone
 
 
 def network_blocks(network: nn.Module) -> list[nn.Module]:
-    """List the blocks of a network's backbones, from input to output; what is in none of them is the head.
+    """List the blocks of a network's backbones, from input to output; everything outside them is the head.
 
-    The branches of a hybrid are aligned at their ends, so that the last block of the whole is the last of each branch. A
-    network without a timm backbone is taken child by child, the last of them as its head.
+    The branches of a hybrid are aligned at their ends, so that its last block contains the last block of each branch. In a
+    network without a timm backbone, every child is a block, except the last, which is the head.
 
     Args:
         network: the network of a module.
@@ -33,14 +33,14 @@ def timm_blocks(network: Any) -> list[nn.Module]:  # noqa: ANN401 - timm's netwo
         network: a network from ``timm.create_model``.
 
     Returns:
-        One module per block. It holds the layers and the single parameters of the block, and is no part of the network.
+        One module per block. It holds the layers and individual parameters of the block, and is not part of the network.
     """
     groups = group_parameters(network, network.group_matcher(coarse=False))
     return [block_of(network, groups[number]) for number in sorted(groups)]
 
 
 def block_of(network: nn.Module, names: list[str]) -> nn.Module:
-    """Gather the layers that hold some parameters; of a layer with further layers inside only the parameters named."""
+    """Collect the layers that hold the named parameters; from a layer with layers inside, only the named parameters."""
     owners = {name: network.get_submodule(name.rpartition(".")[0]) for name in names}
     single = nn.ParameterList(network.get_parameter(name) for name, owner in owners.items() if next(owner.children(), None))
     layers = [owner for owner in dict.fromkeys(owners.values()) if next(owner.children(), None) is None]
@@ -48,14 +48,14 @@ def block_of(network: nn.Module, names: list[str]) -> nn.Module:
 
 
 def freeze(part: nn.Module) -> None:
-    """Exclude all parameters of a part from training."""
+    """Exclude all parameters of a module from training."""
     part.requires_grad_(False)
 
 
 def hold_statistics(part: nn.Module) -> None:
-    """Put batch normalisation whose own parameters are frozen into evaluation mode; the rest stays as it is.
+    """Put batch normalisation with frozen parameters into evaluation mode; other layers are not changed.
 
-    In training mode its running mean and variance would follow each batch, although nothing of the layer is trained.
+    In training mode its running mean and variance would change with each batch, although the layer is not trained.
     """
     for layer in part.modules():
         if isinstance(layer, _BatchNorm) and not any(parameter.requires_grad for parameter in layer.parameters()):

@@ -1,4 +1,4 @@
-"""Where class activation maps read a network."""
+"""The layer from which class activation maps are computed."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 SMALLEST_MAP = 7
-"""Cells a side that a map needs to say where something is; deeper stages with fewer are not used.
+"""Least number of places per side for a map to show where something is; deeper stages with fewer are not used.
 
-Seven is what the last stage of common backbones has at 224 pixels. At 64 pixels, one stage deeper, an untrained EfficientNet's
-map of 4x4 often changes elsewhere than the image did; ``tests/explain/test_maps.py`` holds each declared layer to that.
+Seven is the side of the last stage of common backbones at 224 pixels. At 64 pixels, one stage deeper, an untrained EfficientNet's
+map of 4x4 often changes elsewhere than the image did; ``tests/explanation/test_maps.py`` checks each declared layer.
 """
 
 
@@ -18,17 +18,17 @@ map of 4x4 often changes elsewhere than the image did; ``tests/explain/test_maps
 class CamTarget:
     """A layer whose activation can be drawn over the image.
 
-    A transformer's activation lies as (B, H, W, C) or (B, N, C). Read in the wrong order it still gives a map of the right
-    size, only a wrong one; so the order is declared and the shape checked.
+    A transformer's activation is (B, H, W, C) or (B, N, C). Read in the wrong order it would give a wrong map of the right size;
+    therefore the order is declared and the shape checked.
 
     Attributes:
-        name: what the map is called in figures, e.g. ``swin``.
+        name: name of the map in figures, e.g. ``swin``.
         layer: the module whose output is read.
         channels: C of the activation.
         side: H and W of the activation.
         channels_last: whether the activation is (B, H, W, C) instead of (B, C, H, W).
-        lost: cells a side by which convolutions without padding have made the map narrower than the image. Stretched over the
-            whole image, it would show things up to half a cell per lost cell away from their place; so they are put back.
+        lost: places per side that convolutions without padding have removed from the map. Stretched over the whole image, the
+            map would be shifted by up to half a place for each lost one; therefore zeros are added in their stead.
     """
 
     name: str
@@ -39,7 +39,7 @@ class CamTarget:
     lost: int = 0
 
     def as_nchw(self, activation: Tensor) -> Tensor:
-        """Bring an activation, or its gradient, into (B, C, H, W), float32, with zeros where cells were lost.
+        """Return an activation, or its gradient, as (B, C, H, W), float32, with zeros at lost places.
 
         Raises:
             ValueError: the activation does not have the declared shape.
@@ -48,7 +48,7 @@ class CamTarget:
         expected = (*square, self.channels) if self.channels_last else (self.channels, *square)
         if tuple(activation.shape[1:]) != expected:
             raise ValueError(
-                f"Grad-CAM target '{self.name}' gave {tuple(activation.shape)}, declared was (B, {expected}); "
+                f"Grad-CAM target '{self.name}' returned {tuple(activation.shape)}, but (B, {expected}) was declared; "
                 "correct the declaration of the architecture"
             )
         nchw = activation.permute(0, 3, 1, 2) if self.channels_last else activation
@@ -57,7 +57,7 @@ class CamTarget:
 
 
 def deepest_stage(stages: list[dict[str, object]], image_size: int) -> dict[str, object]:
-    """Choose the deepest stage of a timm network whose map still has `SMALLEST_MAP` cells a side.
+    """Return the deepest stage of a timm network whose map has at least `SMALLEST_MAP` places per side.
 
     Args:
         stages: timm's ``feature_info``: ``module``, ``reduction`` and ``num_chs`` of each stage, shallow to deep.

@@ -1,4 +1,4 @@
-"""EfficientSwin: a Swin transformer and an EfficientNet look at the same cell, one linear layer reads both.
+"""EfficientSwin: a Swin transformer and an EfficientNet see the same cell; one linear layer classifies their features.
 
 Paper: "EfficientSwin: A Hybrid Model for Blood Cell Classification with saliency maps visualization"; code of 2024 by
 T. Patel et al. With Swin-T (768 features) and EfficientNet-B0 (1280 features) and 8 classes:

@@ -1,6 +1,6 @@
-"""What stands between a backbone and the logits: pooling, hidden layers, dropout, one linear layer.
+"""The head between a backbone and the logits: pooling, hidden layers, dropout, one linear layer.
 
-The heads of the sources differ in these parts only, so that all are one class with typed options.
+The heads of the sources differ only in these parts, so that one class with typed options covers all.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from bcc_lightning.argument_types import built_from, check_types
 from bcc_lightning.errors import UserError
 
 KERAS_MOMENTUM, KERAS_EPSILON = 0.01, 1e-3
-"""Batch normalisation as Keras sets it up, whose momentum of 0.99 counts from the other end. All sources use Keras here."""
+"""Keras' batch normalisation, whose momentum of 0.99 is 0.01 in torch. All sources use Keras here."""
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
@@ -24,19 +24,19 @@ class Head:
     """A classifier head, in the order in which features pass through it.
 
     Attributes:
-        batch_norm: ``before`` normalises what enters the head, ahead of pooling; ``after`` normalises each hidden layer after its
+        batch_norm: ``before`` normalises the input of the head, before pooling; ``after`` normalises each hidden layer after its
             activation.
         pooling: ``backbone`` leaves pooling to the backbone; ``avg`` averages its last map over all places; ``flatten`` keeps
-            every place, so that the size of the first layer follows from the image size.
+            every place, so that the size of the first layer depends on the image size.
         input_dropout: share of the pooled features that is dropped, in [0, 1).
         hidden: units of the hidden layers.
-        activation: of the hidden layers.
-        dropout: share of what enters the last layer that is dropped, in [0, 1).
+        activation: activation of the hidden layers.
+        dropout: share of the last layer's inputs that is dropped, in [0, 1).
         norm_momentum: share of each batch in the running statistics; the default is Keras'.
         norm_epsilon: added to the variance; likewise.
 
     Raises:
-        UserError: a dropout lies outside [0, 1), a layer has no units, or ``after`` finds no hidden layer.
+        UserError: a dropout is outside [0, 1), a layer has no units, or ``after`` is given without a hidden layer.
     """
 
     batch_norm: Literal["none", "before", "after"] = "none"
@@ -52,11 +52,11 @@ class Head:
         check_types("model.head", Head, vars(self))
         for name, share in (("input_dropout", self.input_dropout), ("dropout", self.dropout)):
             if not 0 <= share < 1:
-                raise UserError(f"--model.head.{name} is {share}, it must be from 0 to below 1; usual is 0.3 to 0.5")
+                raise UserError(f"--model.head.{name} is {share}, it must be at least 0 and below 1, usually 0.3 to 0.5")
         if any(units < 1 for units in self.hidden):
             raise UserError(f"--model.head.hidden is {self.hidden}, each layer must have 1 unit or more")
         if self.batch_norm == "after" and not self.hidden:
-            raise UserError("--model.head.batch_norm after stands behind a hidden layer; name its units with --model.head.hidden")
+            raise UserError("--model.head.batch_norm after needs a hidden layer; give its units with --model.head.hidden")
 
 
 LINEAR = Head()
@@ -67,7 +67,7 @@ AVERAGE = Head(pooling="avg")
 
 
 def as_head(head: Head | Mapping[str, Any]) -> Head:
-    """Read a head from what a checkpoint or a configuration holds.
+    """Build a head from the entries of a checkpoint or configuration.
 
     Raises:
         UserError: an entry is unknown or out of range.
@@ -76,17 +76,17 @@ def as_head(head: Head | Mapping[str, Any]) -> Head:
 
 
 def head_arguments(head: Head | Mapping[str, Any]) -> dict[str, Any]:
-    """Write a head as a plain dict: a checkpoint that held the class could not be read without running code."""
+    """Return a head as a plain dict: a checkpoint that held the class could not be read without running code."""
     return asdict(as_head(head))
 
 
 class ClassifierHead(nn.Module):
-    """Builds a `Head`.
+    """The layers of a `Head`.
 
     Args:
-        head: what it consists of.
+        head: description of the layers.
         num_features: features of the backbone, or channels of its last map.
-        num_classes: number of classes C; 0 leaves the last linear layer out, so that its inputs come out.
+        num_classes: number of classes C; 0 leaves out the last linear layer and returns its inputs.
         side: side of the map, needed for ``flatten`` only.
     """
 
@@ -105,13 +105,13 @@ class ClassifierHead(nn.Module):
         self.num_features = widths[-1]
 
     def forward(self, features: Tensor) -> Tensor:
-        """Classify.
+        """Classify features.
 
         Args:
-            features: (B, F) float32, or the map (B, C, H, W) where the head pools.
+            features: (B, F) float32, or the map (B, C, H, W) if the head pools.
 
         Returns:
-            Logits (B, num_classes), float32; what enters the last layer where there are no classes.
+            Logits (B, num_classes), float32; the inputs of the last layer if there are no classes.
         """
         logits: Tensor = self.classifier(self.hidden(self.pool(self.norm(features))))
         return logits
@@ -123,7 +123,7 @@ class ClassifierHead(nn.Module):
 
 
 def pooling(head: Head) -> nn.Module:
-    """Build the pooling of a head: (B, C, H, W) to (B, F), or nothing where the backbone pools."""
+    """Build the pooling of a head: (B, C, H, W) to (B, F), or the identity if the backbone pools."""
     if head.pooling == "avg":
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return nn.Flatten() if head.pooling == "flatten" else nn.Identity()

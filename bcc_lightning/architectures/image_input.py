@@ -1,4 +1,4 @@
-"""What a network is fed with: images of which size, scaled, normalised, and in which order of colours."""
+"""The input of a network: image size, scaling, normalisation and order of the colours."""
 
 from typing import Literal
 
@@ -13,15 +13,15 @@ CHANNELS, DIMENSIONS = 3, 4
 
 
 def scale_and_resize(images: Tensor, image_size: int) -> Tensor:
-    """Scale images to [0, 1] and bring them to a size; arguments as `scale` and `resize`."""
+    """Scale images to [0, 1] and resize them; arguments as `scale` and `resize`."""
     return resize(scale(images), image_size)
 
 
 def scale(images: Tensor) -> Tensor:
     """Scale images to [0, 1].
 
-    Whoever calls a network from Python may have scaled them already; divided once more, all would be nearly black and get nearly
-    the same logits. A wrong type is a mistake in a program, hence no `UserError`.
+    Images that a Python program has scaled already are refused: divided once more, all would be nearly black and get nearly the
+    same logits. A wrong type is a programming error, hence not a `UserError`.
 
     Args:
         images: (B, 3, H, H) uint8 in 0 to 255.
@@ -30,7 +30,7 @@ def scale(images: Tensor) -> Tensor:
         (B, 3, H, H) float32 in [0, 1].
 
     Raises:
-        TypeError: the images are no tensor of uint8.
+        TypeError: the images are not a tensor of uint8.
         ValueError: they do not have this shape.
     """
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:
@@ -41,8 +41,8 @@ def scale(images: Tensor) -> Tensor:
         )
     if images.ndim != DIMENSIONS or images.shape[1] != CHANNELS or images.shape[2] != images.shape[3]:
         raise ValueError(
-            f"images have the shape {tuple(images.shape)}, it must be (B, 3, H, H): square RGB images, channels first; a single "
-            "image needs images[None], channels at the end images.permute(0, 3, 1, 2), grey images images.expand(-1, 3, -1, -1)"
+            f"images have the shape {tuple(images.shape)}, it must be (B, 3, H, H): square RGB images, channels first. Use "
+            "images[None] for a single image, images.permute(0, 3, 1, 2) for channels last, images.expand(-1, 3, -1, -1) for grey"
         )
     return images.float() / 255
 
@@ -55,7 +55,7 @@ def resize(pixels: Tensor, image_size: int) -> Tensor:
         image_size: side S in pixels.
 
     Returns:
-        (B, 3, S, S) float32 in [0, 1]; the same tensor where the size is right.
+        (B, 3, S, S) float32 in [0, 1]; the same tensor if it already has this size.
     """
     if pixels.shape[-1] == image_size:
         return pixels
@@ -66,19 +66,19 @@ def resize(pixels: Tensor, image_size: int) -> Tensor:
 ChannelOrder = Literal["rgb", "bgr"]
 
 Statistic = tuple[float, float, float]
-"""One value per channel of the order that the network sees, on the scale of pixels in [0, 1]."""
+"""One value per channel, in the network's order of colours, for pixels in [0, 1]."""
 
 
 class InputNormalisation(nn.Module):
     """Subtracts a mean and divides by a standard deviation.
 
-    A mean of 0 and a deviation of 1/255 give the raw values 0 to 255 that some published systems feed; a mean of 0 and a
+    A mean of 0 and a deviation of 1/255 give the raw values 0 to 255 that some published systems use; a mean of 0 and a
     deviation of 255 divide by 255 a second time.
 
     Args:
         mean: mean to subtract.
         std: standard deviation to divide by, above 0.
-        order: ``bgr`` exchanges red and blue first, as OpenCV reads files.
+        order: ``bgr`` first swaps red and blue, the order in which OpenCV reads files.
     """
 
     mean: Tensor
@@ -107,11 +107,11 @@ SMALLEST_INPUT = {
     "vgg": 32,  # five halvings without padding
     "inception": 75,
 }
-"""Smallest side in pixels by family, the beginning of timm's name. 28 is BloodMNIST's; what takes less need not show it."""
+"""Smallest side in pixels by family, the beginning of timm's name. 28 is BloodMNIST's side; smaller sides are not tried."""
 
 SMALLEST_INPUT_OTHERWISE = 32
 ORIGINS = ("tf_", "legacy_")
-"""What timm puts before a family's name."""
+"""Prefixes that timm puts before a family's name."""
 
 SMALLEST_BEHIND_SMALL_STEM = 9
 """Three halvings with padding leave at least two places, where batch normalisation still has something to compare."""
@@ -123,7 +123,7 @@ SWIN_WINDOW = 7
 
 
 def smallest_input(backbone: str, small_stem: bool = False) -> int:
-    """Look up the smallest side in pixels that a backbone takes.
+    """Return the smallest side in pixels that a backbone accepts.
 
     Args:
         backbone: timm's name.
@@ -138,7 +138,7 @@ def smallest_input(backbone: str, small_stem: bool = False) -> int:
 
 
 def check_image_size(backbone: str, image_size: int, small_stem: bool = False) -> None:
-    """Refuse an image size that a backbone cannot take.
+    """Refuse an image size that a backbone does not accept.
 
     Args:
         backbone: timm's name.
@@ -146,13 +146,13 @@ def check_image_size(backbone: str, image_size: int, small_stem: bool = False) -
         small_stem: see `smallest_input`.
 
     Raises:
-        UserError: the size is below the family's smallest, or no multiple of Swin's patch.
+        UserError: the size is below the family's smallest, or not a multiple of Swin's patch.
     """
     refuse_smaller(backbone, image_size, smallest_input(backbone, small_stem))
     if backbone.startswith("swin_") and image_size % SWIN_PATCH:
         near = round(image_size / SWIN_PATCH) * SWIN_PATCH
         raise UserError(
-            f"image_size {image_size} is not allowed for {backbone}: it takes multiples of {SWIN_PATCH}; "
+            f"image_size {image_size} is not allowed for {backbone}: it must be a multiple of {SWIN_PATCH}; "
             f"use --data.image_size {near}"
         )
 
@@ -161,16 +161,16 @@ def refuse_smaller(network: str, image_size: int, smallest: int) -> None:
     """Refuse images that are too small for a network.
 
     Raises:
-        UserError: naming the smallest size.
+        UserError: the images are too small; the message names the smallest size.
     """
     if image_size < smallest:
         raise UserError(
-            f"image_size {image_size} is too small for {network}: it takes {smallest} and more; use --data.image_size {smallest}"
+            f"image_size {image_size} is too small for {network}: it needs {smallest} or more; use --data.image_size {smallest}"
         )
 
 
 def swin_window(image_size: int) -> int:
-    """Choose Swin's window for an image size: the one nearest to the published 7 with which no stage is padded.
+    """Return Swin's window for an image size: the one nearest to the published 7 that needs no padding in any stage.
 
     A stage of r patches a side needs no padding when the window divides r, or when r is smaller (timm shrinks the window then).
     At 224 the stages have 56, 28, 14, 7 patches and 7 fits; at 64 they have 16, 8, 4, 2 and 8 fits.
@@ -179,7 +179,7 @@ def swin_window(image_size: int) -> int:
         image_size: side in pixels, a multiple of 4.
 
     Returns:
-        Window side in patches; 7 where every window pads.
+        Window side in patches; 7 if every window needs padding.
     """
     stages = [-(-image_size // (SWIN_PATCH << stage)) for stage in range(SWIN_STAGES)]
     candidates = sorted(range(4, 13), key=lambda window: (abs(window - SWIN_WINDOW), -window))

@@ -1,7 +1,7 @@
 """Inception-v3 and Xception side by side, each with a layer of 1024 units, whose outputs are joined and classified.
 
-"Decoding Cellular Complexity", FICC 2025: both branches are trained by themselves first; what stood before their last layer is
-joined to 2048 features. Inception-v3: Szegedy et al. 2016, arXiv 1512.00567; Xception: Chollet 2017, arXiv 1610.02357.
+"Decoding Cellular Complexity", FICC 2025: each branch is first trained alone; the inputs of their last layers are then joined
+to 2048 features. Inception-v3: Szegedy et al. 2016, arXiv 1512.00567; Xception: Chollet 2017, arXiv 1610.02357.
 With 8 classes 21,785,568 + 20,806,952 + 2 x (2,048 x 1,024 + 1,024) + (2,048 x 512 + 512) + (512 x 8 + 8) = 47,842,064
 parameters.
 """
@@ -14,7 +14,7 @@ from bcc_lightning.architectures.pretrained import load_backbone_weights, load_s
 from bcc_lightning.architectures.transfer import TransferNet
 
 TRAINED = "network."
-"""Beginning of the keys of a checkpoint of this project."""
+"""Prefix of the keys in a checkpoint of this project."""
 
 LAST_LAYER = ("head.classifier.",)
 
@@ -23,8 +23,8 @@ class InceptionXceptionNet(nn.Module):
     """Features of two branches, joined and classified.
 
     Args:
-        inception: gives the features that stand before its last layer.
-        xception: likewise.
+        inception: the first branch, without a last layer.
+        xception: the second branch, likewise.
         head: classifies the joined features.
         num_classes: number of classes C.
     """
@@ -42,12 +42,12 @@ class InceptionXceptionNet(nn.Module):
 
 
 def load_branch(branch: TransferNet, state: dict[str, Tensor], file: str) -> None:
-    """Load a branch that was trained by itself; its last layer is left out.
+    """Load the weights of a branch that was trained alone; its last layer is left out.
 
     Args:
         branch: a network without a last layer.
         state: weights of a checkpoint of ``TransferClassifier`` with the same head, or timm's of the backbone.
-        file: where they come from, for the message.
+        file: the file they come from, for the message.
 
     Raises:
         UserError: the weights are those of another architecture.

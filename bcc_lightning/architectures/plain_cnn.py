@@ -6,7 +6,7 @@ Parameters, with a head of D inputs (a convolution from a to b channels has 9ab 
 - ``raabin_cnn`` (WBC CNN vs MobileNetV2), 350 pixels, 5 classes: 86,981;
 - ``pbc_unet`` (Decoding Cellular Complexity, 2025), 128 pixels, 8 classes: 34,704,456.
 
-The source of the last calls it U-Net; it is an encoder without a decoder.
+The source of the last one calls it U-Net; it is an encoder without a decoder.
 
 ``tests/architectures/test_plain_cnn.py`` has the sums.
 """
@@ -25,19 +25,19 @@ from bcc_lightning.argument_types import check_types
 from bcc_lightning.errors import UserError
 
 LEAST_TO_HALVE = 2
-"""Places a side that a map must have to be halved: a convolution over one place would see its own padding only."""
+"""Least side of a map that is halved: a convolution over a single place would see only its own padding."""
 
 
 @dataclass(frozen=True)
 class ConvBlocks:
-    """What stands before the head.
+    """The convolutional blocks before the head.
 
     Attributes:
         channels: channels of each block.
         convolutions: 3x3 convolutions in a block, each with its activation.
         stride: of a block's first convolution, 1 or 2.
         pooled: how many blocks, from the first, end with 2x2 max pooling; by default all.
-        batch_norm: where each convolution is normalised, ``before`` or ``after`` its ReLU.
+        batch_norm: normalise each convolution ``before`` or ``after`` its ReLU.
         initialisation: of the convolutions; Keras' default, or the one for ReLU of He et al. 2015 (arXiv 1502.01852).
         norm_momentum: share of each batch in the running statistics; the default is Keras'.
         norm_epsilon: added to the variance; likewise.
@@ -59,18 +59,18 @@ class ConvBlocks:
         check_types("model.blocks", ConvBlocks, vars(self))
         if not self.channels or min(self.channels) < 1 or self.convolutions < 1 or self.stride not in (1, 2):
             raise UserError(
-                f"--model.blocks has channels {self.channels}, convolutions {self.convolutions}, stride {self.stride}; it takes "
+                f"--model.blocks has channels {self.channels}, convolutions {self.convolutions}, stride {self.stride}; it needs "
                 "at least one block, 1 or more channels and convolutions, and a stride of 1 or 2"
             )
         if self.pooled is not None and not 0 <= self.pooled <= len(self.channels):
-            raise UserError(f"--model.blocks.pooled is {self.pooled}, it must be from 0 to the {len(self.channels)} blocks")
+            raise UserError(f"--model.blocks.pooled is {self.pooled}, it must be from 0 to {len(self.channels)} (blocks)")
 
     def is_pooled(self, block: int) -> bool:
         """Check whether a block ends with pooling."""
         return self.pooled is None or block < self.pooled
 
     def sides(self, image_size: int) -> list[int]:
-        """Compute the sides of the maps behind each block, in places: strides round up, pooling rounds down."""
+        """Compute the side of the map after each block: strides round up, pooling rounds down."""
         sides = [image_size]
         for block in range(len(self.channels)):
             side = -(-sides[-1] // self.stride)
@@ -78,7 +78,7 @@ class ConvBlocks:
         return sides[1:]
 
     def smallest_input(self) -> int:
-        """Find the smallest side in pixels with which every map that is halved has at least `LEAST_TO_HALVE` places a side."""
+        """Return the smallest side in pixels for which every halved map has a side of at least `LEAST_TO_HALVE`."""
         return next(size for size in count(1) if self._halves(size))
 
     def _halves(self, side: int) -> bool:
@@ -95,12 +95,12 @@ class ConvBlocks:
 
 
 class ConvBlock(nn.Module):
-    """Convolutions with their activations, then pooling where there is some.
+    """Convolutions with their activations, then optional pooling.
 
     Args:
-        inputs: channels that come in.
-        channels: channels that go out.
-        blocks: how blocks are built.
+        inputs: input channels.
+        channels: output channels.
+        blocks: description of the blocks.
         pool: whether pooling follows.
     """
 
@@ -145,12 +145,12 @@ class PlainNet(nn.Module):
     """Blocks of convolutions and a head.
 
     Args:
-        name: what the network is called in messages.
+        name: name of the network in messages.
         image_size: side of the input in pixels.
         num_classes: number of classes C.
-        blocks: what stands before the head.
+        blocks: the blocks before the head.
         head: the head; it pools or flattens.
-        normalise: brings pixels in [0, 1] to what the convolutions see.
+        normalise: normalises pixels in [0, 1] for the convolutions.
         precision: see `bcc_lightning.architectures.acceleration`.
 
     Raises:
@@ -186,10 +186,10 @@ class PlainNet(nn.Module):
         return logits
 
     def cam_target(self, name: str) -> CamTarget:
-        """Declare the layer that Grad-CAM reads: the deepest block, before its pooling, whose map is still wide enough.
+        """Return the layer that Grad-CAM reads: the deepest block, before its pooling, whose map is still wide enough.
 
         Args:
-            name: what the map is called in figures.
+            name: name of the map in figures.
         """
         before_pooling = [self.image_size, *self.plan.sides(self.image_size)[:-1]]
         sides = [-(-side // self.plan.stride) for side in before_pooling]
@@ -199,10 +199,10 @@ class PlainNet(nn.Module):
 
 
 def refuse_no_pooling(name: str, head: Head) -> None:
-    """Refuse a head without pooling behind a network that does not pool.
+    """Refuse a head without pooling after a network that does not pool.
 
     Raises:
-        UserError: with what it takes.
+        UserError: the head does not pool; the message names the allowed kinds of pooling.
     """
     if head.pooling == "backbone":
-        raise UserError(f"{name} does not pool by itself; --model.head.pooling takes avg or flatten")
+        raise UserError(f"{name} does not pool by itself; use --model.head.pooling avg or flatten")

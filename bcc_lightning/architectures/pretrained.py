@@ -1,4 +1,4 @@
-"""Weights from the hub's cache, from the hub, or from a local file; never silently random ones."""
+"""Weights from the hub's cache, the hub or a local file; never silently random."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,22 +18,22 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.network import check_connection
 
 HUB_TIMEOUT = 3.0
-"""Seconds to wait for the hub's answer before saying that it cannot be reached."""
+"""Seconds to wait for the hub's answer before it counts as unreachable."""
 
 SHOWN_KEYS = 3
 
 OWN_BACKBONE = "network.backbone.network."
-"""Beginning of a backbone's keys in a checkpoint of `TransferClassifier`."""
+"""Prefix of a backbone's keys in a checkpoint of `TransferClassifier`."""
 
 
 def find_weights(name: str) -> str | None:
-    """Find a backbone's pretrained weights in the hub's cache, or make sure that the hub can be asked for them.
+    """Find a backbone's pretrained weights in the hub's cache, or make sure that the hub can be reached.
 
     Args:
         name: timm's name of the backbone.
 
     Returns:
-        Path of the cached file, which is loaded without asking the hub for a newer one; None where it must be fetched.
+        Path of the cached file, which is loaded without asking the hub for a newer one; None if it must be downloaded.
 
     Raises:
         UserError: timm has no weights for it, or they are neither cached nor reachable (within about 3 seconds).
@@ -52,7 +52,7 @@ def find_weights(name: str) -> str | None:
 
 
 def find_download(name: str, url: str) -> str | None:
-    """Find weights that timm fetches from a plain address, as `find_weights` does."""
+    """Find weights that timm downloads from a plain URL; result and errors as in `find_weights`."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", maxsplit=1)[-1]
     if file.is_file():
         return str(file)
@@ -62,7 +62,7 @@ def find_download(name: str, url: str) -> str | None:
 
 
 def out_of_reach(name: str, source: str, cache: str) -> UserError:
-    """Say that weights can neither be found nor fetched, and what helps."""
+    """Describe that weights are neither cached nor reachable, and the next step."""
     return UserError(
         f"pretrained weights of '{name}' ({source}) are not in the cache {cache} and the hub cannot be reached.\n"
         "Next step: run once with a network connection, or give a file with --model.weights FILE, "
@@ -71,7 +71,7 @@ def out_of_reach(name: str, source: str, cache: str) -> UserError:
 
 
 def cached_file(hub_id: str) -> str | None:
-    """Look for the weights file of a repository in the hub's local cache."""
+    """Return the weights file of a repository in the hub's local cache; None if there is none."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     files = ("model.safetensors", "pytorch_model.bin")
@@ -80,7 +80,7 @@ def cached_file(hub_id: str) -> str | None:
 
 
 def hub_answers(endpoint: str) -> bool:
-    """Tell within `HUB_TIMEOUT` seconds whether the hub, or the proxy before it, takes connections."""
+    """Check within `HUB_TIMEOUT` seconds whether the hub, or the proxy before it, accepts connections."""
     from urllib.request import getproxies
 
     url = urlparse(getproxies().get(urlparse(endpoint).scheme, endpoint))
@@ -96,9 +96,9 @@ def load_backbone_weights(backbone: nn.Module, state: dict[str, Tensor], file: s
 
     Args:
         backbone: a network from ``timm.create_model(..., num_classes=0)``.
-        state: what `read_state_dict` gave, of timm's file or a checkpoint of `TransferClassifier`; the keys of a classifier in
-            it are left out.
-        file: where it came from, for the message.
+        state: weights from `read_state_dict`, of timm's file or a checkpoint of `TransferClassifier`; keys of a classifier are
+            left out.
+        file: the file they come from, for the message.
 
     Raises:
         UserError: the weights are those of another architecture.
@@ -106,12 +106,12 @@ def load_backbone_weights(backbone: nn.Module, state: dict[str, Tensor], file: s
     state = {key.removeprefix(OWN_BACKBONE): value for key, value in state.items() if key.startswith(OWN_BACKBONE)} or state
     cfg: Any = backbone.pretrained_cfg
     classifiers = cfg["classifier"] or ()
-    # Inception's second classifier, and VGG's wide layers where they were left out.
+    # Inception's second classifier, and VGG's wide layers if they were left out.
     spare = ["AuxLogits", *(["pre_logits"] if isinstance(getattr(backbone, "pre_logits", None), nn.Identity) else [])]
     heads = tuple(f"{c}." for c in [*([classifiers] if isinstance(classifiers, str) else classifiers), *spare])
     adapt: Callable[..., dict[str, Tensor]] | None = getattr(modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     if adapt and not fits(backbone.state_dict(), without_heads(state, heads)):
-        # Where it is another architecture, the sum of what differs says more than timm's error.
+        # For another architecture, a summary of the differences says more than timm's error.
         with suppress(AttributeError, KeyError, RuntimeError):
             state = adapt(state, backbone)
     body = without_heads(state, heads)  # after adapting, which also renames heads of older layouts
@@ -129,10 +129,10 @@ def fits(own: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def load_strictly(network: nn.Module, state: dict[str, Tensor], file: str | Path) -> None:
-    """Load a state dict and sum up what does not fit.
+    """Load a state dict; if it does not fit, summarise the differences.
 
     Raises:
-        UserError: keys are missing or unexpected, or shapes differ; nothing has been loaded then.
+        UserError: keys are missing or unexpected, or shapes differ; nothing is loaded then.
     """
     own = network.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
@@ -147,7 +147,7 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], file: str | Path
 
 
 def count(what: str, keys: list[str]) -> str:
-    """Sum up keys: how many, and the first few of them."""
+    """Summarise keys: their number, and the first few."""
     shown = ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
     return f"{len(keys)} {what}" + (f" ({shown})" if keys else "")
 
@@ -168,8 +168,8 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
         state: dict[str, Any] = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
     except UnpicklingError as error:
         raise UserError(
-            f"weights file {path} cannot be read as a state dict: it is damaged, or holds something other than weights, which "
-            "could run code and is not read"
+            f"weights file {path} cannot be read as a state dict: it is damaged, or holds more than weights, which could run "
+            "code and is not read; give another with --model.weights FILE"
         ) from error
     except (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(f"weights file {path} cannot be read as a state dict: {error!s:.200}") from error

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from bcc_lightning.architectures.image_input import resize
 
 TINY = 1e-12
-"""Smaller probabilities count as this, so that their logarithm is finite."""
+"""Smaller probabilities are raised to this, so that their logarithm is finite."""
 
 
 class SoftVoting(nn.Module):
-    """Weighted mean of the probabilities of several networks, each of which sees the images at its own size.
+    """Weighted mean of the probabilities of several networks, each of which gets the images at its own size.
 
     Args:
         networks: M networks, each from images in [0, 1] to logits.
-        image_sizes: the side in pixels that each of them takes.
+        image_sizes: input side of each network in pixels.
 
     Attributes:
         shares: (M,) float32, weight of each network, sum 1; equal at the beginning.

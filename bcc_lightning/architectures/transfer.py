@@ -1,4 +1,4 @@
-"""One backbone and a head: the plain way to use a pretrained network."""
+"""One backbone and a head: the usual way to use a pretrained network."""
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -11,8 +11,8 @@ class TransferNet(nn.Module):
     """Features of a backbone, classified by a head.
 
     Args:
-        backbone: gives the features; unpooled where the head pools.
-        num_classes: number of classes C; 0 gives what enters the head's last layer.
+        backbone: computes the features; unpooled if the head pools.
+        num_classes: number of classes C; 0 returns the inputs of the head's last layer.
         head: the head.
     """
 
@@ -50,5 +50,5 @@ class SupConNet(TransferNet):
         self.projection = nn.Sequential(nn.Linear(backbone.num_features, projection), nn.ReLU())
 
     def project(self, features: Tensor) -> Tensor:
-        """Bring features (B, F) to points (B, D) on the unit sphere, float32."""
+        """Project features (B, F) to points (B, D) on the unit sphere, float32."""
         return normalize(self.projection(features), dim=1)

@@ -1,4 +1,4 @@
-"""U-Net with its decoder and its shortcuts, used for classification: the mean of the decoder's last map is classified.
+"""U-Net with decoder and skip connections, used for classification: the mean of the decoder's last map is classified.
 
 Ronneberger, Fischer, Brox 2015, arXiv 1505.04597. Here: padded convolutions, so that maps keep their size; batch normalisation;
 three halvings. With 64 to 512 channels and 8 classes 7,703,432 parameters, summed in ``tests/architectures/test_u_net.py``.
@@ -17,14 +17,14 @@ DOUBLE_CONVOLUTION = ConvBlocks(convolutions=2, initialisation="he_normal")
 
 
 class UNet(nn.Module):
-    """Encoder, decoder, and a shortcut from each encoder map to the decoder map of its size.
+    """Encoder, decoder, and a skip connection from each encoder map to the decoder map of the same size.
 
     Args:
         image_size: side of the input in pixels.
         num_classes: number of classes C.
         channels: channels of each level, from the input's size to the smallest map.
         head: the head; it pools.
-        normalise: brings pixels in [0, 1] to what the convolutions see.
+        normalise: normalises pixels in [0, 1] for the convolutions.
         precision: see `bcc_lightning.architectures.acceleration`.
 
     Raises:
@@ -46,7 +46,7 @@ class UNet(nn.Module):
         self.image_size, self.precision = image_size, precision
         self.normalise = normalise
         self.encoder = nn.ModuleList(double_convolution(a, b) for a, b in zip([3, *channels[:-1]], channels, strict=True))
-        # Rounding up keeps the border pixels of an odd map; the decoder cuts off what it gained.
+        # Rounding up keeps the border pixels of an odd map; the decoder crops the extra ones.
         self.halve = nn.MaxPool2d(2, ceil_mode=True)
         upwards = list(zip(reversed(channels[1:]), reversed(channels[:-1]), strict=True))
         self.up = nn.ModuleList(nn.ConvTranspose2d(deep, flat, kernel_size=2, stride=2) for deep, flat in upwards)
@@ -64,10 +64,10 @@ class UNet(nn.Module):
         return logits
 
     def cam_target(self, name: str) -> CamTarget:
-        """Declare the decoder's last map, which the head averages: at the input's own size.
+        """Return the decoder's last map, which the head averages and Grad-CAM reads; it has the size of the input.
 
         Args:
-            name: what the map is called in figures.
+            name: name of the map in figures.
         """
         return CamTarget(name, self.decoder[-1], self.channels, self.image_size)
 

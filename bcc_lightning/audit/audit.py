@@ -1,4 +1,4 @@
-"""The audit: reads each cell once, then looks for everything that can be wrong with the set."""
+"""The audit: reads each cell once, then looks for faults of the data set."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,11 +17,11 @@ from bcc_lightning.audit.orientation import ORIENTATIONS
 from bcc_lightning.audit.shortcuts import probe_shortcuts
 
 ODD = 4.2
-"""Oddness of an outlier: of 17,092 real cells about ten lie above it, of drawn and photographed pictures nearly all."""
+"""Oddness of an outlier: about ten of 17,092 real cells exceed it, and nearly all drawings and photographs."""
 
 SUSPECT = 0.62
-"""Margin of a suspect label as a share of the typical margin of the set; about as many true as false findings result on PBC with
-20 of 17,092 labels swapped, and mostly true ones where more labels are wrong."""
+"""Margin of a suspect label as a share of the typical margin of the data set. On PBC with 20 of 17,092 labels swapped, about half
+of the findings are true; if more labels are wrong, most are."""
 
 Positions = npt.NDArray[np.int64]
 
@@ -31,13 +31,13 @@ def audit(cells: AuditedCells, checkpoint: Path | None = None, odd: float = ODD,
 
     Args:
         cells: the data set.
-        checkpoint: of a trained module with the same classes; its predictions then judge the labels instead of cheap features.
-        odd: robust standard deviations from which a picture is an outlier.
+        checkpoint: a trained module with the same classes, whose predictions then replace those from cheap features.
+        odd: robust standard deviations above which an image is an outlier.
         suspect: margin by which another class must be more probable than the label, as a share of the margin by which labels that
-            agree with the picture typically lead.
+            agree with the image typically lead.
 
     Raises:
-        UserError: the checkpoint cannot be read or knows other classes.
+        UserError: the checkpoint cannot be read or was trained on other classes.
     """
     report = AuditReport()
     scanned = scan(cells)
@@ -49,7 +49,7 @@ def audit(cells: AuditedCells, checkpoint: Path | None = None, odd: float = ODD,
     features = describe(scanned.thumbnails[unique]) if len(unique) else np.zeros((0, 1), np.float32)
     odd_score = oddness(features)
     if len(unique) < FEWEST:
-        report.notes.append(f"Outliers were not looked for: {len(unique)} different pictures are fewer than {FEWEST}.")
+        report.notes.append(f"Outliers were not searched: {len(unique)} different images are fewer than the {FEWEST} needed.")
     is_odd = odd_score > odd
     add_outliers(report, cells, copies, dict(zip(unique[is_odd].tolist(), odd_score[is_odd].tolist(), strict=True)))
     add_suspects(report, cells, (unique, features, np.flatnonzero(~is_odd)), checkpoint, suspect)
@@ -72,10 +72,10 @@ def counts(cells: AuditedCells, scanned: Scan) -> dict[str, Any]:
 
 
 def add_copies(report: AuditReport, cells: AuditedCells, copies: Copies) -> None:
-    """Report copies, and those that contradict each other."""
+    """Report copies, and copies with contradicting labels."""
 
     def pair(copy: Copy, note: str) -> Finding:
-        """Make the finding of a pair."""
+        """Return the finding for a pair."""
         return finding(cells, (copy.original, copy.copy), min(copy.score, 1.0), note)
 
     report.identical.extend(pair(copy, "identical files") for copy in copies.identical)
@@ -86,7 +86,7 @@ def add_copies(report: AuditReport, cells: AuditedCells, copies: Copies) -> None
         leader = int(copies.group[position])
         if cells.labels[position] != cells.labels[leader]:
             score = scores.get(first.get(position, position), 1.0)
-            report.label_conflicts.append(pair(Copy(leader, position, score), "the same picture under two labels"))
+            report.label_conflicts.append(pair(Copy(leader, position, score), "the same image with two labels"))
 
 
 def add_outliers(report: AuditReport, cells: AuditedCells, copies: Copies, scores: dict[int, float]) -> None:
@@ -97,7 +97,7 @@ def add_outliers(report: AuditReport, cells: AuditedCells, copies: Copies, score
             members[leader].append(position)
     for leader in sorted(scores, key=lambda one: -scores[one]):
         number = len(members[leader])
-        note = f"{number} copies of one picture" if number > 1 else "unlike the others"
+        note = f"{number} copies of one image" if number > 1 else "unlike the others"
         report.outliers.extend(finding(cells, (position,), scores[leader], note) for position in members[leader])
 
 
@@ -114,8 +114,8 @@ def add_suspects(
         report: takes the findings.
         cells: the data set.
         described: positions of the described cells, their features, and the rows of those that are to be judged.
-        checkpoint: whose predictions judge the labels; by default predictions from the features of the other cells.
-        margin: of a suspect label, as a share of the typical margin.
+        checkpoint: labels are compared with its predictions; by default with predictions from the features of the other cells.
+        margin: margin of a suspect label, as a share of the typical margin.
     """
     positions, features, rows = described
     if checkpoint is None:
@@ -134,13 +134,13 @@ def add_suspects(
 
 
 def judged(report: AuditReport, cells: AuditedCells, positions: Positions, rows: Positions) -> Positions:
-    """Leave out classes with too few cells, and say so; empty where fewer than two classes are left."""
+    """Leave out classes with too few cells and add a note; empty if fewer than two classes are left."""
     labels = cells.labels[positions[rows]]
     enough = np.bincount(labels, minlength=len(cells.class_names)) >= FEWEST_OF_CLASS
     few = [name for name, is_enough in zip(cells.class_names, enough, strict=True) if not is_enough]
     if few:
-        report.notes.append(f"Labels of {', '.join(few)} were not judged: fewer than {FEWEST_OF_CLASS} different pictures.")
+        report.notes.append(f"Labels of {', '.join(few)} were not checked: fewer than {FEWEST_OF_CLASS} different images.")
     if enough.sum() <= 1:
-        report.notes.append("Labels were not judged: fewer than two classes have enough cells.")
+        report.notes.append("Labels were not checked: fewer than two classes have enough cells.")
         return np.zeros(0, np.int64)
     return rows[enough[labels]]

@@ -1,4 +1,4 @@
-"""The cells that an audit reads, and one pass over all of them."""
+"""The cells of an audit, and one pass over all of them."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from bcc_lightning.datasets.listing import NO_SPLIT, SPLITS, CellListing
 
 
 class ReadCell(NamedTuple):
-    """One cell, read.
+    """One cell as read from the data set.
 
     Attributes:
         digest: SHA-256 of the stored bytes.
@@ -34,7 +34,7 @@ class AuditedCells(Protocol):
     """Cells that can be audited.
 
     Attributes:
-        ids: N names, unique; relative paths where the cells are files.
+        ids: N unique names; relative paths if the cells are files.
         class_names: names of the C classes, in label order.
         labels: (N,) int64, index into the class names.
         splits: (N,) int8, index into `SPLITS`, or `NO_SPLIT`.
@@ -115,12 +115,12 @@ GREY = 2
 
 
 def split_name(code: int) -> str | None:
-    """Name a split by its code; None where the cell belongs to none."""
+    """Return the name of a set from its code; None if the cell is in no set."""
     return None if code == NO_SPLIT else SPLITS[code]
 
 
 SIDE = 48
-"""Side of the small pictures; 7 kB a cell."""
+"""Side of the thumbnails in pixels; 7 kB per cell."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BORDER_SHARE = 16
@@ -129,12 +129,12 @@ BORDER_SHARE = 16
 
 @dataclass(frozen=True)
 class Scan:
-    """What is known of N cells after they were read.
+    """The data kept of N cells after one pass.
 
     Attributes:
-        thumbnails: (N, SIDE, SIDE, 3) uint8 RGB; zeros where a cell is unreadable.
-        digests: N SHA-256 digests of the stored bytes; empty where a cell is unreadable.
-        facts: size, colour mode, format, bytes; None where a cell is unreadable.
+        thumbnails: (N, SIDE, SIDE, 3) uint8 RGB; zeros for an unreadable cell.
+        digests: N SHA-256 digests of the stored bytes; empty for an unreadable cell.
+        facts: size, colour mode, format, bytes; None for an unreadable cell.
         border: (N, 15) float32, five quantiles of red, green and blue of the border pixels.
         mean_colour: (N, 3) float32.
         reasons: position of each unreadable cell and why it is unreadable.
@@ -154,7 +154,7 @@ class Scan:
 
 
 def scan(cells: AuditedCells) -> Scan:
-    """Read all cells with as many threads as there are processors; the decoders leave Python's lock."""
+    """Read all cells with as many threads as there are processors; the decoders release Python's lock."""
     count = len(cells.labels)
     result = Scan(
         np.zeros((count, SIDE, SIDE, 3), np.uint8),
@@ -166,7 +166,7 @@ def scan(cells: AuditedCells) -> Scan:
     )
 
     def keep(position: int) -> None:
-        """Read one cell and write down what is kept of it."""
+        """Read one cell and store the data kept of it."""
         try:
             cell = cells.read(position)
         except UnreadableImageError as error:
@@ -185,7 +185,7 @@ def scan(cells: AuditedCells) -> Scan:
 
 
 def shrink(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Bring an image (H, W, 3) to (side, side, 3); averages where it shrinks, so that no detail turns into noise."""
+    """Resize an image (H, W, 3) to (side, side, 3); shrinking averages pixels, so that details do not become noise."""
     shrinks = min(image.shape[:2]) >= side
     return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8)
 

@@ -1,4 +1,4 @@
-"""What an audit found, as it stands in ``audit.json``."""
+"""The findings of an audit, as in ``audit.json``."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,11 +19,11 @@ class Finding:
 
     Attributes:
         paths: the cell, or both cells of a pair; relative paths, as in the listing.
-        splits: split of each, None where it has none.
+        splits: set of each; None if it has none.
         labels: class name of each.
         score: how strong the finding is; its meaning depends on the kind, see ``docs/audit.md``.
-        note: what else there is to say: why a file is unreadable, how a copy is turned, which class is suggested.
-        positions: of the cells in the data set; not written.
+        note: the reason why a file is unreadable, the orientation of a copy, or the suggested class.
+        positions: positions of the cells in the data set; not written.
     """
 
     paths: list[str]
@@ -36,18 +36,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """All findings of one data set; the attributes named like `KINDS` are the lists of ``audit.json``.
+    """All findings of one data set; the attributes named in `KINDS` are the lists of ``audit.json``.
 
     Attributes:
-        unreadable: files that are no whole image, or are refused.
+        unreadable: files that are not a complete image, or are refused.
         identical: byte-identical pairs.
-        near_identical: pairs that show the same picture in other bytes.
-        label_conflicts: pairs of the same picture under two labels.
-        outliers: pictures unlike all others.
-        suspect_labels: cells whose picture speaks for another class.
+        near_identical: pairs of files that show the same image but differ in their bytes.
+        label_conflicts: pairs of the same image with two labels.
+        outliers: images unlike all others.
+        suspect_labels: cells whose image suggests another class.
         shortcut_probe: probes by name.
-        counts: class counts by split, image sizes, colour modes, formats.
-        notes: what could not be checked, and why.
+        counts: class counts by set, image sizes, colour modes, formats.
+        notes: checks that were not possible, and why.
     """
 
     unreadable: list[Finding] = field(default_factory=list)
@@ -61,12 +61,12 @@ class AuditReport:
     notes: list[str] = field(default_factory=list)
 
     def findings(self, kind: str) -> list[Finding]:
-        """Give the findings of a kind, one of `KINDS`."""
+        """Return the findings of a kind, one of `KINDS`."""
         found: list[Finding] = getattr(self, kind)
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Lay the report out as ``audit.json`` holds it."""
+        """Return the report in the form of ``audit.json``."""
         content = asdict(self)
         for kind in KINDS:
             for entry in content[kind]:
@@ -75,7 +75,7 @@ class AuditReport:
 
 
 def finding(cells: AuditedCells, positions: tuple[int, ...], score: float, note: str) -> Finding:
-    """Make a finding about one cell, or a pair."""
+    """Return a finding about one cell, or a pair."""
     return Finding(
         [cells.ids[p] for p in positions],
         [split_name(int(cells.splits[p])) for p in positions],
@@ -87,7 +87,7 @@ def finding(cells: AuditedCells, positions: tuple[int, ...], score: float, note:
 
 
 def class_counts(cells: AuditedCells) -> dict[str, dict[str, int]]:
-    """Count cells by split and class; cells without a split are counted under ``none``."""
+    """Count cells by set and class; cells without a set are counted as ``none``."""
     result = {}
     for code in np.unique(cells.splits).tolist():
         counts = np.bincount(cells.labels[cells.splits == code], minlength=len(cells.class_names))
@@ -97,18 +97,18 @@ def class_counts(cells: AuditedCells) -> dict[str, dict[str, int]]:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How much of each kind of finding is tolerated; more makes the command end with exit code 1.
+    """Tolerated amount of each kind of finding; with more, the command ends with exit code 1.
 
     Attributes:
-        unreadable: files; none, since a loader stumbles over the first.
-        copies_across_splits: pairs of the same picture in two splits; none, since the test part then holds training cells.
+        unreadable: files; none, because training would stop at the first.
+        copies_across_splits: pairs of the same image in two sets; none, because the test set may then contain training cells.
         copies_within_split: share of all cells that are copies of another; a few count twice and do little harm.
-        label_conflicts: pairs of the same picture under two labels; none, since one of the two is wrong for certain.
-        outliers: share of all cells; below it, they are rare accidents of smear or camera.
-        suspect_labels: share of all cells; experts disagree on a few of a hundred cells.
-        border_above_chance: how far the lower end of the border probe's interval may lie above chance.
+        label_conflicts: pairs of the same image with two labels; none, because at least one of the two is wrong.
+        outliers: share of all cells; a few are rare artefacts of smear or camera.
+        suspect_labels: share of all cells; experts disagree on a few per cent of cells.
+        border_above_chance: how far the lower end of the border probe's interval may be above chance.
         file_above_chance: likewise for the file properties.
-        colour_above_chance: likewise for the mean colour, which holds the cell and so tells its class to some degree.
+        colour_above_chance: likewise for the mean colour, which includes the cell and so predicts its class to some degree.
     """
 
     unreadable: int = 0
@@ -122,19 +122,19 @@ class Thresholds:
     colour_above_chance: float = 0.4
 
     def __post_init__(self) -> None:
-        """Refuse what is no number: nothing would ever lie above it."""
+        """Refuse values that are not numbers: NaN would never be exceeded."""
         check_types("thresholds", Thresholds, vars(self))
 
 
 @dataclass(frozen=True)
 class Excess:
-    """A threshold that was passed.
+    """A threshold that was exceeded.
 
     Attributes:
         threshold: name of the field of `Thresholds`.
         found: what was found.
         allowed: what is allowed.
-        message: one sentence for a person.
+        message: one sentence for the user.
     """
 
     threshold: str
@@ -145,11 +145,11 @@ class Excess:
 
 WORDS = {
     "unreadable": "{found:.0f} files cannot be read",
-    "copies_across_splits": "{found:.0f} pairs show the same picture in two splits",
-    "copies_within_split": "{found:.2%} of the cells are copies of another cell of the same split",
-    "label_conflicts": "{found:.0f} pairs show the same picture under two labels",
-    "outliers": "{found:.2%} of the pictures are unlike the others",
-    "suspect_labels": "{found:.2%} of the labels are contradicted by the picture",
+    "copies_across_splits": "{found:.0f} pairs show the same image in two sets",
+    "copies_within_split": "{found:.2%} of the cells are copies of another cell of the same set",
+    "label_conflicts": "{found:.0f} pairs show the same image with two labels",
+    "outliers": "{found:.2%} of the images are unlike all others",
+    "suspect_labels": "{found:.2%} of the labels do not match the image",
     "border_above_chance": "the border pixels alone predict the class {found:.1%} above chance",
     "file_above_chance": "size and format of the file alone predict the class {found:.1%} above chance",
     "colour_above_chance": "the mean colour alone predicts the class {found:.1%} above chance",
@@ -158,14 +158,14 @@ PROBES = {"border_pixels": "border_above_chance", "file_properties": "file_above
 
 
 def exceeded(report: AuditReport, thresholds: Thresholds | None = None) -> list[Excess]:
-    """Tell which findings exceed what is tolerated.
+    """Return which thresholds are exceeded.
 
     Args:
-        report: of an audit.
-        thresholds: by default those of `Thresholds`.
+        report: report of an audit.
+        thresholds: by default the values of `Thresholds`.
 
     Returns:
-        One entry per threshold that was passed; empty where there is no reason to stop.
+        One entry per threshold that is exceeded; empty if there is none.
     """
     limits = thresholds or Thresholds()
     result = []
@@ -193,5 +193,5 @@ def measured(report: AuditReport) -> dict[str, float]:
 
 
 def across_splits(pair: Finding) -> bool:
-    """Check whether the two cells of a pair lie in different splits."""
+    """Check whether the two cells of a pair are in different sets."""
     return len(set(pair.splits)) > 1

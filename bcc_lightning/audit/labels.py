@@ -1,6 +1,6 @@
-"""Labels that contradict the picture: confident learning on predictions that were made without the cell in question.
+"""Labels that do not match the image: confident learning on predictions that were made without the cell in question.
 
-A label is suspect where a classifier, trained on the other cells, is sure of another class (Northcutt, Jiang and Chuang,
+A label is suspect if a classifier, trained on the other cells, is sure of another class (Northcutt, Jiang and Chuang,
 Confident learning, JAIR 70 (2021) 1373).
 """
 
@@ -25,32 +25,32 @@ Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float32]
 
 FEWEST = 5
-"""Cells of a class below which its labels are not judged."""
+"""Labels of classes with fewer cells are not checked."""
 
 COMPONENTS = 250
 ANCHORS = 2000
 KERNEL_WIDTH = 0.3
-"""Of the kernel, in units of the mean squared length."""
+"""Width of the kernel, in units of the mean squared length."""
 
 RIDGE = 0.03
 JITTER = 1e-8
-"""Keeps the equations solvable where anchors lie close together."""
+"""Keeps the equations solvable if anchors are close together."""
 
 SAMPLE = 6000
-"""Cells that components and anchors are fitted to; more changes the result by less than the choice of folds."""
+"""Number of cells for fitting components and anchors; more change the result less than the choice of folds does."""
 
 BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """What speaks against the labels of N cells.
+    """The evidence against the labels of N cells.
 
     Attributes:
-        score: (N,) float32 in [0, 1]; probability of the most probable other class less that of the label, 0 where negative.
+        score: (N,) float32 in [0, 1]; probability of the most probable other class minus that of the label, at least 0.
         suggested: (N,) int64, the most probable class.
-        typical: median margin by which the label is more probable than any other class, where it is: how sure the predictions
-            are on this set. Few cells or similar classes make it small.
+        typical: median margin of those labels that are more probable than any other class: how sure the predictions are on this
+            data set. Few cells or similar classes make it small.
     """
 
     score: npt.NDArray[np.float32]
@@ -62,7 +62,7 @@ def suspicion(probability: Probabilities, labels: Labels) -> Suspicion:
     """Compare predictions with labels.
 
     Args:
-        probability: (N, C), made without the cell's own label.
+        probability: (N, C), computed without the cell's own label.
         labels: (N,).
     """
     quality = get_label_quality_scores(labels, probability, method="normalized_margin")
@@ -72,16 +72,16 @@ def suspicion(probability: Probabilities, labels: Labels) -> Suspicion:
 
 
 def leave_one_out(features: Features, rows: Labels, labels: Labels, seed: int = 0) -> Probabilities:
-    """Predict each cell by a classifier that was fitted without it: kernel ridge regression on principal components.
+    """Classify each cell with a classifier fitted without it: kernel ridge regression on principal components.
 
-    For a ridge regression, the prediction without a cell follows exactly from the prediction with it and from its leverage
-    h, as y - (y - f) / (1 - h); so one fit does for all cells (Allen, Technometrics 16 (1974) 125).
+    In ridge regression, the prediction without a cell follows exactly from the prediction with it and from its leverage h, as
+    y - (y - f) / (1 - h); so one fit is enough for all cells (Allen, Technometrics 16 (1974) 125).
 
     Args:
-        features: (M, F) of cells without copies; a copy among the others would tell the cell's own label.
-        rows: (N,) int64, rows of the cells to be predicted; a copy of the features would double the memory.
+        features: (M, F) of cells without copies; a copy would reveal the cell's own label.
+        rows: (N,) int64, rows of the cells to predict; copying their features would double the memory.
         labels: (N,) int64.
-        seed: of the cells that components and anchors are fitted to.
+        seed: seed of the choice of cells for components and anchors.
 
     Returns:
         (N, C) float32, rows sum to 1.
@@ -109,12 +109,12 @@ def leave_one_out(features: Features, rows: Labels, labels: Labels, seed: int = 
 
 
 def kernel(points: Features, anchors: Features) -> npt.NDArray[np.float64]:
-    """Compare points (N, D) with anchors (A, D): (N, A) float64; the constant lets the fit have a mean."""
+    """Return the kernel of points (N, D) and anchors (A, D): (N, A) float64; the constant term allows a mean."""
     return np.asarray(rbf_kernel(points, anchors, gamma=KERNEL_WIDTH) + 1, np.float64)
 
 
 def principal_points(features: Features, rows: Labels, seed: int) -> Features:
-    """Bring features to standard deviation 1 and to their principal components: (N, D) float32, mean squared length 1."""
+    """Standardise features and project them to principal components: (N, D) float32, mean squared length 1."""
     sample = np.sort(np.random.default_rng(seed).choice(len(rows), min(SAMPLE, len(rows)), replace=False))
     chosen = features[rows[sample]]
     scaler = StandardScaler().fit(chosen)
@@ -126,10 +126,10 @@ def principal_points(features: Features, rows: Labels, seed: int) -> Features:
 
 
 def as_probabilities(answers: npt.NDArray[np.float64], classes: Labels) -> Probabilities:
-    """Turn regression answers into probabilities: (N, classes present) to (N, C).
+    """Convert regression outputs to probabilities: (N, classes present) to (N, C).
 
-    A regression on 0 and 1 estimates probabilities by itself. A softmax on top would bring every confident answer to nearly 1
-    and so lose the order of the most suspect labels.
+    A regression on 0 and 1 already estimates probabilities. A softmax would move every confident output to nearly 1 and so
+    lose the order of the most suspect labels.
     """
     probability = np.zeros((len(answers), int(classes.max()) + 1), np.float32)
     positive = np.maximum(answers, 1e-6)
@@ -142,7 +142,7 @@ NETWORK_BATCH = 64
 
 @torch.inference_mode()
 def predict(cells: AuditedCells, positions: npt.NDArray[np.int64], checkpoint: Path) -> npt.NDArray[np.float32]:
-    """Classify cells, which are read again, at the size that the module was trained at.
+    """Read cells again and classify them at the image size of the module's training.
 
     Args:
         cells: the data set.
@@ -153,7 +153,7 @@ def predict(cells: AuditedCells, positions: npt.NDArray[np.int64], checkpoint: P
         (M, C) float32 in the order of the data set's classes, rows sum to 1.
 
     Raises:
-        UserError: the module knows other classes.
+        UserError: the module was trained on other classes.
     """
     from bcc_lightning.modules.checkpoint import load_classifier
 
@@ -161,7 +161,7 @@ def predict(cells: AuditedCells, positions: npt.NDArray[np.int64], checkpoint: P
     known = list(map(class_key, module.class_names))
     if sorted(known) != sorted(map(class_key, cells.class_names)):
         raise UserError(
-            f"{checkpoint} knows the classes {', '.join(module.class_names)}; the audited cells have "
+            f"{checkpoint} was trained on the classes {', '.join(module.class_names)}; the audited cells have "
             f"{', '.join(cells.class_names)}. Give a checkpoint that was trained on these classes, or leave it out"
         )
     order = [known.index(class_key(name)) for name in cells.class_names]

@@ -1,4 +1,4 @@
-"""Comparing small pictures in all eight orientations that a turn by 90 degrees or a flip can give them."""
+"""Comparison of small images in all eight orientations that rotations by 90 degrees and flips produce."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from scipy.fft import dctn
 from bcc_lightning.transforms.square import WAYS, lay
 
 SIDE = 32
-"""Side at which pictures are compared: below it, cells begin to look alike; above it, recompression begins to matter."""
+"""Side in pixels for comparisons: at smaller sides different cells look alike, at larger ones recompression matters."""
 
 FREQUENCIES = 6
 ORIENTATIONS = (
@@ -23,44 +23,44 @@ ORIENTATIONS = (
     "flipped top to bottom",
     "flipped left to right and turned by 270°",
 )
-"""What was done to the second picture of a pair, counter-clockwise; in the order of `oriented`."""
+"""Orientation of the second image of a pair, rotations counter-clockwise; in the order of `oriented`."""
 
 FLATTEST = 2.0
-"""Contrast in grey levels below which a picture is taken for an even area, whose noise is not compared."""
+"""Contrast in grey levels below which an image counts as a uniform area, whose noise is not compared."""
 
 FARTHEST_COLOUR = 10.0
 """Grey levels by which the mean colours of two copies may differ; recompression changes them by less than 2."""
 
 BATCH = 2048
 
-Pictures = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float32]
 
 
-def reduce(thumbnails: Pictures) -> Pictures:
-    """Bring (N, S, S, 3) uint8 to (N, SIDE, SIDE, 3)."""
+def reduce(thumbnails: Images) -> Images:
+    """Resize (N, S, S, 3) uint8 to (N, SIDE, SIDE, 3)."""
     small = np.empty((len(thumbnails), SIDE, SIDE, 3), np.uint8)
-    for position, picture in enumerate(thumbnails):
-        small[position] = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    for position, image in enumerate(thumbnails):
+        small[position] = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return small
 
 
-def invariants(pictures: Pictures) -> Values:
-    """Describe pictures by numbers that no turn or flip changes.
+def invariants(images: Images) -> Values:
+    """Describe images by features that no rotation or flip changes.
 
-    A flip changes only signs of the cosine transform's coefficients, a turn by 90 degrees also swaps rows with columns. So the
-    larger and the smaller absolute value of each pair (u, v), (v, u) stay as they are.
+    A flip changes only signs of the cosine transform's coefficients; a rotation by 90 degrees also swaps rows and columns. So the
+    larger and the smaller absolute value of each pair (u, v), (v, u) are invariant.
 
     Args:
-        pictures: (N, SIDE, SIDE, 3) uint8.
+        images: (N, SIDE, SIDE, 3) uint8.
 
     Returns:
-        (N, 126) float32 of length 1; zeros for an even area.
+        (N, 126) float32 of length 1; zeros for a uniform area.
     """
     rows, columns = np.triu_indices(FREQUENCIES)
     parts = []
-    for start in range(0, len(pictures), BATCH):
-        batch = pictures[start : start + BATCH].astype(np.float32)
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH].astype(np.float32)
         waves = np.abs(dctn(batch, axes=(1, 2), norm="ortho")[:, :FREQUENCIES, :FREQUENCIES])
         waves[:, 0, 0] = 0
         upper, lower = waves[:, rows, columns], waves[:, columns, rows]
@@ -70,21 +70,21 @@ def invariants(pictures: Pictures) -> Values:
     return np.asarray(features / np.maximum(length, FLATTEST * SIDE), np.float32)
 
 
-def oriented(pictures: Pictures) -> Iterator[Pictures]:
+def oriented(images: Images) -> Iterator[Images]:
     """Yield images (N, S, S, 3) in the eight ways of `lay`, which `ORIENTATIONS` describes."""
-    return (lay(pictures, way) for way in range(WAYS))
+    return (lay(images, way) for way in range(WAYS))
 
 
-def similarity(first: Pictures, second: Pictures) -> tuple[Values, npt.NDArray[np.int64]]:
-    """Compare pictures pair by pair at pixel level, in the best of the eight orientations.
+def similarity(first: Images, second: Images) -> tuple[Values, npt.NDArray[np.int64]]:
+    """Compare images pair by pair at pixel level, in the best of the eight orientations.
 
     Args:
         first: (N, SIDE, SIDE, 3) uint8.
         second: likewise.
 
     Returns:
-        (N,) float32 correlation of the pixels of all colours, 0 where the mean colours differ; and (N,) int64, index into
-        `ORIENTATIONS`: what turns the first picture into the second.
+        (N,) float32 correlation of the pixels of all colours, 0 if the mean colours differ; and (N,) int64, index into
+        `ORIENTATIONS`: the change from the first image to the second.
     """
     best, which = np.zeros(len(first), np.float32), np.zeros(len(first), np.int64)
     for start in range(0, len(first), BATCH):
@@ -97,20 +97,20 @@ def similarity(first: Pictures, second: Pictures) -> tuple[Values, npt.NDArray[n
     return best, which
 
 
-def unit(pictures: Pictures) -> Values:
-    """Remove the mean and scale to length 1: (N, S * S * 3) float32; even areas stay near 0."""
-    flat = pictures.reshape(len(pictures), -1).astype(np.float32)
+def unit(images: Images) -> Values:
+    """Subtract the mean and scale to length 1: (N, S * S * 3) float32; uniform areas stay near 0."""
+    flat = images.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     shortest = np.float32(FLATTEST * np.sqrt(flat.shape[1]))
     return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), shortest), np.float32)
 
 
-def even(pictures: Pictures) -> npt.NDArray[np.bool_]:
-    """Tell which pictures are one even area: (N,) bool."""
-    return np.asarray(pictures.std(axis=(1, 2)).max(axis=1) < FLATTEST)
+def even(images: Images) -> npt.NDArray[np.bool_]:
+    """Return which images are a uniform area: (N,) bool."""
+    return np.asarray(images.std(axis=(1, 2)).max(axis=1) < FLATTEST)
 
 
-def same_colour(first: Pictures, second: Pictures) -> npt.NDArray[np.bool_]:
-    """Tell which pairs agree in mean colour: (N,) bool."""
+def same_colour(first: Images, second: Images) -> npt.NDArray[np.bool_]:
+    """Return which pairs agree in mean colour: (N,) bool."""
     difference = first.mean(axis=(1, 2)) - second.mean(axis=(1, 2))
     return np.asarray(np.abs(difference).max(axis=1) <= FARTHEST_COLOUR)

@@ -1,4 +1,4 @@
-"""``audit.json`` for scripts, ``audit.html`` for people; pictures are inside, so that the page can be sent on."""
+"""``audit.json`` for scripts and ``audit.html`` for readers; the page contains its images, so that it can be forwarded."""
 
 import io
 import json
@@ -18,15 +18,15 @@ from bcc_lightning.files import whole_file
 from bcc_lightning.printable import page_template
 
 SHOWN = 48
-"""Findings of a kind that the page shows; all stand in ``audit.json``."""
+"""Findings of a kind that the page shows; ``audit.json`` has all."""
 
 SIDE = 112
 QUALITY = 85
-KEPT_PICTURES = 2048
+KEPT_IMAGES = 2048
 
 
 class Section(NamedTuple):
-    """What the page says about a kind of finding: title, what it means, what to do."""
+    """The page's text about a kind of finding: title, meaning, advice."""
 
     kind: str
     title: str
@@ -38,39 +38,39 @@ SECTIONS = (
     Section(
         "unreadable",
         "Files that cannot be read",
-        "The file is no image, is cut off, or has more than 8 bits per channel.",
-        "Copy the file again from its source or save it with 8 bits; else remove it. Training would stop at it.",
+        "The file is not an image, is cut off, or has more than 8 bits per channel.",
+        "Copy the file again from its source or save it with 8 bits; otherwise remove it. Training would stop at it.",
     ),
     Section(
         "label_conflicts",
-        "The same picture under two labels",
-        "Both pictures show the same cell, but they lie in different classes. At least one label is wrong.",
-        "Decide at the microscope or leave both out: a network cannot learn from a contradiction.",
+        "The same image with two labels",
+        "Both images show the same cell, but they have different labels. At least one label is wrong.",
+        "Decide at the microscope or leave both out: a network cannot learn from contradictory labels.",
     ),
     Section(
         "identical",
         "Identical files",
-        "The files agree byte by byte.",
-        "Keep one of each pair. Where the splits differ, the result on the test part is too good: the network has seen the cell.",
+        "The files are identical byte by byte.",
+        "Keep one of each pair. If they are in different sets, the test result is too good: the network was trained on the cell.",
     ),
     Section(
         "near_identical",
-        "The same picture in another file",
-        "The pictures agree after turning, flipping or resizing; the line below says how the right one is turned.",
-        "Keep one of each pair, or at least move both into the same split.",
+        "The same image in another file",
+        "The images agree after rotation, flip or resizing; the line below gives the orientation of the right one.",
+        "Keep one of each pair, or at least move both into the same set.",
     ),
     Section(
         "outliers",
-        "Pictures unlike all others",
-        "Shape and colours are far from what most pictures of this set have in common. The number is the distance in robust "
+        "Images unlike all others",
+        "Shape and colours differ strongly from most images of this data set. The number is the distance in robust "
         "standard deviations.",
-        "Remove what is no cell. Keep rare but real cells, smudged ones and stain accidents if the network will meet them.",
+        "Remove images that are not cells. Keep rare, smudged or badly stained cells if the network will meet such cells in use.",
     ),
     Section(
         "suspect_labels",
-        "Labels that the picture contradicts",
-        "A classifier that never saw this cell's label is sure of another class. It knows only small pictures, so it is a hint.",
-        "Look again at the original picture. The first ones are mostly true mistakes, the later ones mostly rare forms.",
+        "Labels that do not match the image",
+        "A classifier that never saw this cell's label is sure of another class. It uses small images only, so this is a hint.",
+        "Look again at the original image. The first ones are mostly true mistakes, the later ones mostly rare forms.",
     ),
 )
 
@@ -85,10 +85,10 @@ def write_audit(report: AuditReport, cells: AuditedCells, out: Path, thresholds:
     """Write ``audit.json`` and ``audit.html``, each whole or not at all.
 
     Args:
-        report: of the audit.
+        report: report of the audit.
         cells: the audited cells; those shown are read again.
-        out: folder, created where missing.
-        thresholds: what is tolerated; findings beyond it stand at the head of the page.
+        out: folder, created if missing.
+        thresholds: tolerated amounts; the top of the page lists those that are exceeded.
     """
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / "audit.json") as draft:
@@ -103,20 +103,20 @@ def write_audit(report: AuditReport, cells: AuditedCells, out: Path, thresholds:
 
 
 def section_content(section: Section, findings: list[Finding], cells: AuditedCells) -> dict[str, Any]:
-    """Gather what the template needs of a section."""
+    """Collect the template's values for a section."""
 
-    @lru_cache(KEPT_PICTURES)
-    def picture(position: int) -> str | None:
-        """Embed a cell once, even where it stands in several pairs."""
+    @lru_cache(KEPT_IMAGES)
+    def embedded(position: int) -> str | None:
+        """Embed a cell once, even if it is in several pairs."""
         return data_uri(cells, position)
 
     shown = one_of_each_pile(findings)[:SHOWN]
-    cards = [{"finding": found, "pictures": [picture(position) for position in found.positions]} for found in shown]
+    cards = [{"finding": found, "images": [embedded(position) for position in found.positions]} for found in shown]
     return {**section._asdict(), "total": len(findings), "cards": cards, "across": sum(len(set(f.splits)) > 1 for f in findings)}
 
 
 def one_of_each_pile(findings: list[Finding]) -> list[Finding]:
-    """Leave out further single pictures of a pile of copies: 1,600 times the same drawing tells no more than once."""
+    """Show one image of each group of copies: 1,600 copies of one drawing say no more than one."""
     seen: set[tuple[float, str]] = set()
     kept = []
     for found in findings:
@@ -128,7 +128,7 @@ def one_of_each_pile(findings: list[Finding]) -> list[Finding]:
 
 
 def probe_rows(report: AuditReport) -> list[tuple[str, str, str, str]]:
-    """Lay out the probes: what was seen, accuracy, interval, chance."""
+    """Return the rows of the probe table: view, accuracy, interval, chance."""
     rows = []
     for name, found in report.shortcut_probe.items():
         low, high = found.interval
@@ -138,7 +138,7 @@ def probe_rows(report: AuditReport) -> list[tuple[str, str, str, str]]:
 
 
 def data_uri(cells: AuditedCells, position: int) -> str | None:
-    """Embed a cell as a small JPEG; None where it cannot be read."""
+    """Return a cell as a small JPEG in a data URI; None if it cannot be read."""
     try:
         image = cells.read(position).image
     except UnreadableImageError:

@@ -1,4 +1,4 @@
-"""How well a classifier does that never sees the cell: by the border, the mean colour, or the file alone."""
+"""Accuracy of classifiers that never see the cell: from the border, the mean colour, or the file alone."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ ROUNDS = 40
 
 @dataclass(frozen=True)
 class Probe:
-    """What a probe found.
+    """The result of a probe.
 
     Attributes:
-        accuracy: share of cells whose class it guessed, each by a fit without that cell.
-        interval: 95 % interval of the accuracy, Wilson's.
-        chance: share of the most frequent class, what guessing without looking gives.
+        accuracy: share of correctly classified cells, each by a fit without that cell.
+        interval: Wilson's 95 % interval of the accuracy.
+        chance: share of the most frequent class, the accuracy of always guessing it.
         cells: number of cells; copies and classes with fewer than `FOLDS` cells are left out.
     """
 
@@ -36,15 +36,15 @@ class Probe:
 
 
 def probe_shortcuts(scan: Scan, labels: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> dict[str, Probe]:
-    """Predict the class from what should not tell it.
+    """Predict the class from data that should not reveal it.
 
     Args:
-        scan: of all cells.
+        scan: scan of all cells.
         labels: (N,) int64.
-        positions: (M,) cells to be used: readable, one of each group of copies.
+        positions: (M,) cells to use: readable, one of each group of copies.
 
     Returns:
-        ``border_pixels``, ``mean_colour`` and ``file_properties``; empty where fewer than two classes have enough cells.
+        ``border_pixels``, ``mean_colour`` and ``file_properties``; empty if fewer than two classes have enough cells.
     """
     frequent = np.flatnonzero(np.bincount(labels[positions]) >= FOLDS)
     chosen = positions[np.isin(labels[positions], frequent)]
@@ -55,7 +55,7 @@ def probe_shortcuts(scan: Scan, labels: npt.NDArray[np.int64], positions: npt.ND
         "mean_colour": scan.mean_colour[chosen],
         "file_properties": file_properties([scan.facts[position] for position in chosen.tolist()]),
     }
-    # The trees are too small for several threads each: on a busy machine they would mostly wait for each other.
+    # The trees are too small for several threads: on a busy machine these would mostly wait for each other.
     with threadpool_limits(1), ThreadPoolExecutor(len(views)) as threads:
         return dict(zip(views, threads.map(lambda view: probe(view, labels[chosen]), views.values()), strict=True))
 
@@ -75,7 +75,7 @@ def probe(view: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Probe
 
 
 def file_properties(facts: list[ImageFacts | None]) -> npt.NDArray[np.float32]:
-    """Lay out width, height, bytes, bytes per pixel, colour mode and format: (N, 6) float32; the name is left out."""
+    """Return width, height, bytes, bytes per pixel, colour mode and format: (N, 6) float32; file names are not used."""
     present = [fact for fact in facts if fact]
     modes = sorted({fact.mode for fact in present})
     formats = sorted({fact.format for fact in present})

@@ -1,4 +1,4 @@
-"""AN2DL: the cells of a course challenge, 96x96, polluted by 1,800 copies of two pictures that show no cell.
+"""AN2DL: the cells of a course challenge, 96x96, contaminated with 1,800 copies of two images that are not cells.
 
 Politecnico di Milano, Artificial Neural Networks and Deep Learning 2024-25, first homework (Codabench 4430).
 """
@@ -20,21 +20,21 @@ from bcc_lightning.datasets.identity import content_numbers, without_copies
 from bcc_lightning.datasets.npz import as_cells, file_hash, read_npz
 from bcc_lightning.errors import UserError
 
-ALIEN_COPIES = 10
-"""Copies from which on a picture is no cell: the largest group of identical cells in PBC, its source, has far fewer."""
+NON_CELL_COPIES = 10
+"""An image with this many copies or more is not a cell: the largest group of identical cells in PBC, the source, is smaller."""
 
 THUMBNAIL = 16
 ALIKE = 10.0
-"""Mean difference of two thumbnails, in grey levels, below which they show the same picture, re-encoded or rescaled."""
+"""Mean difference of two thumbnails, in grey levels, below which they show the same image, re-encoded or rescaled."""
 
 
 class AN2DL(CellDataModule):
     """The challenge's ``training_set.npz`` without its outliers, divided 80/10/10 by class.
 
-    Left out are pictures that occur ten times or more, with everything that looks like them, and further copies of a cell.
+    Images that occur ten times or more, everything that looks like them, and further copies of a cell are left out.
 
     Args:
-        keep_outliers: train on the file as it is.
+        keep_outliers: train on the unchanged file.
         **base: see `CellDataModule`.
     """
 
@@ -55,7 +55,7 @@ class AN2DL(CellDataModule):
 
     @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:
-        """(M,) which rows of the file are kept."""
+        """(M,) bool: the rows of the file that are kept."""
         images, labels = self._file
         return np.ones(len(labels), np.bool_) if self.keep_outliers else without_outliers(images, labels)
 
@@ -71,17 +71,17 @@ class AN2DL(CellDataModule):
         return CellImages(images, labels[rows], Names.of(f"{row:05d}" for row in rows), rows)
 
     def fingerprint(self) -> str:
-        """Hash the file."""
+        """Return the hash of the file."""
         return file_hash(self.file, "sha256")
 
     def notices(self) -> list[str]:
-        """Add how many rows were left out."""
+        """Add the number of rows that were left out."""
         left_out = len(self.dropped)
-        said = [f"Left out: {left_out:,} images that are not cells, copies, or cells under several labels."] if left_out else []
+        said = [f"Left out: {left_out:,} images that are not cells, copies, or cells with several labels."] if left_out else []
         return [*super().notices(), *said]
 
     def facts(self) -> dict[str, str]:
-        """Add how many rows were left out."""
+        """Add the number of rows that were left out."""
         return {**super().facts(), "data.outliers_left_out": str(int((~self.kept).sum()))}
 
     @cached_property
@@ -105,14 +105,14 @@ def without_outliers(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64
         labels: (M,) labels.
 
     Returns:
-        (M,) bool: False for pictures with `ALIEN_COPIES` copies or more and what looks like them, for further copies of a cell,
-        and for cells under several labels.
+        (M,) bool: False for images with `NON_CELL_COPIES` copies or more and for images that look like them, for further copies
+        of a cell, and for cells with several labels.
     """
     digests = np.stack([np.frombuffer(sha256(image.tobytes()).digest(), np.uint8) for image in images])
     kept = without_copies(digests, labels, np.zeros(len(labels), np.int8))
     _, first, copies = np.unique(content_numbers(digests), return_index=True, return_counts=True)
     thumbnails = np.stack([cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for image in images])
     small = thumbnails.reshape(len(images), -1).astype(np.float32)
-    for alien in first[copies >= ALIEN_COPIES]:
-        kept &= np.abs(small - small[alien]).mean(axis=1) > ALIKE
+    for repeated in first[copies >= NON_CELL_COPIES]:
+        kept &= np.abs(small - small[repeated]).mean(axis=1) > ALIKE
     return kept

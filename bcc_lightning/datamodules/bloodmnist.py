@@ -19,7 +19,7 @@ from bcc_lightning.datasets.npz import as_cells, file_hash, read_npz
 from bcc_lightning.errors import UserError
 
 SMALLEST_RESOLUTION = 28
-"""Its file bears no resolution in its name."""
+"""Resolution of the file without a number in its name."""
 
 
 class BloodMNIST(CellDataModule):
@@ -28,8 +28,8 @@ class BloodMNIST(CellDataModule):
     Args:
         resolution: side in pixels of the file's images. ``28`` with ``image_size 224`` is the enlarged 28 of most papers, not
             the native 224.
-        verify_checksum: accept the official file only; another one is marked as unofficial in the run.
-        download: fetch the official file where it is missing.
+        verify_checksum: accept only the official file; if false, another file is accepted and the run marks it as unofficial.
+        download: download the official file if it is missing.
         **base: see `CellDataModule`.
     """
 
@@ -53,10 +53,10 @@ class BloodMNIST(CellDataModule):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Fetch the file where that was asked for, and check it.
+        """Download the file if `download` is set, and check it.
 
         Raises:
-            UserError: the file is missing, cannot be fetched, or is not the official one.
+            UserError: the file is missing, cannot be downloaded, or is not the official one.
         """
         if not self.file.is_file() and self.download:
             self._fetch()
@@ -70,11 +70,11 @@ class BloodMNIST(CellDataModule):
 
     @cached_property
     def md5(self) -> str:
-        """MD5 of the file."""
+        """The file's MD5, in hexadecimal."""
         return file_hash(self.file, "md5")
 
     def read(self) -> CellImages:
-        """Read the official training, validation and test part."""
+        """Read the official training, validation and test set."""
         arrays = read_npz(self.file, [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")])
         parts = [self._part(split, arrays) for split in SPLITS]
         sizes = [len(labels) for _, labels in parts]
@@ -112,12 +112,12 @@ class BloodMNIST(CellDataModule):
         try:
             medmnist.BloodMNIST("train", download=True, root=str(self.root), size=self.file_resolution)
         except (RuntimeError, OSError) as error:
-            raise UserError(self._where_to_get_it(f"{self.file} could not be fetched ({error!s:.200})")) from error
+            raise UserError(self._where_to_get_it(f"{self.file} could not be downloaded ({error!s:.200})")) from error
 
     def _where_to_get_it(self, problem: str) -> str:
         return (
             f"{problem}.\nNext step: place BloodMNIST's file there (MD5 {self.official_md5}), name another folder with "
-            f"--data.root DIR or {DATA_DIR_VARIABLE}=PARENT, or fetch it with --data.download true. "
+            f"--data.root DIR or {DATA_DIR_VARIABLE}=PARENT, or download it with --data.download true. "
             "To try the program without data: --exp quickstart"
         )
 

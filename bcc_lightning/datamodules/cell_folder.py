@@ -10,12 +10,12 @@ from bcc_lightning.datasets.listing import CellListing
 
 
 class CellFolder(ImageFiles):
-    """Image files in ``train/ val/ test/`` of class folders, or in class folders alone; sets may have any of their common names.
+    """Image files in class folders, alone or in ``train/ val/ test/``; set folders may have any of their common names.
 
     Sets that the folder lacks are cut from the training set.
 
     Args:
-        classes: class folders to be read, in label order; by default all, in alphabetical order.
+        classes: class folders to read, in label order; by default all, in alphabetical order.
         **base: see `ImageFiles` and `CellDataModule`.
     """
 

@@ -13,8 +13,8 @@ from bcc_lightning.datasets.table import list_table
 class CellTable(ImageFiles):
     """Image files listed in a table with the columns ``path`` and ``label``, and optionally ``split``, ``group``, ``weight``.
 
-    Paths are relative to the table's folder. Labels are names, or whole numbers where `classes` gives the names. Groups, such
-    as patients or slides, never stand on two sides of a split.
+    Paths are relative to the table's folder. Labels are names, or whole numbers if `classes` gives the names. A group, such
+    as a patient or a slide, is never in two sets.
 
     Args:
         table: the file, ``.csv`` or ``.parquet``; by default ``cells.csv`` in `root`.

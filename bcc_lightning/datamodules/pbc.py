@@ -23,7 +23,7 @@ class PBC(ImageFiles):
     """The PBC set, or any crop of it, as a folder of classes with or without ``train/ val/ test/``.
 
     Args:
-        split: ``folder`` takes the folders' parts where there are some and else divides by class and seed; ``stratified``
+        split: ``folder`` takes the folders' sets if there are any and otherwise divides by class and seed; ``stratified``
             always divides; ``wbcatt`` takes WBCAtt's published split of five classes.
         wbcatt: folder of WBCAtt's tables; by default ``$BCC_DATA_DIR/wbcatt``.
         **base: see `ImageFiles` and `CellDataModule`.
@@ -52,7 +52,7 @@ class PBC(ImageFiles):
 
 
 def published_split(listing: CellListing, tables: Path) -> CellListing:
-    """Give the files of a listing WBCAtt's split, by their file names; files that it does not name are left out.
+    """Apply WBCAtt's split to a listing, by file name; files that it does not name are left out.
 
     Raises:
         UserError: a table is missing, or names a file that the listing lacks or has in another class.
@@ -60,9 +60,7 @@ def published_split(listing: CellListing, tables: Path) -> CellListing:
     rows = pd.concat([read_table(tables / f"pbc_attr_v1_{split}.csv").assign(split=code) for code, split in enumerate(SPLITS)])
     names = pd.Series([path.rsplit("/", 1)[-1] for path in listing.paths])
     if names.duplicated().any():
-        raise UserError(
-            f"{listing.root} holds two files named {names[names.duplicated()].iloc[0]}; WBCAtt's tables know each once"
-        )
+        raise UserError(f"{listing.root} holds two files named {names[names.duplicated()].iloc[0]}; WBCAtt's tables name it once")
     place = pd.Index(names).get_indexer(pd.Index(rows["img_name"]))
     if (place < 0).any():
         absent = rows["img_name"][place < 0]
@@ -88,7 +86,7 @@ def published_split(listing: CellListing, tables: Path) -> CellListing:
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """Read file name and label of one of WBCAtt's tables."""
+    """Read file names and labels from one of WBCAtt's tables."""
     if not file.is_file():
         raise UserError(f"{file} does not exist; place WBCAtt's tables there or name their folder with --data.wbcatt DIR")
     return pd.read_csv(file, usecols=["img_name", "label"])

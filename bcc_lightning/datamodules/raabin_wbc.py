@@ -1,4 +1,4 @@
-"""Raabin-WBC: five white-cell classes, double-labelled crops of 575 pixels with separate test parts.
+"""Raabin-WBC: five classes of white blood cells, crops of 575 pixels labelled twice, with separate test sets.
 
 Kouzehkanan et al., Sci Rep 12 (2022) 1123, doi:10.1038/s41598-021-04426-x.
 """
@@ -15,10 +15,10 @@ from bcc_lightning.errors import UserError
 
 
 class RaabinWBC(ImageFiles):
-    """Raabin-WBC's ``Train`` folder, of which a part validates, and one of its test folders.
+    """Raabin-WBC's ``Train`` folder, from which a validation set is cut, and one of its test folders.
 
     Args:
-        test_folder: e.g. ``Test-A``; by default the only folder whose name begins with ``Test``.
+        test_folder: e.g. ``Test-A``; by default the folder whose name begins with ``Test``, if there is only one.
         **base: see `ImageFiles` and `CellDataModule`.
     """
 

@@ -1,4 +1,4 @@
-"""SyntheticSmear: painted cells, so that everything runs with no download."""
+"""SyntheticSmear: painted cells, so that everything runs without a download."""
 
 import hashlib
 from typing import Any
@@ -16,14 +16,14 @@ from bcc_lightning.errors import UserError
 
 
 class SyntheticSmear(CellDataModule):
-    """Eight painted cell classes that differ in nucleus, granules, size and stain. Never a stand-in for real cells.
+    """Eight painted cell classes that differ in nucleus, granules, size and stain. They do not replace real cells.
 
     Args:
         train_cells: number of training cells.
         val_cells: number of validation cells.
         test_cells: number of test cells.
         difficulty: 0 paints textbook cells, 1 lets the classes overlap.
-        painting_seed: which cells are painted; not the seed of the training.
+        painting_seed: seed of the painted cells, not of the training.
         **base: see `CellDataModule`.
     """
 
@@ -47,7 +47,7 @@ class SyntheticSmear(CellDataModule):
         self.painting_seed = painting_seed
 
     def read(self) -> CellImages:
-        """Paint the three splits, each from a seed of its own, classes in turn."""
+        """Paint the three sets, each from its own seed, classes in turn."""
         sizes = list(self.sizes.values())
         labels = [np.arange(size, dtype=np.int64) % len(self.class_names) for size in sizes]
         return CellImages(
@@ -58,14 +58,14 @@ class SyntheticSmear(CellDataModule):
         )
 
     def fingerprint(self) -> str:
-        """Hash the painted pixels."""
+        """Return the hash of the painted pixels."""
         return hashlib.sha256(self.cells.images.data).hexdigest()
 
     def _paint(self, labels: npt.NDArray[np.int64], place: int) -> npt.NDArray[np.uint8]:
         seed = self.painting_seed * len(SPLITS) + place
         try:
             return paint_cells(labels, self.image_size, self.difficulty, seed)
-        except ValueError as error:  # names the value and its range
+        except ValueError as error:  # its message names the value and its range
             raise UserError(
                 f"SyntheticSmear cannot be painted: {error}; change --data.image_size or --data.difficulty"
             ) from error

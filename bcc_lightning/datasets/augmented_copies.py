@@ -16,18 +16,18 @@ from bcc_lightning.files import whole_file
 from bcc_lightning.transforms.pipelines import Pipeline, make_pipeline, seed_pipeline
 
 STEM = 40
-"""Characters of the source's name that a file keeps: 160 bytes at most, so that long and foreign names still fit."""
+"""Characters of the source's name that are kept in the file name: at most 160 bytes, so that long non-Latin names fit."""
 ATTEMPTS = 200
-"""How often a copy is drawn anew that equals another picture of the same cell."""
+"""How often a copy is drawn again when it equals another image of the same cell."""
 
 
 class Source(NamedTuple):
-    """A training cell and how often it is written.
+    """A training cell and the number of its augmented copies.
 
     Attributes:
         path: relative to the listing's root.
         class_name: its class.
-        copies: augmented copies, beside the original.
+        copies: number of augmented copies in addition to the original.
     """
 
     path: str
@@ -35,18 +35,18 @@ class Source(NamedTuple):
     copies: int
 
     def file(self, copy: int) -> str:
-        """Name the file of a copy, 0 for the original; two sources of one name are told apart by their paths."""
+        """Return the file name of a copy, 0 for the original; sources with the same name get different hashes of their paths."""
         path = self.path.encode()
         stem = Path(self.path).stem[:STEM]
         return f"{self.class_name}/{stem}_{hashlib.sha256(path).hexdigest()[:12]}_{copy:03d}.png"
 
     def files(self) -> list[str]:
-        """Name the original and all copies."""
+        """Return the file names of the original and all copies."""
         return [self.file(copy) for copy in range(self.copies + 1)]
 
 
 class Copier:
-    """Writes originals and copies; may be shared by threads.
+    """Writes originals and copies; threads may share it.
 
     Args:
         augment: augmentation of the copies.
@@ -64,14 +64,14 @@ class Copier:
 
     @property
     def pipeline(self) -> Pipeline:
-        """The pipeline of this thread: it keeps its random numbers within."""
+        """The pipeline of this thread; each has its own random state."""
         if not hasattr(self.of_thread, "pipeline"):
             self.of_thread.pipeline = make_pipeline(self.augment)
         pipeline: Pipeline = self.of_thread.pipeline
         return pipeline
 
     def write(self, root: Path, out: Path, source: Source, whole: dict[str, str]) -> dict[str, str]:
-        """Write those files of a source that are not whole: file to SHA-256."""
+        """Write the files of a source that are missing or damaged; return the SHA-256 of each."""
         image = readable(root / source.path)
         seen: set[str] = set()
         written = {}
@@ -85,10 +85,10 @@ class Copier:
         return written
 
     def copy(self, image: npt.NDArray[np.uint8], source: Source, copy: int, seen: set[str]) -> bytes:
-        """Make the PNG of a copy, other than those seen; of the original where the number is 0.
+        """Return the PNG of a copy that differs from those seen so far, or of the original if `copy` is 0.
 
         Raises:
-            UserError: the augmentation does not have so many pictures of a cell.
+            UserError: the augmentation cannot make enough different images of a cell.
         """
         if copy == 0:
             return as_png(image)
@@ -99,16 +99,16 @@ class Copier:
             if sha256(content) not in seen:
                 return content
         raise UserError(
-            f"augmentation '{self.augment}' has no more than {len(seen)} pictures of {source.path}, class {source.class_name} "
-            f"needs {source.copies + 1} of each cell; choose a stronger one, e.g. standard"
+            f"augmentation '{self.augment}' makes only {len(seen)} different images of {source.path}, but class "
+            f"{source.class_name} needs {source.copies + 1} of each cell; choose a stronger one, e.g. standard"
         )
 
 
 def readable(file: Path) -> npt.NDArray[np.uint8]:
-    """Read an image; what goes wrong is the data set's fault, not the new folder's.
+    """Read an image of the data set.
 
     Raises:
-        UserError: naming the file.
+        UserError: the file cannot be read; the message names it.
     """
     try:
         return read_image(file)

@@ -1,8 +1,8 @@
-"""A training part written out with equal classes: each cell once as it is, cells of rare classes again with augmentation.
+"""A training set written to disk with equal classes: each cell once unchanged, cells of rare classes again with augmentation.
 
-Every file is a PNG, the originals too: were they JPEG and the copies PNG, the kind of a file would tell its class. Pixels of
-originals are those of the source after `decoding.decode`. A copy is a function of seed, source path and copy number, whatever
-was written before it and by how many threads. Files appear whole; what is whole is kept by the next call, known by its SHA-256.
+Every file is a PNG, the originals too: if they were JPEG and the copies PNG, the file type would give the class away. Originals
+have the pixels of the source after `decoding.decode`. A copy depends on seed, source path and copy number only, not on what was
+written before or on the number of threads. Files are written atomically; the next call keeps those whose SHA-256 is right.
 """
 
 import csv
@@ -35,29 +35,29 @@ from bcc_lightning.transforms.pipelines import pipeline_steps
 MANIFEST = "manifest.csv"
 COLUMNS = ("file", "source", "class", "copy", "augment", "seed", "sha256")
 PARAMETERS = "balanced_folder.json"
-"""What the folder was made from; another call must agree. Its presence tells that a folder is balanced."""
+"""The arguments that the folder was made with; a later call must use the same. The file marks a folder as balanced."""
 JOURNAL = "written.jsonl"
-"""Files written so far, until the manifest takes its place."""
+"""Files written so far; the manifest replaces it at the end."""
 
 LAYOUT = 1
 
 LONGEST_NAME = 255
-"""Bytes that file systems take as the name of a folder."""
+"""Longest folder name that file systems allow, in bytes."""
 
 
 @dataclass(frozen=True)
 class BalancedFolder:
-    """What was written.
+    """The result of `write_balanced_folder`.
 
     Attributes:
         folder: the folder.
         class_names: names of the C classes.
-        before: (C,) cells of each class in the training part.
+        before: (C,) cells of each class in the training set.
         after: (C,) files of each class in the folder.
         written: files that this call wrote.
-        kept: files that were there and whole.
-        left_out: training cells that were left out, since the same bytes stand in another split, under another label, or twice.
-        foreign: images in the folder that are not this program's; they are left alone, and would be trained on.
+        kept: files that were already there and undamaged.
+        left_out: training cells that were left out because the same bytes occur in another set, with another label, or twice.
+        foreign: images in the folder that this program did not write; they are left alone, and a run would train on them.
     """
 
     folder: Path
@@ -71,27 +71,27 @@ class BalancedFolder:
 
 
 def write_balanced_folder(listing: CellListing, out: Path, augment: str | dict[str, Any], seed: int) -> BalancedFolder:
-    """Write the training part with as many files of each class as the largest class has cells.
+    """Write the training set with as many files of each class as the largest class has cells.
 
-    Files are ``out/<class>/<name>_<hash of the source path>_<copy>.png``, copy 000 being the original; copies are dealt in turn
-    to the cells of a class. ``out/manifest.csv`` says where each file is from. Called again with the same arguments it writes
-    what is missing or damaged and ends with the same bytes as a call that was never interrupted.
+    Files are ``out/<class>/<name>_<hash of the source path>_<copy>.png``; copy 000 is the original. Copies are shared evenly
+    among the cells of a class. ``out/manifest.csv`` lists the source of each file. Called again with the same arguments, it
+    writes missing or damaged files; the result has the same bytes as after a call that was never interrupted.
 
     Args:
-        listing: cells of a data set; those of the training part are read, no others.
-        out: the folder, outside of the data set.
+        listing: cells of a data set; only those of the training set are written.
+        out: the folder to write, outside the data set.
         augment: augmentation of the copies, see `bcc_lightning.transforms.pipelines.make_pipeline`.
         seed: seed of the augmentation.
 
     Raises:
-        UserError: there is no training part, a class is absent from it or has an impossible name, there is no augmentation or one
-            with too few pictures, the folder was made with other arguments or lies in the data set, or a file cannot be read or
-            written.
+        UserError: there is no training set, it lacks a class, a class name cannot name a folder, the augmentation changes nothing
+            or makes too few different images, the folder was made with other arguments or is inside the data set, or a file
+            cannot be read or written.
     """
     refuse_unsplit(listing)
     refuse_place(listing, out)
     copier = Copier(augment, seed)
-    training = training_part(listing)
+    training = training_cells(listing)
     before = np.bincount(listing.labels[training.rows], minlength=len(listing.class_names))
     refuse_absent_classes(before, "oversample", listing.class_names)
     sources = plan(listing, training.rows, before)
@@ -117,40 +117,39 @@ def refuse_unsplit(listing: CellListing) -> None:
     """Refuse a listing that cannot be balanced.
 
     Raises:
-        UserError: there is no training part, or the name of a class cannot name a folder.
+        UserError: there is no training set, or a class name cannot name a folder.
     """
     if not (listing.splits == TRAIN).any():
         raise UserError(
-            f"{listing.root} has no training part: balancing before splitting would put copies of one cell on both sides. "
+            f"{listing.root} has no training set: balancing before splitting would put copies of one cell into several sets. "
             "Split first: lay the images out as train/, val/ and test/, or give a split file"
         )
     refuse_names(listing.class_names)
     for name in listing.class_names:
         if name.startswith(".") or Path(name).name != name or len(name.encode()) > LONGEST_NAME:
             raise UserError(
-                f"class '{name}' cannot name a folder, and a folder of another name would be another class; rename it without /, "
-                f"without a dot at the beginning and to at most {LONGEST_NAME} bytes, or balance while training with "
-                "--data.balance oversample"
+                f"class '{name}' cannot be the name of a folder; rename it (no /, no leading dot, at most {LONGEST_NAME} "
+                "bytes) or balance during training with --data.balance oversample"
             )
 
 
 def refuse_place(listing: CellListing, out: Path) -> None:
-    """Refuse a folder within the data set, where it would be read as part of it.
+    """Refuse a folder inside the data set, where it would be read as part of it.
 
     Raises:
-        UserError: naming both.
+        UserError: the folder is inside the data set; the message names both.
     """
     if out.resolve().is_relative_to(listing.root.resolve()):
-        raise UserError(f"{out} lies in the data set {listing.root} and would be read as part of it; choose a folder outside")
+        raise UserError(f"{out} is inside the data set {listing.root} and would be read as part of it; choose a folder outside")
 
 
-class TrainingPart(NamedTuple):
-    """What is balanced.
+class TrainingCells(NamedTuple):
+    """The training cells that are balanced.
 
     Attributes:
         rows: (M,) int64, rows of the listing.
         left_out: paths of training cells that are not among them.
-        sha256: of the content of all M files.
+        sha256: hash of the content of all M files.
     """
 
     rows: npt.NDArray[np.int64]
@@ -158,10 +157,10 @@ class TrainingPart(NamedTuple):
     sha256: str
 
 
-def training_part(listing: CellListing) -> TrainingPart:
-    """Choose the training cells, without those that the other splits hold too.
+def training_cells(listing: CellListing) -> TrainingCells:
+    """Choose the training cells, without those whose bytes also occur in another set.
 
-    Data modules leave byte-identical copies out when they load. An augmented copy of a test cell they could not recognise.
+    Data modules leave out byte-identical copies when they load, but could not recognise an augmented copy of a test cell.
     """
 
     def digest(path: str) -> bytes:
@@ -172,15 +171,15 @@ def training_part(listing: CellListing) -> TrainingPart:
     digests = np.frombuffer(sums, np.uint8).reshape(-1, 32)
     training, kept = listing.splits == TRAIN, without_copies(digests, listing.labels, listing.splits)
     rows, left_out = np.flatnonzero(training & kept), np.flatnonzero(training & ~kept)
-    return TrainingPart(rows, tuple(listing.paths.take(left_out)), sha256(digests[rows].tobytes()))
+    return TrainingCells(rows, tuple(listing.paths.take(left_out)), sha256(digests[rows].tobytes()))
 
 
 def plan(listing: CellListing, training: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> list[Source]:
-    """Deal copies to the training cells of each class; where they do not come out even, its first cells get one more.
+    """Share copies evenly among the training cells of each class; if they do not divide evenly, the first cells get one more.
 
     Args:
         listing: the cells.
-        training: (M,) rows of the training part.
+        training: (M,) rows of the training set.
         counts: (C,) training cells of each class.
     """
     sources = []
@@ -192,7 +191,7 @@ def plan(listing: CellListing, training: npt.NDArray[np.int64], counts: npt.NDAr
 
 
 def parameters(sources: list[Source], content: str, augment: str | dict[str, Any], seed: int) -> dict[str, Any]:
-    """Collect what decides over the bytes of the files."""
+    """Collect everything that determines the bytes of the files."""
     listed = "".join(f"{source.class_name}\0{source.path}\0" for source in sources)
     return {
         "layout": LAYOUT,
@@ -206,10 +205,10 @@ def parameters(sources: list[Source], content: str, augment: str | dict[str, Any
 
 
 def agree(out: Path, wanted: dict[str, Any]) -> None:
-    """Note the parameters of a new folder; refuse others than those of an old one.
+    """Record the parameters of a new folder; refuse different ones for an existing folder.
 
     Raises:
-        UserError: naming what differs.
+        UserError: parameters differ; the message names them.
     """
     file = out / PARAMETERS
     if not file.is_file():
@@ -222,13 +221,13 @@ def agree(out: Path, wanted: dict[str, Any]) -> None:
 
 
 def remove_drafts(out: Path) -> None:
-    """Remove what a killed call was writing; the lock shows that no other call is at work."""
+    """Remove the unfinished files of a killed call; the lock guarantees that no other call is writing."""
     for draft in out.glob(f"*/{DRAFT}*.png"):
         draft.unlink()
 
 
 def whole_files(out: Path, sources: list[Source]) -> dict[str, str]:
-    """Find the files that are as they were written: file to SHA-256."""
+    """Return the SHA-256 of each file that is undamaged."""
     noted: dict[str, str] = {}
     if (out / MANIFEST).is_file():
         with (out / MANIFEST).open(newline="", encoding="utf-8", errors="replace") as stream:
@@ -240,7 +239,7 @@ def whole_files(out: Path, sources: list[Source]) -> dict[str, str]:
 
 
 def read_journal(out: Path) -> Iterator[tuple[str, str]]:
-    """Read which files were written; a line that was cut off counts for nothing."""
+    """Read which files were written; a truncated line is ignored."""
     if not (out / JOURNAL).is_file():
         return
     for line in (out / JOURNAL).read_text(encoding="utf-8", errors="replace").splitlines():
@@ -252,13 +251,13 @@ def read_journal(out: Path) -> Iterator[tuple[str, str]]:
 
 
 def write_missing(root: Path, out: Path, sources: list[Source], whole: dict[str, str], copier: Copier) -> dict[str, str]:
-    """Write the files that are not whole, and note each: all files to SHA-256."""
+    """Write the missing or damaged files and add each to the journal; return the SHA-256 of all files."""
     sums = dict(whole)
     missing = [source for source in sources if any(file not in whole for file in source.files())]
     write = partial(copier.write, root, out, whole=whole)
     with (out / JOURNAL).open("a", encoding="utf-8") as journal:
         for written in in_threads(write, missing, "balancing", len(missing)):
-            # The line before may have been cut off: this begins a new one.
+            # The previous line may be truncated: begin a new one.
             journal.write("".join(f"\n{json.dumps(pair)}" for pair in written.items()))
             journal.flush()
             sums |= written
@@ -266,7 +265,7 @@ def write_missing(root: Path, out: Path, sources: list[Source], whole: dict[str,
 
 
 def write_manifest(out: Path, sources: list[Source], sums: dict[str, str], augment: str | dict[str, Any], seed: int) -> None:
-    """Write where each file is from, in the order of the listing; the journal has then served."""
+    """Write the source of each file, in the order of the listing, and remove the journal."""
     name = augment if isinstance(augment, str) else json.dumps(augment)
     with whole_file(out / MANIFEST) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
@@ -278,7 +277,7 @@ def write_manifest(out: Path, sources: list[Source], sums: dict[str, str], augme
 
 
 def foreign_images(out: Path, sources: list[Source]) -> list[str]:
-    """Name the images in the folder that were not planned."""
+    """List the images in the folder that this program did not write."""
     planned = {file for source in sources for file in source.files()}
     images = (file for file in out.rglob("[!.]*") if file.suffix.lower() in SUFFIXES)
     return sorted({file.relative_to(out).as_posix() for file in images} - planned)
@@ -286,11 +285,11 @@ def foreign_images(out: Path, sources: list[Source]) -> list[str]:
 
 @contextmanager
 def refuse_bad_disk(out: Path) -> Iterator[None]:
-    """Turn what a full or read-only disk raises into an error that names the folder and the way out."""
+    """Turn the error of a full or read-only disk into one that names the folder and the next step."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"{out} cannot be written ({error.strerror or error}); free space and start the same command again, which goes on "
+            f"{out} cannot be written ({error.strerror or error}); free space and start the same command again, which continues "
             "where it stopped, or choose another folder"
         ) from error

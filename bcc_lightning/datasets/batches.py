@@ -1,4 +1,4 @@
-"""Batches of cells: which cells are drawn, by seed, epoch and process alone, and how a batch is cut and augmented."""
+"""Batches of cells: which are drawn (a function of seed, epoch and process) and how a batch is assembled and augmented."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -18,26 +18,26 @@ from bcc_lightning.transforms.square import begins_with_turns, turn_batch, witho
 
 
 class Draw(NamedTuple):
-    """One cell drawn in one epoch. The epoch travels with it, so that long-lived workers need not be told."""
+    """One cell drawn in one epoch. It carries the epoch, so that persistent workers need no message about it."""
 
     epoch: int
     position: int
 
 
 class EpochSampler(DistributedSampler[Draw]):
-    """Deals the cells of a split out to the processes of a data-parallel run.
+    """Distributes the cells of a set among the processes of a data-parallel run.
 
-    Training cells are drawn anew each epoch and filled up by the first ones, so that all processes take the same number of
-    steps. Evaluation cells keep their order and are not filled up: each is seen exactly once. It is a `DistributedSampler`
-    because Lightning leaves those in place and tells them the epoch.
+    Training cells are drawn again each epoch and padded with the first ones, so that all processes take the same number of
+    steps. Evaluation cells keep their order and are not padded: each is seen exactly once. It is a `DistributedSampler`
+    because Lightning does not replace those and sets their epoch.
 
     Args:
         size: number of cells N.
-        shuffle: draw in random order, and fill up.
+        shuffle: draw in random order, and pad.
         seed: seed of the order.
         rank: number of this process.
         world_size: number of processes.
-        draws: which cells a shuffled epoch consists of; by default each once.
+        draws: chooses the cells of a shuffled epoch; by default each once.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class EpochSampler(DistributedSampler[Draw]):
         return (Draw(self.epoch, int(position)) for position in self._order()[self.rank :: self.num_replicas])
 
     def __len__(self) -> int:
-        """Number of draws of this process."""
+        """Return the number of draws of this process."""
         return len(range(self.rank, self._total(), self.num_replicas))
 
     def _total(self) -> int:
@@ -72,14 +72,14 @@ class EpochSampler(DistributedSampler[Draw]):
 
 
 class CellBatch(NamedTuple):
-    """What a data module gives to a module.
+    """A batch, as a data module passes it to a module.
 
     Attributes:
         image: (B, 3, H, W) uint8 RGB, channels_last in memory.
         label: (B,) int64, index into the class names.
         weight: (B,) float32, weight of each cell in the loss.
-        position: (B,) int64, position of each cell in its split.
-        target: (B, C) float32, share of each class in a mixed image, rows sum to 1; None where images are not mixed.
+        position: (B,) int64, position of each cell in its set.
+        target: (B, C) float32, share of each class in a mixed image, rows sum to 1; None if images are not mixed.
     """
 
     image: Tensor
@@ -90,12 +90,12 @@ class CellBatch(NamedTuple):
 
 
 class CellDataset(Dataset[CellBatch]):
-    """Cuts batches from a split; augmentation depends on seed, epoch and cells, never on the worker.
+    """Assembles batches from a set; augmentation depends on seed, epoch and cells, never on the worker.
 
-    A loader hands whole batches of draws to `__getitems__`, so that a batch without augmentation is one slice of the array.
+    A loader passes whole batches of draws to `__getitems__`, so that a batch without augmentation is one indexing of the array.
 
     Args:
-        cells: the split.
+        cells: the cells of the set.
         weights: (N,) float32, weight of each cell in the loss.
         pipeline: augmentation, or None.
         seed: seed of augmentation and mixing.
@@ -124,15 +124,15 @@ class CellDataset(Dataset[CellBatch]):
         self.name = name
 
     def __len__(self) -> int:
-        """Number of cells."""
+        """Return the number of cells."""
         return len(self.cells)
 
     def __getitem__(self, draw: Draw) -> CellBatch:
-        """Get one cell as a batch of one."""
+        """Return one cell as a batch of one."""
         return self.__getitems__([draw])
 
     def __getitems__(self, draws: list[Draw]) -> CellBatch:
-        """Cut a batch.
+        """Assemble a batch.
 
         Args:
             draws: epoch and position of each cell.
@@ -143,7 +143,7 @@ class CellDataset(Dataset[CellBatch]):
             turn_batch(images, self.seed, draws[0].epoch, position)
         if self.pipeline is not None:
             seed_pipeline(self.pipeline, self.seed, draws[0].epoch, position)
-            for image in images:  # `take` has made a copy
+            for image in images:  # `take` returned a copy
                 image[:] = self.pipeline(image=image)["image"]
         batch = CellBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2),
@@ -161,5 +161,5 @@ class CellDataset(Dataset[CellBatch]):
 
 
 def keep_batch(batch: CellBatch) -> CellBatch:
-    """Collate nothing: `CellDataset` already cuts whole batches."""
+    """Return the batch unchanged: `CellDataset` already assembles whole batches."""
     return batch

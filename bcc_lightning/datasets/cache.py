@@ -1,9 +1,9 @@
-"""Image files decoded once into a memory-mapped array of bytes, shared by all workers and by several runs at once.
+"""Image files, decoded once into a memory-mapped array of bytes that all workers and several runs share.
 
 A cache is keyed by the content of the files and by the size, crop and bits of its images. Paths, sizes, times and inodes of the
-files are only a shortcut to that key: where they are as before, no file is opened. A file that is replaced by another of the same
-size and time is noticed by its inode or by the time of its last change of status, which no program can set. A cache is built
-beside its place and moved there when it is whole, so that what a killed process leaves is never read.
+files are only a shortcut to that key: if they are unchanged, no file is opened. A file replaced by another of the same size and
+modification time is noticed by its inode or its status-change time (ctime), which no program can set. A cache is built in a
+temporary folder and moved into place when complete, so that the remains of a killed process are never read.
 """
 
 import hashlib
@@ -38,18 +38,18 @@ CACHE_DIR_VARIABLE = "BCC_CACHE_DIR"
 """Environment variable that names the folder of all caches."""
 
 LAYOUT = "2"
-"""Part of every key; another layout or another way of decoding gets another number."""
+"""Part of every key; to be raised when the layout or the decoding changes."""
 
 STILL_SECONDS = 2
-"""Seconds that the newest file must have been left alone before it was read. Clocks of files tick as slowly as that (FAT): a
-later change within the same tick would have the same time."""
+"""Seconds for which the newest file must have been unchanged before it was read. File times can be that coarse (FAT): a later
+change within the same interval would have the same time."""
 
 NAMED = 3
-"""How many bad files an error names."""
+"""Number of bad files that an error names."""
 
 CHUNK = 1024
 SPARE = 64 * 2**20
-"""Bytes that stay free on the disk."""
+"""Bytes to leave free on the disk."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -62,8 +62,8 @@ class CachedImages:
     Attributes:
         images: (N, S, S, 3) uint8 RGB, memory-mapped.
         digests: (N, 32) uint8, SHA-256 of each file, memory-mapped.
-        content: hash of the content of all files with their paths, whatever their order, hexadecimal.
-        native_side: side in pixels of the largest square that is cut out of a file, before it is shrunk.
+        content: hash of the content of all files with their paths, independent of their order, hexadecimal.
+        native_side: side in pixels of the largest square that is cropped from a file, before it is shrunk.
     """
 
     images: npt.NDArray[np.uint8]
@@ -75,18 +75,18 @@ class CachedImages:
 def cached_images(
     listing: CellListing, image_size: int, crop: int | None, cache_dir: str | None, bits: int = EIGHT, reread: bool = False
 ) -> CachedImages:
-    """Open the cache of a listing; build it where there is none.
+    """Open the cache of a listing; build it if there is none.
 
-    Images are cropped to their centred square, or to `crop` pixels, and brought to one side: `image_size`, or the largest side
-    among them where that is smaller.
+    Images are cropped to their central square, or to `crop` pixels, and resized to one side: `image_size`, or the largest side
+    among them if that is smaller.
 
     Args:
         listing: the files.
         image_size: largest side S of a stored image in pixels.
-        crop: side of the centred square that is cut out first; None takes the largest.
+        crop: side of the central square that is cropped first; None takes the largest.
         cache_dir: folder of all caches; by default ``$BCC_CACHE_DIR``, else the user's cache folder.
         bits: see `bcc_lightning.datasets.decoding.decode`.
-        reread: read and decode all files again, whatever is known of them.
+        reread: read and decode all files again, even if they seem unchanged.
 
     Raises:
         UserError: a file cannot be read, or the cache cannot be written.
@@ -107,12 +107,12 @@ def cached_images(
                     build(listing, survey, folder, shape)
             cached = open_cache(home, survey, shape, len(listing))
     if cached is None:
-        raise UserError(f"the cache {folder} vanished while it was opened; start again")
+        raise UserError(f"the cache {folder} was removed while it was being opened; start the command again")
     return cached
 
 
 class StoredShape(NamedTuple):
-    """How images are stored: largest side in pixels, side of the square that is cut out first, bits of deep images."""
+    """How images are stored: largest side in pixels, side of the square that is cropped first, bits of deep images."""
 
     image_size: int
     crop: int | None
@@ -120,10 +120,10 @@ class StoredShape(NamedTuple):
 
 
 def stat_key(listing: CellListing) -> tuple[str, int]:
-    """Hash paths, sizes, times and inodes of all files, which costs no reading.
+    """Hash paths, sizes, times and inodes of all files, without opening them.
 
     Returns:
-        The hash, and the newest of all times, in nanoseconds since 1970.
+        The hash, and the newest time, in nanoseconds since 1970.
     """
     digest, newest = hashlib.sha256(f"{LAYOUT}\n{listing.root.resolve()}\n".encode()), 0
     for path in listing.paths:
@@ -137,7 +137,7 @@ def stat_key(listing: CellListing) -> tuple[str, int]:
 
 
 def trusted_survey(known: Path, newest: int) -> dict[str, Any] | None:
-    """Read what is known of the files; None where nothing is, or where a file may have changed just after it was read."""
+    """Read the stored survey of the files; None if there is none, or if a file may have changed just after it was read."""
     try:
         survey: dict[str, Any] = json.loads(known.read_text())
     except (FileNotFoundError, ValueError):
@@ -146,11 +146,11 @@ def trusted_survey(known: Path, newest: int) -> dict[str, Any] | None:
 
 
 def survey_files(listing: CellListing, known: Path) -> dict[str, Any]:
-    """Read every file once: hash its content, look at its head.
+    """Read every file once: hash its content and read its header.
 
     Returns:
-        ``sha256`` of all files in their order, ``content`` whatever their order, ``side``: the largest short side of an image,
-        ``read_at``: when reading began, in nanoseconds since 1970.
+        ``sha256``: hash of all files in their order; ``content``: hash independent of their order; ``side``: the largest short
+        side of an image, in pixels; ``read_at``: when reading began, in nanoseconds since 1970.
     """
     read_at = time.time_ns()
     digests = np.empty((len(listing), 32), np.uint8)
@@ -170,7 +170,7 @@ def survey_files(listing: CellListing, known: Path) -> dict[str, Any]:
 
 
 def survey_file(root: Path, path: str) -> tuple[bytes, int]:
-    """Hash a file and measure its short side, in pixels; 0 where it is no image, which decoding will tell."""
+    """Hash a file and read its short side in pixels; 0 if it is not an image, which decoding reports later."""
     content = read_content(root / path)
     try:
         facts = image_facts(content)
@@ -180,7 +180,7 @@ def survey_file(root: Path, path: str) -> tuple[bytes, int]:
 
 
 def read_content(file: Path) -> bytes:
-    """Read a file of the data set; what goes wrong is not the cache's fault."""
+    """Read a file of the data set; an error names the file, not the cache."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -188,25 +188,25 @@ def read_content(file: Path) -> bytes:
 
 
 def cache_folder(home: Path, survey: dict[str, Any], shape: StoredShape) -> Path:
-    """Name the folder of a cache by content, size, crop and bits."""
+    """Return the folder of a cache, named after content, size, crop and bits."""
     side = stored_side(survey, shape)
     key = hashlib.sha256(f"{LAYOUT} {survey['sha256']} {side} {shape.crop} {shape.bits}".encode()).hexdigest()[:32]
     return home / f"{side}px-{key}"
 
 
 def stored_side(survey: dict[str, Any], shape: StoredShape) -> int:
-    """Compute the side of the stored images: what the network sees, or less where the files have less."""
+    """Return the side of the stored images: the network's input size, or less if the files are smaller."""
     return max(1, min(shape.image_size, native_side(survey, shape.crop)))
 
 
 def native_side(survey: dict[str, Any], crop: int | None) -> int:
-    """Compute the side of the largest square that is cut out of a file, in pixels."""
+    """Return the side of the largest square that is cropped from a file, in pixels."""
     side = int(survey["side"])
     return side if crop is None else min(crop, side)
 
 
 def open_cache(home: Path, survey: dict[str, Any], shape: StoredShape, cells: int) -> CachedImages | None:
-    """Open a cache; None where there is none, or a damaged one."""
+    """Open a cache; None if it is missing or damaged."""
     try:
         images = np.load(cache_folder(home, survey, shape) / "images.npy", mmap_mode="r")
         digests = np.load(home / "known" / f"{survey['digests']}.npy", mmap_mode="r")
@@ -219,7 +219,7 @@ def open_cache(home: Path, survey: dict[str, Any], shape: StoredShape, cells: in
 
 
 def build(listing: CellListing, survey: dict[str, Any], folder: Path, shape: StoredShape) -> None:
-    """Decode all files into a new cache folder, in place of a damaged one; what fails leaves nothing behind."""
+    """Decode all files into a new cache folder that replaces a damaged one; a failure leaves nothing behind."""
     draft = folder.with_suffix(".partial")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
@@ -255,7 +255,7 @@ def decode_into(file: Path, listing: CellListing, side: int, shape: StoredShape)
 
 
 def new_array(file: Path, shape: tuple[int, int, int, int]) -> "np.memmap[tuple[int, ...], np.dtype[np.uint8]]":
-    """Make a memory-mapped array whose bytes are reserved first: writing to a full disk through a map would kill the process."""
+    """Create a memory-mapped array and reserve its bytes first: writing to a full disk through a map would kill the process."""
     needed, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
     if needed + SPARE > free:
         raise OSError(None, f"{needed / 2**30:.2f} GiB are needed, {free / 2**30:.2f} GiB are free")
@@ -266,7 +266,7 @@ def new_array(file: Path, shape: tuple[int, int, int, int]) -> "np.memmap[tuple[
 
 
 def decode_file(root: Path, path: str, side: int, shape: StoredShape) -> npt.NDArray[np.uint8] | str:
-    """Decode a file, crop it and bring it to a side; a file that cannot be read gives a sentence instead."""
+    """Decode a file, crop and resize it; for a file that cannot be read, return a sentence instead."""
     try:
         return fit_square(decode(read_content(root / path), shape.bits)[0], side, shape.crop)
     except UnreadableImageError as error:
@@ -274,11 +274,11 @@ def decode_file(root: Path, path: str, side: int, shape: StoredShape) -> npt.NDA
 
 
 def fit_square(image: npt.NDArray[np.uint8], side: int, crop: int | None = None) -> npt.NDArray[np.uint8]:
-    """Cut out the centred square and bring it to a side.
+    """Crop the central square and resize it.
 
     Args:
         image: (H, W, 3) uint8.
-        side: S in pixels; shrunk by area averaging, enlarged bilinearly.
+        side: S in pixels; larger images are shrunk by area averaging, smaller ones enlarged bilinearly.
         crop: side of the square in pixels, at most the image's short side, which is the default.
 
     Returns:
@@ -295,7 +295,7 @@ def fit_square(image: npt.NDArray[np.uint8], side: int, crop: int | None = None)
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T], what: str, total: int) -> Iterator[R]:
-    """Map a function over items in threads, in order, a chunk at a time so that no more than a chunk is held."""
+    """Map a function over items in threads, in order, a chunk at a time to limit memory."""
     with ThreadPoolExecutor() as pool, tqdm(total=total, desc=f"{what} images", disable=None, leave=False) as bar:
         rest = iter(items)
         while chunk := list(islice(rest, CHUNK)):
@@ -306,12 +306,12 @@ def in_threads(function: Callable[[T], R], items: Iterable[T], what: str, total:
 
 @contextmanager
 def waiting_for(lock: Path) -> Iterator[None]:
-    """Hold a lock; say so where another process has it."""
+    """Hold a lock; print a line if another process has it."""
     held = FileLock(lock)
     try:
         held.acquire(timeout=0.1)
     except Timeout:
-        print(f"another process builds the cache {lock.stem}; waiting for it")
+        print(f"Another process is building the cache {lock.stem}; waiting for it.")
         held.acquire()
     try:
         yield
@@ -321,7 +321,7 @@ def waiting_for(lock: Path) -> Iterator[None]:
 
 @contextmanager
 def refuse_bad_disk(home: Path) -> Iterator[None]:
-    """Turn what a full or read-only disk raises into an error that names the folder and the way out."""
+    """Turn the error of a full or read-only disk into one that names the folder and the next step."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Labelled cell images of a data set, in memory or memory-mapped, and the names by which they are found again."""
+"""Labelled cell images of a data set, in memory or memory-mapped, and the names that identify them."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ CHUNK = 65_536
 
 
 class Names(Sequence[str]):
-    """A sequence of strings held in one Arrow array, which may lie in a memory-mapped file.
+    """A sequence of strings in one Arrow array, which may be memory-mapped from a file.
 
     Args:
         array: the strings.
@@ -28,7 +28,7 @@ class Names(Sequence[str]):
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "Names":
-        """Collect names one by one, never holding more than a chunk of them as Python strings."""
+        """Collect names one by one; at most one chunk of them is held as Python strings."""
         chunks, chunk = [pa.array([], pa.string())], []
         for name in names:
             chunk.append(name)
@@ -38,7 +38,7 @@ class Names(Sequence[str]):
         return cls(pa.concat_arrays([*chunks, pa.array(chunk, pa.string())]))
 
     def take(self, rows: npt.NDArray[np.int64]) -> "Names":
-        """Choose names: (M,) int64 positions."""
+        """Return the names at (M,) int64 positions."""
         return Names(self.array.take(pa.array(rows)))
 
     @overload
@@ -48,33 +48,33 @@ class Names(Sequence[str]):
     def __getitem__(self, place: slice) -> "Names": ...
 
     def __getitem__(self, place: int | slice) -> "str | Names":
-        """Get one name, or a slice of them."""
+        """Return one name, or a slice of them."""
         if isinstance(place, slice):
             return Names(self.array[place])
         return str(self.array[int(place)].as_py())
 
     def __len__(self) -> int:
-        """Count the names."""
+        """Return the number of names."""
         return len(self.array)
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names."""
+        """Iterate over the names."""
         for start in range(0, len(self.array), CHUNK):
             yield from self.array[start : start + CHUNK].to_pylist()
 
 
 @dataclass(frozen=True)
 class CellImages:
-    """Cells of a data set or of one split, as positions in one stored array: workers and runs share its pages.
+    """Cells of a data set or of one set of it, as positions in one stored array: workers and runs share its memory pages.
 
     Attributes:
         images: (M, S, S, 3) uint8 RGB, all stored images; in memory or memory-mapped.
         labels: (N,) int64, index into the class names.
-        ids: N names by which a cell is found again, e.g. ``test/00017`` or a relative path.
-        rows: (N,) int64, where in `images` each cell lies; None where M = N and the order is the same.
-        splits: (N,) int8, split that the data set's makers chose, see `listing.SPLITS`; None where they chose none.
-        groups: (N,) int64, patient or slide; None where unknown.
-        weights: (N,) float32, weight in the loss; None where all are 1.
+        ids: N names that identify the cells, e.g. ``test/00017`` or a relative path.
+        rows: (N,) int64, row of each cell in `images`; None if M = N and the order is the same.
+        splits: (N,) int8, set that the data set's authors chose, see `listing.SPLITS`; None if they chose none.
+        groups: (N,) int64, patient or slide; None if unknown.
+        weights: (N,) float32, weight in the loss; None if all are 1.
     """
 
     images: npt.NDArray[np.uint8]
@@ -86,7 +86,7 @@ class CellImages:
     weights: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
-        """Number of cells N."""
+        """Return the number of cells N."""
         return len(self.labels)
 
     @property
@@ -95,11 +95,11 @@ class CellImages:
         return int(self.images.shape[1])
 
     def take(self, positions: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.uint8]:
-        """Get the images of cells: (M,) positions to (M, S, S, 3) uint8."""
+        """Return the images of the cells at (M,) positions: (M, S, S, 3) uint8."""
         return np.asarray(self.images[positions if self.rows is None else self.rows[positions]])
 
     def part(self, positions: npt.NDArray[np.int64]) -> "CellImages":
-        """Choose cells: (M,) positions; no image is copied."""
+        """Return the cells at (M,) positions; no image is copied."""
         return CellImages(
             self.images,
             self.labels[positions],
@@ -121,7 +121,7 @@ def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], sour
     Args:
         labels: (N,) integers.
         class_names: names of the C classes; 0 to C-1 are allowed.
-        source: where the labels come from, for the message.
+        source: name of the file or data set that holds the labels, for the message.
 
     Raises:
         UserError: a label is below 0 or above C-1.
@@ -135,7 +135,7 @@ def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], sour
 
 
 def split_sha256(splits: Mapping[SetName, CellImages]) -> str:
-    """Hash which cell stands in which split, whatever the order: the sum of the hashes of all cells, modulo 2**256."""
+    """Hash which cell is in which set, independent of the order: the sum of the hashes of all cells, modulo 2**256."""
     total = 0
     for name, split in splits.items():
         for cell in split.ids:

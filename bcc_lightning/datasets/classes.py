@@ -1,4 +1,4 @@
-"""Class names and their order, once for all data sets that share them, and how other names are read."""
+"""Class names and their order, for all data sets that share them, and the other names they are known by."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ EIGHT_CELL_CLASSES = (
 """Classes of PBC and BloodMNIST, in the order of BloodMNIST's labels 0 to 7; ``ig`` are immature granulocytes."""
 
 WHITE_CELL_CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
-"""The five mature white cells, as in Raabin-WBC, WBCAtt and BCCD."""
+"""The five mature white blood cells, as in Raabin-WBC, WBCAtt and BCCD."""
 
 OTHER_NAMES = {
     "basophil": ("ba", "baso", "basophils"),
@@ -34,18 +34,18 @@ OTHER_NAMES = {
     "neutrophil": ("ne", "neu", "neutrophils"),
     "platelet": ("platelets", "thrombocyte", "thrombocytes"),
 }
-"""Names under which other data sets hold the same classes."""
+"""Names that other data sets use for the same classes."""
 
 CANONICAL = {spelling_key(other): name for name, others in OTHER_NAMES.items() for other in (name, *others)}
 
 
 def canonical(name: str) -> str:
-    """Return the project's name of a class, whatever its spelling; a name that is not known stays as it is."""
+    """Return the project's name of a class in any spelling; an unknown name is returned unchanged."""
     return CANONICAL.get(spelling_key(name), name)
 
 
 def class_key(name: str) -> str:
-    """Return what the name of a class is compared by: its spelling's key, or that of the project's name for it."""
+    """Return the key by which class names are compared: that of the project's name for the class, else of the name itself."""
     return spelling_key(canonical(name))
 
 
@@ -54,7 +54,7 @@ class FoundClasses(NamedTuple):
 
     Attributes:
         names: names of the C classes, in label order.
-        labels: label of each spelling; None where the class is not asked for.
+        labels: label of each spelling; None if the class is not wanted.
         notices: sentences about spellings that were read as one class.
     """
 
@@ -64,15 +64,15 @@ class FoundClasses(NamedTuple):
 
 
 def find_classes(counts: Mapping[str, int], wanted: Sequence[str] | None, where: str) -> FoundClasses:
-    """Find out which classes the spellings in a data set mean.
+    """Map the spellings in a data set to classes.
 
     Args:
         counts: spelling of a class to number of cells.
-        wanted: names of the classes that are asked for, in label order; None takes all, in alphabetical order.
-        where: of the data set, for messages.
+        wanted: names of the wanted classes, in label order; None takes all, in alphabetical order.
+        where: name of the data set, for messages.
 
     Raises:
-        UserError: a name cannot be shown, or two of the wanted classes are one.
+        UserError: a name cannot be displayed, or two of the wanted classes are the same.
     """
     for name in (*counts, *(wanted or ())):
         refuse_nameless(name, "class", where)
@@ -80,7 +80,7 @@ def find_classes(counts: Mapping[str, int], wanted: Sequence[str] | None, where:
     if wanted and len(known) < len(wanted):
         same = next(name for row, name in enumerate(wanted) if class_key(name) in map(class_key, wanted[:row]))
         other = next(name for name in wanted if class_key(name) == class_key(same))
-        raise UserError(f"--data.classes names '{other}' and '{same}', which are one class; name each class once")
+        raise UserError(f"--data.classes names '{other}' and '{same}', which are the same class; name each class once")
     chosen = merge_spellings(counts, class_key, known)
     names = tuple(known.values()) if wanted else tuple(sorted(set(chosen.values())))
     places = {name: label for label, name in enumerate(names)}
@@ -90,19 +90,19 @@ def find_classes(counts: Mapping[str, int], wanted: Sequence[str] | None, where:
 
 
 def label_map(source: Sequence[str], target: Sequence[str], renamed: Mapping[str, str], whose: str) -> npt.NDArray[np.int64]:
-    """Map the labels of one data set to those of another, by the names of their classes, whatever their spelling.
+    """Map the labels of one data set to those of another by class name, in any spelling.
 
     Args:
         source: class names of the data set that is read.
-        target: class names that are wanted.
-        renamed: names of the source and what they are called in the target, beyond `OTHER_NAMES`.
-        whose: where the source comes from, for the message.
+        target: wanted class names.
+        renamed: source name to target name, in addition to `OTHER_NAMES`.
+        whose: name of the source, for the message.
 
     Returns:
         (C,) int64, for each source label the target label.
 
     Raises:
-        UserError: a class of the source has no counterpart, or `renamed` holds one that is not wanted, or two of a class.
+        UserError: a source class has no counterpart, or `renamed` holds an unwanted name, or two for one class.
     """
     places = {class_key(name): label for label, name in enumerate(target)}
     if unknown := [name for name, counterpart in renamed.items() if class_key(counterpart) not in places]:
@@ -114,7 +114,7 @@ def label_map(source: Sequence[str], target: Sequence[str], renamed: Mapping[str
     wanted = [class_key(others.get(class_key(name), name)) for name in source]
     if foreign := [name for name, own in zip(source, wanted, strict=True) if own not in places]:
         raise UserError(
-            f"{whose} holds the class {', '.join(foreign)}, which is none of {', '.join(target)}; name its counterpart with "
-            f"--data.class_map '{{{foreign[0]}: {target[0]}}}', or take its folder out"
+            f"{whose} holds the class {', '.join(foreign)}, which is not among {', '.join(target)}; name its counterpart with "
+            f"--data.class_map '{{{foreign[0]}: {target[0]}}}', or move its folder out"
         )
     return np.array([places[name] for name in wanted], np.int64)

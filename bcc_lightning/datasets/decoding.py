@@ -1,8 +1,8 @@
-"""From image files to RGB bytes: what is converted, what is refused.
+"""From image files to RGB bytes: which images are converted and which are refused.
 
-Grey, palette, CMYK and CIELAB images become RGB; transparency is laid over white; a stored orientation is applied. Of a JPEG with
-several images, as some cameras write it, the first is read. Refused are images of more than eight bits per channel unless `bits`
-says which of their values is white, floating-point images, and other files with several images.
+Grey, palette, CMYK and CIELAB images become RGB; transparency is blended over white; a stored orientation is applied. From a JPEG
+with several images, as some cameras write it, the first is read. Images of more than eight bits per channel are refused unless
+`bits` says which value is white; floating-point images and other files with several images are always refused.
 """
 
 import io
@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from bcc_lightning.datasets.depth import EIGHT, FLOAT, MOST_BITS, scaled_to_eight, stored_bits
 
 NOT_READ = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
-"""Formats that Pillow only recognises, or hands to another program."""
+"""Formats that Pillow only recognises, or passes to another program."""
 
 
 def image_suffixes() -> frozenset[str]:
@@ -30,21 +30,21 @@ def image_suffixes() -> frozenset[str]:
 
 
 SUFFIXES = image_suffixes()
-"""Endings of files that are taken for images, in lower case."""
+"""Endings of files that are read as images, in lower case."""
 
 LARGEST = 64_000_000
-"""Pixels of an image above which it is refused: no single cell, but a decompression bomb or a whole slide."""
+"""Largest number of pixels; a larger image is not a single cell but a decompression bomb or a whole slide."""
 
-# Pillow warns from 89 million pixels on and raises from twice as many; `refuse` refuses all of these in its own words.
+# Pillow warns above 89 million pixels and raises above twice as many; `refuse` refuses all of these with its own message.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class UnreadableImageError(ValueError):
-    """A file that holds no image, only part of one, or one that is refused; the message says which."""
+    """A file that is not an image, holds only part of one, or is refused; the message says which."""
 
 
 class ImageFacts(NamedTuple):
-    """What the head of an image file tells.
+    """The contents of an image file's header.
 
     Attributes:
         width: pixels.
@@ -66,14 +66,14 @@ def decode(content: bytes, bits: int = EIGHT) -> tuple[npt.NDArray[np.uint8], Im
 
     Args:
         content: the whole file.
-        bits: how many bits the values of images with more than eight bits per channel have, 9 to 16; they are scaled to eight.
-            With 8, such images are refused.
+        bits: bits per value of images with more than eight bits per channel, 9 to 16; they are scaled to eight. With 8, such
+            images are refused.
 
     Returns:
-        (H, W, 3) uint8 RGB, and what the file's head tells.
+        (H, W, 3) uint8 RGB, and the file's header.
 
     Raises:
-        UnreadableImageError: the file is no image, cut off, or refused.
+        UnreadableImageError: the file is not an image, is truncated, or is refused.
     """
     with opened(content) as image:
         facts = facts_of(image, len(content))
@@ -90,30 +90,30 @@ def decode(content: bytes, bits: int = EIGHT) -> tuple[npt.NDArray[np.uint8], Im
 
 
 def image_facts(content: bytes) -> ImageFacts:
-    """Read the head of an image file only; raises as `decode`."""
+    """Read only the header of an image file; raises as `decode`."""
     with opened(content) as image:
         return facts_of(image, len(content))
 
 
 def facts_of(image: Image.Image, size: int) -> ImageFacts:
-    """Collect what the head of an image tells."""
+    """Collect the header of an opened image."""
     return ImageFacts(*image.size, image.mode, str(image.format), size)
 
 
 @contextmanager
 def opened(content: bytes) -> Iterator[Image.Image]:
-    """Open an image file, and say in one way what is wrong with it."""
+    """Open an image file; turn every error of Pillow into `UnreadableImageError`."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             yield image
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImageError("is no image, or of an unknown format") from error
+        raise UnreadableImageError("is not an image, or has an unknown format") from error
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
-        raise UnreadableImageError(too_large(f"has {int(pixels.group()):,} pixels" if pixels else "is huge")) from error
-    # Pillow's decoders raise nearly anything on a damaged file.
+        raise UnreadableImageError(too_large(f"has {int(pixels.group()):,} pixels" if pixels else "is very large")) from error
+    # Pillow's decoders raise almost any exception on a damaged file.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
         raise UnreadableImageError(f"is cut off or damaged ({error!s:.100})") from error
 
@@ -131,35 +131,35 @@ def refuse(image: Image.Image) -> None:
     if image.width * image.height > LARGEST:
         raise UnreadableImageError(too_large(f"has {image.width} x {image.height} pixels"))
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise UnreadableImageError(f"holds {getattr(image, 'n_frames', 1)} images; save each as a file of its own")
+        raise UnreadableImageError(f"holds {getattr(image, 'n_frames', 1)} images; save each in a separate file")
 
 
 def too_large(size: str) -> str:
-    """Format the refusal of an image that is no single cell."""
-    return f"{size}, more than {LARGEST:,}; cut single cells out of it"
+    """Format the refusal of an image that is too large to be a single cell."""
+    return f"{size}, more than {LARGEST:,}; crop single cells from it"
 
 
 def refuse_depth(depth: int, bits: int) -> None:
-    """Refuse an image of more than eight bits per channel unless `bits` says which of its values is white."""
+    """Refuse an image of more than eight bits per channel unless `bits` says which value is white."""
     if depth == FLOAT:
-        raise UnreadableImageError("holds floating-point values, of which it is not known which is white; save it with 8 bits")
+        raise UnreadableImageError("holds floating-point values, and it is unknown which is white; save it with 8 bits")
     if depth > MOST_BITS:
         raise UnreadableImageError(f"has {depth} bits per channel; save it with 8 bits, or with 16 and --data.bits 16")
     if bits == EIGHT:
         raise UnreadableImageError(
-            f"has {depth} bits per channel; save it with 8 bits, or say with --data.bits N how many the camera uses (often 12)"
+            f"has {depth} bits per channel; save it with 8 bits, or give the bits of the camera with --data.bits N (often 12)"
         )
 
 
 def with_orientation(pixels: npt.NDArray[np.uint8], image: Image.Image) -> Image.Image:
-    """Make an image of decoded pixels (H, W, 1, 3 or 4) that carries the stored orientation of another."""
+    """Return decoded pixels (H, W, 1, 3 or 4) as an image with the stored orientation of another."""
     made = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     made.getexif().update(image.getexif())
     return made
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Convert to RGB as the head of this module says."""
+    """Convert to RGB, see the docstring of this module."""
     upright = ImageOps.exif_transpose(image) or image
     if upright.mode == "RGB":
         return upright

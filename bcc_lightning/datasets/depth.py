@@ -1,7 +1,7 @@
-"""How many bits a colour channel of an image file has, and scaling of more than eight to eight.
+"""Number of bits per colour channel of an image file, and scaling of more than eight to eight.
 
-Pillow opens colour images of 16 bits as if they had eight and drops the lower half without a word. Therefore the depth is read
-where the file states it, before anything is decoded.
+Pillow opens 16-bit colour images as if they had eight bits and silently drops the lower half. Therefore the depth is read from
+the file's header before anything is decoded.
 """
 
 import re
@@ -59,7 +59,7 @@ def of_tiff(image: Image.Image, content: bytes) -> int:
 
 
 def of_pnm(image: Image.Image, content: bytes) -> int:
-    """Read the largest value that the head of a PPM or PGM file allows."""
+    """Read the maximum value in the header of a PPM or PGM file."""
     head = PNM_HEADER.match(content)
     return int(head.group(1)).bit_length() if head else EIGHT
 
@@ -97,7 +97,7 @@ READERS: dict[str, Callable[[Image.Image, bytes], int]] = {
     "AVIF": of_avif,
     "DDS": of_dds,
 }
-"""By Pillow's name of the format; all others hold at most eight bits, or say so by their mode."""
+"""Readers by Pillow's name of the format; all other formats hold at most eight bits, or their mode states more."""
 
 
 def scaled_to_eight(content: bytes, bits: int) -> npt.NDArray[np.uint8]:
@@ -105,7 +105,7 @@ def scaled_to_eight(content: bytes, bits: int) -> npt.NDArray[np.uint8]:
 
     Args:
         content: the whole file.
-        bits: how many bits the values have, 9 to 16.
+        bits: number of bits that the values have, 9 to 16.
 
     Returns:
         (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, uint8.
@@ -116,10 +116,10 @@ def scaled_to_eight(content: bytes, bits: int) -> npt.NDArray[np.uint8]:
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     stored = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if stored is None or stored.dtype != np.uint16:
-        raise ValueError("is in a format whose deep colours cannot be read; save it as PNG or TIFF of 16 bits")
+        raise ValueError("is in a format from which more than 8 bits per channel cannot be read; save it as 16-bit PNG or TIFF")
     largest, white = int(stored.max()), 2**bits - 1
     if largest > white:
-        raise ValueError(f"holds the value {largest}, more than {bits} bits can be; use --data.bits {largest.bit_length()}")
+        raise ValueError(f"holds the value {largest}, more than {bits} bits allow; use --data.bits {largest.bit_length()}")
     eight = np.rint(stored * (255 / white)).astype(np.uint8)
     eight = eight[..., None] if eight.ndim == 2 else eight  # noqa: PLR2004 - grey
     order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[eight.shape[2]]  # OpenCV's order is blue, green, red

@@ -1,4 +1,4 @@
-"""The image files below a folder, and what lies beside them."""
+"""The image files below a folder, and the other files beside them."""
 
 import os
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from bcc_lightning.errors import UserError
 
 
 class FolderContent(NamedTuple):
-    """What a folder holds that is read.
+    """The entries of a folder that are read.
 
     Attributes:
-        images: names of the image files, in order.
-        folders: names of the folders, in order.
+        images: names of the image files, sorted.
+        folders: names of the folders, sorted.
         links: those of both that are symbolic links.
     """
 
@@ -27,16 +27,16 @@ class FolderContent(NamedTuple):
 
 
 def read_folder(root: Path, folder: str, left_out: LeftOut | None = None) -> FolderContent:
-    """Read the names in a folder, in one pass without opening a file.
+    """Read the names in a folder, in one pass and without opening a file.
 
     Args:
         root: of the data set.
         folder: relative to it, empty for the root itself.
-        left_out: counts what is neither an image nor a folder of them.
+        left_out: counts entries that are neither images nor folders.
 
     Raises:
-        UserError: the folder cannot be read, the name of an image or folder is not UTF-8, a link leads nowhere, or two images
-            have names that differ only in case, blanks or Unicode form.
+        UserError: the folder cannot be read, the name of an image or folder is not UTF-8, a link is broken, or the names of two
+            images differ only in case, blanks or Unicode form.
     """
     left_out = left_out or LeftOut()
     images, folders, links, others, special = [], [], set(), [], []
@@ -67,7 +67,7 @@ def read_folder(root: Path, folder: str, left_out: LeftOut | None = None) -> Fol
 
 
 def keep_own(root: Path, folder: str, folders: list[str], left_out: LeftOut) -> list[str]:
-    """Choose the folders that are the person's own; those of systems, and thumbnails, are counted."""
+    """Choose the user's own folders; folders of operating systems and of thumbnails are counted as left out."""
     own = []
     for name in folders:
         path = join(folder, name)
@@ -82,7 +82,7 @@ def keep_own(root: Path, folder: str, folders: list[str], left_out: LeftOut) -> 
 
 
 def keep_own_images(folder: str, images: list[str], left_out: LeftOut) -> list[str]:
-    """Choose the images that are no thumbnails of others."""
+    """Choose the images that are not thumbnails of others."""
     if not any("thumb" in name.lower() or name[:3].lower() == "tn_" for name in images):
         return images
     stems = {os.path.splitext(name)[0].lower() for name in images}
@@ -92,16 +92,16 @@ def keep_own_images(folder: str, images: list[str], left_out: LeftOut) -> list[s
 
 
 def image_files(root: Path, folder: str, left_out: LeftOut, entered: tuple[Path, ...] = ()) -> Iterator[str]:
-    """Go through the image files below a class folder, in order.
+    """Iterate over the image files below a class folder, sorted.
 
     Args:
         root: where paths begin.
         folder: relative to it.
-        left_out: counts what is not read.
-        entered: real folders from which symbolic links have led here.
+        left_out: counts entries that are not read.
+        entered: real folders whose symbolic links led here.
 
     Raises:
-        UserError: as `read_folder`, a symbolic link leads out of the root, or a folder is named like a set.
+        UserError: as `read_folder`; or a symbolic link leads out of the root, or a folder is named like a set.
     """
     refuse_outside(root, folder)
     content = read_folder(root, folder, left_out)
@@ -126,7 +126,7 @@ def image_files(root: Path, folder: str, left_out: LeftOut, entered: tuple[Path,
 
 
 def has_images(root: Path, folder: str) -> bool:
-    """Check whether an image is anywhere below a folder; looks no further than the first."""
+    """Check whether there is an image anywhere below a folder; stops at the first."""
     folders = []
     with reading(root / folder), os.scandir(root / folder) as entries:
         for entry in entries:
@@ -140,7 +140,7 @@ def has_images(root: Path, folder: str) -> bool:
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Turn what goes wrong with a folder into an error that names it."""
+    """Turn an error while reading a folder into one that names the folder."""
     try:
         yield
     except OSError as error:
@@ -150,7 +150,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 
 def image_paths(root: Path, folder: str, left_out: LeftOut | None = None) -> Iterator[str]:
-    """Go through the images below a folder that is not read: links to folders are not followed, and names do not matter."""
+    """Iterate over the images below a folder that is not read: links to folders are not followed, names are not checked."""
     content = read_folder(root, folder, left_out)
     yield from (join(folder, name) for name in content.images)
     for name in content.folders:
@@ -164,18 +164,18 @@ def is_image_name(name: str) -> bool:
 
 
 def join(folder: str, name: str) -> str:
-    """Join a folder relative to the root, and a name in it."""
+    """Join a folder, relative to the root, and a name in it."""
     return f"{folder}/{name}" if folder else name
 
 
 def refuse_set_folder(root: Path, path: str) -> None:
-    """Refuse a set's folder within a class folder, or within that of another set."""
+    """Refuse a set folder inside a class folder, or inside another set folder."""
     above, _, name = path.rpartition("/")
     is_data_set = any(has_images(root, join(path, inner)) for inner in read_folder(root, path).folders)
     root_meant = f"name {root / above} as root if it is the data set, or move the folders" if is_data_set else "move the folders"
     raise UserError(
-        f"{root / path} is named like a set but is inside the folder {shown(above)}; sets come first, classes "
-        f"in them: {shown(name)}/CLASS/IMAGE. Next step: {root_meant}, or list the images in a table for --data CellTable"
+        f"{root / path} is named like a set but is inside the folder {shown(above)}; class folders belong "
+        f"inside set folders: {shown(name)}/CLASS/IMAGE. Next step: {root_meant}, or list the images in a table: --data CellTable"
     )
 
 
@@ -183,7 +183,7 @@ def refuse_outside(root: Path, path: str) -> None:
     """Refuse a symbolic link that leads out of the root: an archive from elsewhere could point at anything."""
     try:
         inside = (root / path).resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # links in a circle, on Python before 3.13
+    except (OSError, RuntimeError):  # circular links, on Python before 3.13
         inside = True
     if not inside:
         raise UserError(
@@ -192,14 +192,14 @@ def refuse_outside(root: Path, path: str) -> None:
 
 
 def refuse_dead_link(root: Path, path: str) -> None:
-    """Refuse a link that leads nowhere, or in a circle, in place of an image: it would be missing."""
+    """Refuse a broken or circular link in place of an image: the image would be missing."""
     if is_image_name(path.rpartition("/")[2]) and not os.path.exists(root / path):
         refuse_outside(root, path)
-        raise UserError(f"{root / path} is a link that leads nowhere; fetch the file that it means, or remove the link")
+        raise UserError(f"{root / path} is a broken link; restore the file that it points to, or remove the link")
 
 
 def refuse_same_names(root: Path, folder: str, images: list[str]) -> None:
-    """Refuse two images in a folder that are one on other systems."""
+    """Refuse two images in a folder that are the same file on other systems."""
     if same := same_names(images):
         raise UserError(
             f"{root / folder} holds {quoted(same[0])} and {quoted(same[1])}, whose names differ only in "
@@ -208,7 +208,7 @@ def refuse_same_names(root: Path, folder: str, images: list[str]) -> None:
 
 
 def refuse_not_utf8(root: Path, folder: str, names: list[str]) -> None:
-    """Refuse names that are not UTF-8, as old archives leave them: no table or page could hold them."""
+    """Refuse names that are not UTF-8, as in old archives: no table or page could hold them."""
     for name in names:
         if not name.isascii():
             try:

@@ -1,4 +1,4 @@
-"""The identity of a data set and of its images: hashes of the content, whatever the order, place and age of the files."""
+"""The identity of a data set and of its images: hashes of the content, independent of order, place and age of the files."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ def identify(content: str, cells: CellImages, class_names: Sequence[str]) -> dic
         class_names: names of the C classes, in label order.
 
     Returns:
-        ``pixels``, ``ids``, ``labels`` (each by its class's name), ``groups`` (which cells belong together, whatever the groups
-        are called), ``weights`` (1 where none are given) and ``classes`` (their names in order); SHA-256 in hexadecimal.
+        ``pixels``, ``ids``, ``labels`` (by class name), ``groups`` (which cells belong together, whatever the groups are
+        called), ``weights`` (1 if none are given) and ``classes`` (their names in order); SHA-256 in hexadecimal.
     """
     names, order = in_order(cells.ids)
     by_name = np.frombuffer(b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in class_names), np.uint64)
@@ -42,7 +42,7 @@ def whole(components: dict[str, str]) -> str:
 
 
 def content_hash(paths: Names, digests: npt.NDArray[np.uint8]) -> str:
-    """Hash files whatever their order.
+    """Hash files, independent of their order.
 
     Args:
         paths: N relative paths.
@@ -53,7 +53,7 @@ def content_hash(paths: Names, digests: npt.NDArray[np.uint8]) -> str:
 
 
 def in_order(ids: Sequence[str]) -> tuple[Names, npt.NDArray[np.int64]]:
-    """Sort names: the names, and (N,) int64, where each stood."""
+    """Sort names; return them, and their former positions, (N,) int64."""
     array = ids.array if isinstance(ids, Names) else Names.of(ids).array
     order = pc.sort_indices(array)
     return Names(array.take(order)), np.asarray(order.to_numpy(zero_copy_only=False), np.int64)
@@ -74,31 +74,31 @@ def hash_array(values: npt.NDArray[np.generic]) -> str:
 
 
 def numbered_by_appearance(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Number groups by their first cell: (N,) to (N,) int64, equal for equal partitions."""
+    """Number groups by their first cell: (N,) to (N,) int64, the same for equal partitions."""
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]
 
 
 def content_numbers(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Number contents: (N, 32) uint8 hashes to (N,) int64, equal for equal content."""
+    """Number contents: (N, 32) uint8 hashes to (N,) int64, the same for equal content."""
     return np.asarray(np.unique(np.ascontiguousarray(digests).view("V32").reshape(-1), return_inverse=True)[1])
 
 
 def without_copies(
     digests: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], splits: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.bool_]:
-    """Choose one of several byte-identical cells, and none where their labels differ.
+    """Choose one of several byte-identical cells, and none if their labels differ.
 
     Args:
         digests: (N, 32) uint8, SHA-256 of each cell.
         labels: (N,) labels.
-        splits: (N,) split codes; the copy with the highest, that is of the test part, is kept, else the first.
+        splits: (N,) split codes; the copy with the highest code (test before validation before training) is kept, else the first.
 
     Returns:
         (N,) bool, which cells are kept.
     """
     kept = np.ones(len(labels), np.bool_)
-    # Nearly all are single: the first eight bytes tell the others, which alone are looked at closely.
+    # Nearly all contents are unique: the first eight bytes find the others, and only those are compared in full.
     starts = digests[:, :8].copy().view(np.uint64).reshape(-1)
     ordered = np.sort(starts)
     repeated = np.flatnonzero(np.isin(starts, ordered[1:][ordered[1:] == ordered[:-1]]))
@@ -110,7 +110,7 @@ def one_of_each(
     content: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], splits: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.bool_]:
     """Choose one cell of each content; arguments and result as in `without_copies`, content (N,) as numbers."""
-    order = np.lexsort((-splits.astype(np.int64), content))  # stable: the first of equals goes first
+    order = np.lexsort((-splits.astype(np.int64), content))  # stable: the first of equal cells comes first
     first = np.unique(content[order], return_index=True)[1]
     kept = np.zeros(len(labels), np.bool_)
     kept[order[first]] = True

@@ -1,4 +1,4 @@
-"""The layout of a folder of images: which of its folders are sets, which are classes, and what is neither."""
+"""The layout of a folder of images: which folders are sets, which are classes, and which are neither."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,17 +10,17 @@ from bcc_lightning.datasets.left_out import LeftOut
 from bcc_lightning.datasets.spelling import LONG_NAMES, SetName, set_name, shown
 from bcc_lightning.errors import UserError
 
-EXPECTED = "expected is one folder per class, or train/, val/, test/ of them"
+EXPECTED = "expected: one folder per class, or train/, val/ and test/ with one folder per class in each"
 
 
 class ClassFolder(NamedTuple):
-    """A folder whose images are of one class.
+    """A folder with the images of one class.
 
     Attributes:
         path: of the folder, relative to the root.
         name: of the folder, which names the class.
-        set_folder: name of the set's folder that holds it; empty where there are none.
-        set_name: the set that this means, None where there are none.
+        set_folder: name of the set folder that holds it; empty if there are none.
+        set_name: the set that this means; None if there are none.
     """
 
     path: str
@@ -36,15 +36,15 @@ def read_layout(
 
     Args:
         root: the folder.
-        wanted: names of the classes that are asked for; None takes all.
-        sets: folders that are sets; None finds those whose names mean one and that hold images.
-        left_out: counts what lies beside class folders.
+        wanted: names of the wanted classes; None takes all.
+        sets: folders that are sets; None finds those whose names mean a set and that hold images.
+        left_out: counts what is beside the class folders.
 
     Returns:
-        The class folders, set by set, each in the order of names.
+        The class folders, set by set, sorted by name in each.
 
     Raises:
-        UserError: two folders mean one set, class folders lie beside sets, sets lie within classes, or there are no classes.
+        UserError: two folders mean one set, class folders are beside sets, sets are inside classes, or there are no classes.
     """
     content = read_folder(root, "", left_out)
     asked_for = set(map(class_key, wanted or ()))
@@ -77,17 +77,17 @@ def classes_in(root: Path, folder: str, name: SetName, left_out: LeftOut) -> lis
 
 
 def leave_out_beside(root: Path, beside: list[str], sets: Mapping[str, SetName], chosen: bool, left_out: LeftOut) -> None:
-    """Count the folders beside those of sets.
+    """Count the folders beside set folders as left out.
 
     Args:
         root: of the data set.
         beside: names of the folders.
         sets: folders of sets.
-        chosen: whether somebody chose the sets; what else there is then is only counted.
+        chosen: whether the user chose the sets; other folders are then only counted.
         left_out: counts them.
 
     Raises:
-        UserError: some hold images, and nobody chose.
+        UserError: some hold images, and the user did not choose.
     """
     with_images = [name for name in beside if has_images(root, name)]
     for name in beside:
@@ -95,8 +95,8 @@ def leave_out_beside(root: Path, beside: list[str], sets: Mapping[str, SetName],
             left_out.add("no_images", name)
     if with_images and not chosen:
         raise UserError(
-            f"{root} holds {listed(with_images)} beside the set folders {listed(sets)}; nothing tells which set their images "
-            f"belong to. Next step: move {listed(with_images)} into a set or out of {root}; if set folders are classes, name all "
+            f"{root} holds {listed(with_images)} beside the set folders {listed(sets)}; it is unknown to which set their images "
+            f"belong. Next step: move {listed(with_images)} into a set or out of {root}; if set folders are classes, name all "
             "classes with --data.classes"
         )
     for name in with_images:
@@ -108,7 +108,7 @@ def refuse_two_of_a_set(root: Path, sets: Mapping[str, SetName]) -> None:
     """Refuse two folders that mean the same set.
 
     Raises:
-        UserError: naming both.
+        UserError: there are two; the message names both.
     """
     for found in sets.values():
         if len(same := [name for name in sets if sets[name] == found]) > 1:
@@ -122,7 +122,7 @@ def refuse_too_high(root: Path, folders: list[ClassFolder], asked_for: Iterable[
     """Refuse a root whose only folder with images is the data set itself.
 
     Raises:
-        UserError: naming the root that is meant.
+        UserError: the message names the right root.
     """
     with_images = [folder.path for folder in folders if has_images(root, folder.path)]
     if len(with_images) != 1 or class_key(with_images[0]) in {*asked_for, *CANONICAL}:
@@ -134,16 +134,16 @@ def refuse_too_high(root: Path, folders: list[ClassFolder], asked_for: Iterable[
     if inner and not read_folder(root, meant).images:
         number = sum(1 for _ in image_paths(root, with_images[0]))
         raise UserError(
-            f"{root} holds a single folder with images, {shown(with_images[0])} ({number:,} images), where {EXPECTED}. "
+            f"{root} holds a single folder with images, {shown(with_images[0])} ({number:,} images); {EXPECTED}. "
             f"Next step: name {root / meant} as root, which holds {listed(inner)}"
         )
 
 
 def refuse_single_folder(folders: list[ClassFolder], root: Path) -> None:
-    """Refuse sets whose only class folder holds the classes.
+    """Refuse sets whose only folder holds the class folders.
 
     Raises:
-        UserError: naming the folder.
+        UserError: the message names the folder.
     """
     with_images = [folder for folder in folders if has_images(root, folder.path)]
     if len({class_key(folder.name) for folder in with_images}) != 1 or class_key(with_images[0].name) in CANONICAL:
@@ -160,7 +160,7 @@ def refuse_no_classes(root: Path, loose: list[str], sets: list[str]) -> None:
     """Refuse a folder without class folders.
 
     Raises:
-        UserError: saying what there is instead.
+        UserError: the message describes what there is instead.
     """
     if sets:
         raise UserError(f"{root} holds the set folders {listed(sets)}, but no class folders in them; {EXPECTED}")
@@ -175,11 +175,11 @@ def refuse_no_classes(root: Path, loose: list[str], sets: list[str]) -> None:
 
 
 def folders_with_images(root: Path, folder: str) -> list[str]:
-    """Name the folders in a folder that hold images."""
+    """List the folders in a folder that hold images."""
     return [name for name in read_folder(root, folder).folders if has_images(root, join(folder, name))]
 
 
 def listed(names: Iterable[str]) -> str:
-    """Write names as a list; of many the first."""
+    """Format names as a list; if there are many, only the first."""
     first, rest = list(names)[:5], list(names)[5:]
     return ", ".join(map(shown, first)) + (f" and {len(rest)} more" if rest else "")

@@ -1,4 +1,4 @@
-"""What a data set leaves out: counted by kind, each kind with one example, so that nothing is missed without a word."""
+"""What a data set leaves out, counted by kind with one example of each, so that nothing is dropped silently."""
 
 import os
 from collections import Counter
@@ -29,14 +29,14 @@ SENTENCES: dict[Kind, tuple[str, str]] = {
     "microscope": ("file in a microscope's or camera's own format", "files in a microscope's or camera's own format"),
     "no_ending": ("file without an ending", "files without an ending"),
     "loose": ("image outside class folders", "images outside class folders"),
-    "unwanted": ("image of a class that is not asked for", "images of classes that are not asked for"),
+    "unwanted": ("image of a class that was not requested", "images of classes that were not requested"),
     "no_images": ("folder without images", "folders without images"),
     "special": ("entry that is not a regular file", "entries that are not regular files"),
     "loop": ("link to a folder that contains it", "links to a folder that contains them"),
     "unnamed": ("image that the table does not name", "images that the table does not name"),
-    "unchosen": ("image of a set that is not chosen", "images of sets that are not chosen"),
+    "unchosen": ("image of a set that was not requested", "images of sets that were not requested"),
 }
-"""What is left out, one and several of a kind."""
+"""Names of the kinds, singular and plural."""
 
 MICROSCOPE = frozenset(
     f".{ending}"
@@ -64,7 +64,7 @@ MICROSCOPE = frozenset(
         *("vsi", "zvi"),
     )
 )
-"""Endings of formats that hold images, but none that is read here."""
+"""Endings of image formats that are not read here."""
 
 SYSTEM_FOLDERS = frozenset(
     {"#recycle", "#snapshot", "#trash", "$recycle.bin", "@recently-snapshot", "@recycle", "@sharebin", "@snapshot", "@tmp"}
@@ -73,20 +73,20 @@ SYSTEM_FOLDERS = frozenset(
 )
 SYSTEM_FILES = frozenset({"desktop.ini", "ehthumbs.db", "ehthumbs_vista.db", "icon", "thumbs.db"})
 SYSTEM_SUFFIX = ":zone.identifier"
-"""Ending of the files that say from where Windows has downloaded another one."""
+"""Ending of the files in which Windows records where another file was downloaded from."""
 
 THUMBNAIL_FOLDERS = frozenset({"eadir", "ipynbcheckpoints", "thumb", "thumbs", "thumbnail", "thumbnails"})
-"""Letters of the names of folders that hold small or older copies of the images beside them."""
+"""Folder names, letters only, of folders that hold small or older copies of the images beside them."""
 
 THUMBNAIL_FILES = ("synophoto_", "synofile_", "synovideo_")
-"""How the names of thumbnails on a Synology system begin."""
+"""Beginning of the names of thumbnails on a Synology system."""
 
 THUMBNAIL_MARKS = tuple(f"{mark}{word}" for mark in "_-." for word in ("thumb", "thumbnail"))
-"""How the stem of a thumbnail beside its image ends."""
+"""Ending of the stem of a thumbnail beside its image."""
 
 
 class LeftOut:
-    """Counts what is left out.
+    """Counts the entries that are left out.
 
     Attributes:
         counts: number of each kind.
@@ -100,12 +100,12 @@ class LeftOut:
         self.endings: dict[Kind, Counter[str]] = {"other": Counter(), "microscope": Counter()}
 
     def add(self, kind: Kind, path: str, count: int = 1) -> None:
-        """Count what is left out.
+        """Count entries that are left out.
 
         Args:
-            kind: of it.
-            path: of the file, or of one of the files, relative to the root.
-            count: how many there are.
+            kind: their kind.
+            path: path of the file, or of one of them, relative to the root.
+            count: their number.
         """
         if count:
             self.counts[kind] += count
@@ -126,7 +126,7 @@ class LeftOut:
                 continue
             endings = ", ".join(f"{number:,} {shown(end)}" for end, number in self.endings.get(kind, Counter()).most_common(5))
             which = f" ({endings})" if endings else ""
-            advice = " Export as PNG or TIFF what is to be read." if kind == "microscope" else ""
+            advice = " To use these images, export them as PNG or TIFF." if kind == "microscope" else ""
             yield f"Left out: {count:,} {one if count == 1 else several}{which}, e.g. {shown(self.examples[kind])}.{advice}"
 
 
@@ -150,7 +150,7 @@ def is_thumbnail(name: str, beside: frozenset[str] | set[str]) -> bool:
 
     Args:
         name: of the file.
-        beside: stems of the files in its folder, in small letters.
+        beside: stems of the files in its folder, in lower case.
     """
     stem = os.path.splitext(name)[0].lower()
     if stem.startswith(THUMBNAIL_FILES):

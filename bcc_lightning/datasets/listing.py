@@ -1,4 +1,4 @@
-"""What is known of image files before a pixel is read: path, class, split, group, weight."""
+"""What is known about image files before any pixel is read: path, class, set, group, weight."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ from bcc_lightning.errors import UserError
 
 SPLITS: tuple[SetName, ...] = ("train", "val", "test")
 NO_SPLIT = -1
-"""Code of a cell that belongs to no split yet; the others are indices into `SPLITS`."""
+"""Code of a cell that is not in a set yet; the other codes are indices into `SPLITS`."""
 
 BALANCED_TRAIN = "Balanced_Train"
-"""Folder of a training part that was balanced when it was written."""
+"""Folder of a training set that was balanced when it was written."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class CellListing:
     """The image files of a data set.
 
     Attributes:
-        root: folder that the paths begin at.
+        root: folder that the paths are relative to.
         paths: N paths relative to `root`, with forward slashes; they are the ids of the cells.
         class_names: names of the C classes, in label order.
         labels: (N,) int64, index into the class names.
-        splits: (N,) int8, index into `SPLITS` where the split is given, else `NO_SPLIT`.
-        groups: (N,) int64, index into the group names; None where unknown.
-        weights: (N,) float32, weight in the loss; None where all are 1.
+        splits: (N,) int8, index into `SPLITS` if the set is given, else `NO_SPLIT`.
+        groups: (N,) int64, index into the group names; None if unknown.
+        weights: (N,) float32, weight in the loss; None if all are 1.
         group_names: names of the groups, such as patients or slides.
-        notices: sentences about what was read under several spellings, and what was left out.
+        notices: sentences about names with several spellings, and about what was left out.
     """
 
     root: Path
@@ -53,24 +53,24 @@ class CellListing:
     notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Number of files N."""
+        """Return the number of files N."""
         return len(self.labels)
 
 
 def list_folder(root: Path, class_names: tuple[str, ...] | None = None, sets: Mapping[str, SetName] | None = None) -> CellListing:
-    """List a folder that holds a folder of class folders for each set, or class folders alone.
+    """List a folder that holds class folders, or a folder of class folders for each set.
 
     Args:
         root: the folder.
-        class_names: classes to be read, in label order, whatever way their folders are spelled; by default all, in alphabetical
-            order, under the project's names where they are known.
-        sets: folders of sets; by default those whose names mean a set, see `set_names.set_name`.
+        class_names: classes to read, in label order, in any spelling; by default all, in alphabetical order, with the project's
+            names if these are known.
+        sets: set folders; by default those whose names mean a set, see `spelling.set_name`.
 
     Raises:
         UserError: the folder is missing, has another layout, a class folder is missing or empty, or a link leads out of the root.
     """
     if not root.is_dir():
-        raise UserError(f"{root} is no folder; it must hold class folders, or train/, val/ and test/ with class folders in them")
+        raise UserError(f"{root} is not a folder; give one that holds class folders, alone or in train/, val/ and test/")
     left_out = LeftOut()
     folders = read_layout(root, class_names, sets, left_out)
     files = {folder: Names.of(image_files(root, folder.path, left_out)) for folder in folders}
@@ -98,12 +98,12 @@ def list_folder(root: Path, class_names: tuple[str, ...] | None = None, sets: Ma
     empty = np.flatnonzero(np.bincount(listing.labels, minlength=len(classes.names)) == 0)
     if len(empty):
         missing = ", ".join(classes.names[label] for label in empty)
-        raise UserError(f"{root} holds no image of class {missing}; add images or remove the empty folder")
+        raise UserError(f"{root} has no images of class {missing}; add images or remove the empty folder")
     return listing
 
 
 def deeper_notices(files: Mapping[ClassFolder, Names], read: list[ClassFolder]) -> list[str]:
-    """Describe images in folders within class folders, in a sentence; none where there are none."""
+    """Describe images in folders inside class folders in one sentence; no sentence if there are none."""
     deeper = {}
     for folder in read:
         depth = pc.count_substring(files[folder].array, "/").to_numpy(zero_copy_only=False)
@@ -115,13 +115,13 @@ def deeper_notices(files: Mapping[ClassFolder, Names], read: list[ClassFolder]) 
     total, (_, example) = sum(count for count, _ in deeper.values()), next(iter(deeper.values()))
     first = next(iter(deeper))
     return [
-        f"{total:,} images lie in folders within class folders, e.g. {shown(example)}, and count as cells of the class "
+        f"{total:,} images are in folders inside class folders, e.g. {shown(example)}, and count as cells of the class "
         f"folder, here {shown(first.name)}."
     ]
 
 
 def split_code(name: str) -> int:
-    """Return the code of the set that a name means, see `set_names.set_name`; `NO_SPLIT` if none."""
+    """Return the code of the set that a name means, see `spelling.set_name`; `NO_SPLIT` if none."""
     return code_of(set_name(name))
 
 
@@ -133,7 +133,7 @@ def split_codes(names: Sequence[str], what: str) -> list[int]:
         what: where they were found, for messages.
 
     Raises:
-        UserError: a name means no set, or two different ones mean the same.
+        UserError: a name does not mean a set, or two different names mean the same set.
     """
     codes = [split_code(name) for name in names]
     first: dict[int, str] = {}
@@ -143,7 +143,7 @@ def split_codes(names: Sequence[str], what: str) -> list[int]:
         if spelling_key(first.setdefault(code, name)) != spelling_key(name):
             raise UserError(
                 f"{what} '{shown(name)}' beside '{shown(first[code])}', which both mean the {LONG_NAMES[SPLITS[code]]} set; "
-                "write one name for each set, and take cells of a second test set out"
+                "use one name for each set, and move cells of a second test set to a table of their own"
             )
     return codes
 

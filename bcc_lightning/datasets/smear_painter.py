@@ -1,7 +1,7 @@
 """Painted single-cell images of a stained blood smear, for runs that need no download.
 
 Every image shows one cell in the May-Gruenwald-Giemsa colours that a hematologist reads: violet nuclei, blue to pink
-cytoplasm, granules that tell the granulocytes apart, and red blood cells at the margins. Points are complex numbers
+cytoplasm, granules that distinguish the granulocytes, and red blood cells at the margins. Points are complex numbers
 x + iy with the image centre at 0 and the margins at 1, so one geometry serves every image size.
 """
 
@@ -112,7 +112,7 @@ def paint_cells(labels: npt.NDArray[np.int64], size: int, difficulty: float, see
         RGB images, uint8, shape ``(N, size, size, 3)``.
 
     Raises:
-        ValueError: If an argument lies outside its range or ``labels`` is not one-dimensional.
+        ValueError: If an argument is outside its range or ``labels`` is not one-dimensional.
     """
     _check_request(labels, size, difficulty, seed)
     images = np.empty((len(labels), size, size, 3), dtype=np.uint8)
@@ -123,7 +123,7 @@ def paint_cells(labels: npt.NDArray[np.int64], size: int, difficulty: float, see
 
 def _check_request(labels: npt.NDArray[np.int64], size: int, difficulty: float, seed: int) -> None:
     if labels.ndim != 1:
-        raise ValueError(f"labels has shape {labels.shape}, allowed is one dimension")
+        raise ValueError(f"labels has shape {labels.shape}; it must have one dimension")
     top_label = len(EIGHT_CELL_CLASSES) - 1
     ranges: tuple[tuple[str, float, float, float], ...] = (
         ("size", size, *SIZE_RANGE),
@@ -134,7 +134,7 @@ def _check_request(labels: npt.NDArray[np.int64], size: int, difficulty: float, 
     )
     for name, value, low, high in ranges:
         if not low <= value <= high:
-            raise ValueError(f"{name} holds {value}, allowed are {low} to {high}")
+            raise ValueError(f"{name} holds {value}; allowed are {low} to {high}")
 
 
 def _paint_cell(rng: np.random.Generator, name: str, size: int, difficulty: float) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Names under several spellings: how names of classes, groups, sets and files are compared."""
+"""Names with several spellings: how names of classes, groups, sets and files are compared."""
 
 import re
 import unicodedata
@@ -9,41 +9,41 @@ from typing import Literal
 from bcc_lightning.errors import UserError
 
 DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
-"""Hyphens, dashes and minus signs of word processors; all are written as the one of the keyboard."""
+"""Hyphens, dashes and minus signs of word processors; all are replaced by the hyphen of the keyboard."""
 
-# In both, 1,000 and longer rows of three digits are left alone: a thousand, or one with three decimals.
+# Both leave 1,000 and longer groups of three digits alone: it may be a thousand, or one with three decimals.
 NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d*)|,(?!\d{3}$)(\d*))?", re.ASCII)
 EXPONENT = re.compile(r"([+-]?)(\d)(?:\.(\d+))?e\+(\d{1,2})", re.ASCII)
 LEADING_ZEROS = re.compile(r"(?<![0-9])(?<![0-9][.,])0+(?=[0-9])")
-"""Zeros at the beginning of a row of digits that are not the decimals of a number."""
+"""Leading zeros of a run of digits that are not the decimals of a number."""
 
 
 def spelling_key(text: str) -> str:
-    """Return what a name is compared by: names with the same key are one thing.
+    """Return the key by which names are compared: names with the same key mean the same.
 
-    Case, Unicode form (also full-width and raised characters), blanks around, the number of blanks within, characters without
-    width, kinds of dashes and the formatting of numbers do not matter: ``7``, ``7.0``, ``7,00``, ``007`` and ``+7`` are one,
-    ``P007`` and ``p7`` are one; ``1.05`` and ``1.5`` are two.
+    Case, Unicode form (also full-width and superscript characters), surrounding blanks, repeated blanks, zero-width characters,
+    kinds of dashes and number formats do not matter: ``7``, ``7.0``, ``7,00``, ``007`` and ``+7`` are the same, so are ``P007``
+    and ``p7``; ``1.05`` and ``1.5`` are different.
     """
     folded = file_key(text)
     return number_key(folded) or LEADING_ZEROS.sub("", folded)
 
 
 def file_key(text: str) -> str:
-    """Return what a file's name is compared by: as `spelling_key`, but digits matter, since they number images."""
+    """Return the key by which file names are compared: as `spelling_key`, but digits matter because they number images."""
     if text.isascii() and " " not in text and text.isprintable():
         return text.lower()
     return unicodedata.normalize("NFKC", displayed(unicodedata.normalize("NFKC", text)).translate(DASHES).casefold())
 
 
 def displayed(text: str) -> str:
-    """Return a name as it is shown: composed Unicode, without characters that have no width, single blanks, none around."""
+    """Return a name for display: composed Unicode, no zero-width characters, single blanks, none at the ends."""
     seen = "".join(char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char) != "Cf")
     return " ".join(seen.split())
 
 
 def number_key(text: str) -> str | None:
-    """Write a whole value that is a number in one way; None where it is none."""
+    """Return the normal form of a value that is a number; None if it is not a number."""
     if found := NUMBER.fullmatch(text):
         sign, whole, decimals = found[1], found[2], found[3] or found[4] or ""
     elif found := EXPONENT.fullmatch(text):
@@ -58,27 +58,27 @@ def number_key(text: str) -> str | None:
 
 
 def without_decimals(text: str) -> str:
-    """Write ``7.0``, as which spreadsheets save numbers, as ``7``; other texts stay."""
+    """Return ``7`` for ``7.0``, the form in which spreadsheets save numbers; other texts are unchanged."""
     return re.sub(r"[.,]0*$", "", text) if "." not in (number_key(text) or ".") else text
 
 
 def shown(text: str) -> str:
-    """Write a name so that a message shows it whole: names with control characters, or that are not UTF-8, as Python does."""
+    """Format a name for a message: with control characters, or if not UTF-8, escaped as Python does."""
     return text if text.isprintable() else ascii(text)
 
 
 def quoted(text: str) -> str:
-    """Write a name in quotes, such that different spellings look different."""
+    """Format a name in quotes so that different spellings look different."""
     return f"'{text}'" if text.isprintable() and unicodedata.is_normalized("NFC", text) else ascii(text)
 
 
 def refuse_nameless(name: str, kind: str, where: str) -> None:
-    """Refuse a name that cannot be shown.
+    """Refuse a name that cannot be displayed.
 
     Args:
         name: as it was found.
         kind: what it names, e.g. ``class``.
-        where: where it was found, for the message.
+        where: place of the name, for the message.
 
     Raises:
         UserError: the name is empty, or holds control characters such as a line break.
@@ -88,22 +88,22 @@ def refuse_nameless(name: str, kind: str, where: str) -> None:
         raise UserError(
             f"{where} holds the {kind} {name!a}, which "
             + ("has control characters or is not UTF-8" if unprintable else "is empty")
-            + f"; rename it, so that every {kind} has a name that can be shown"
+            + f"; rename it, so that every {kind} has a name that can be displayed"
         )
 
 
 def merge_spellings(
     counts: Mapping[str, int], key: Callable[[str], str] = spelling_key, known: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Choose one name for the spellings of each thing.
+    """Choose one name for all spellings with the same key.
 
     Args:
-        counts: spelling to number of cells, with the blanks and Unicode form that were found.
-        key: what spellings are compared by.
-        known: key to name, where the name is fixed.
+        counts: spelling, with its original blanks and Unicode form, to number of cells.
+        key: returns the key by which spellings are compared.
+        known: key to name, for fixed names.
 
     Returns:
-        Spelling to name: a known one, else the spelling with most cells, of equals the first in the alphabet.
+        Spelling to name: the known one, else the spelling with most cells, in a tie the first in the alphabet.
     """
     chosen: dict[str, str] = dict(known or {})
     shown_counts: Counter[str] = Counter()
@@ -115,12 +115,12 @@ def merge_spellings(
 
 
 def merged_notices(counts: Mapping[str, int], names: Mapping[str, str], kind: str) -> Iterator[str]:
-    """Describe which spellings were read as one thing.
+    """Describe which spellings were read as one name.
 
     Args:
         counts: spelling to number of cells.
-        names: spelling to the name of the thing.
-        kind: of thing, in the plural, e.g. ``classes``.
+        names: spelling to name.
+        kind: what they name, in the plural, e.g. ``classes``.
     """
     together: dict[str, list[str]] = {}
     for spelling in counts:
@@ -128,18 +128,18 @@ def merged_notices(counts: Mapping[str, int], names: Mapping[str, str], kind: st
     several = {name: sorted(spellings) for name, spellings in together.items() if len(spellings) > 1}
     for number, (name, spellings) in enumerate(several.items()):
         if number == NAMED:
-            yield f"{len(several) - NAMED} further {kind} were read under several spellings."
+            yield f"{len(several) - NAMED} further {kind} have several spellings."
             return
         *first, last = (f"{quoted(spelling)} ({counts[spelling]:,} cells)" for spelling in spellings)
         yield f"The {kind} {', '.join(first)} and {last} are read as one, {shown(name)}."
 
 
 NAMED = 5
-"""Things of a kind that notices name one by one."""
+"""Number of names of a kind that get a notice each."""
 
 
 def same_names(names: Iterable[str]) -> tuple[str, str] | None:
-    """Find two files or folders whose names differ in case, blanks or Unicode form only; None where there are none."""
+    """Find two files or folders whose names differ only in case, blanks or Unicode form; None if there are none."""
     listed = list(names)
     keys = list(map(file_key, listed))
     if len(set(keys)) == len(keys):
@@ -162,7 +162,7 @@ ENDINGS = (
     *("", "set", "data", "dataset", "split", "part", "fold", "folder", "dir"),
     *("images", "imgs", "img", "pictures", "cells", "crops", "a", "b", "c", "d"),
 )
-"""What may follow a word, as in ``train_data``, ``Test images`` or ``TestA``."""
+"""Words that may follow, as in ``train_data``, ``Test images`` or ``TestA``."""
 
 SET_WORDS = frozenset({word for words in WORDS.values() for word in words})
 """Words that mean a set by themselves."""
@@ -171,7 +171,7 @@ SET_NAMES: dict[str, SetName] = {word + ending: name for name, words in WORDS.it
 
 
 def set_name(text: str) -> SetName | None:
-    """Return which set a folder, a value of a ``split`` column or the like means; None where it means none.
+    """Return the set that the name of a folder or a value of a ``split`` column means; None if it means none.
 
     Case, blanks, digits and punctuation do not matter: ``Training``, ``valid``, ``dev_set``, ``Test-A`` and ``test 2`` are known.
     """
@@ -179,5 +179,5 @@ def set_name(text: str) -> SetName | None:
 
 
 def letters(text: str) -> str:
-    """Return the letters of a name, in small letters, without digits, blanks and punctuation."""
+    """Return the letters of a name in lower case, without digits, blanks and punctuation."""
     return "".join(filter(str.isalpha, spelling_key(text)))

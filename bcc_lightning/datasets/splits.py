@@ -1,6 +1,6 @@
 """Training, validation and test set: stratified by class, grouped by patient or slide, or in folds.
 
-Published sets are kept; only what is missing is cut from the training set.
+Published sets are kept; only missing sets are cut from the training set.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,11 @@ class SplitPlan:
     """How cells are divided.
 
     Attributes:
-        val_share: share of all cells that validate, in (0, 1).
-        test_share: share of all cells that test, in (0, 1).
+        val_share: share of all cells for the validation set, in (0, 1).
+        test_share: share of all cells for the test set, in (0, 1).
         seed: seed of the division.
         folds: number of folds K; 0 divides once.
-        fold: which of them is held out; from K on, the cells are divided anew (repeated k-fold).
+        fold: the fold that is held out; from K on, the cells are divided again (repeated k-fold).
     """
 
     val_share: float = 0.1
@@ -39,10 +39,10 @@ class SplitPlan:
     fold: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse shares that leave nothing to train on, and a fold that does not exist."""
+        """Refuse shares that leave no training cells, and a fold that does not exist."""
         if min(self.val_share, self.test_share) <= 0 or self.val_share + self.test_share >= 1:
             raise UserError(
-                f"--data.val_share {self.val_share} and --data.test_share {self.test_share} must be above 0, their sum below 1"
+                f"--data.val_share {self.val_share} and --data.test_share {self.test_share} must be above 0 and their sum below 1"
             )
         if self.fold < 0 or self.folds < 0 or self.folds == 1 or (self.fold and not self.folds):
             raise UserError(
@@ -60,13 +60,13 @@ def divide(
     """Divide cells.
 
     Without a published test set, each fold in turn is the test set, so that every cell is tested once, and the validation set is
-    cut from the other folds: `val_share` of all cells. With one, the test set stays as it is and each fold in turn validates.
+    cut from the other folds: `val_share` of all cells. A published test set is kept, and each fold in turn is the validation set.
 
     Args:
-        plan: how.
+        plan: how to divide.
         labels: (N,) classes.
-        published: (N,) split codes that stay as they are; `NO_SPLIT` counts as training.
-        groups: (N,) cells of one group, such as a patient, stay together.
+        published: (N,) split codes, which are kept; `NO_SPLIT` counts as training.
+        groups: (N,) group of each cell, such as a patient; cells of one group stay together.
         group_names: names of the groups, for messages.
 
     Returns:
@@ -77,7 +77,7 @@ def divide(
     """
     codes = np.full(len(labels), TRAIN, np.int8) if published is None else np.where(published == NO_SPLIT, TRAIN, published)
     if not (codes == TRAIN).any():
-        raise UserError(f"of {len(codes)} cells none is for training; choose another data set, or a --data.split_file")
+        raise UserError(f"none of {len(codes)} cells is in the training set; choose another data set, or a --data.split_file")
     if plan.folds:
         codes = hold_out_fold(plan, labels, codes.astype(np.int8), groups)
     else:
@@ -90,21 +90,21 @@ def divide(
 
 
 def cut(pool: Ints, labels: Ints, groups: Ints | None, share: float, seed: int) -> Ints:
-    """Cut a share of a pool, each class by the same share: positions of the cells that are cut."""
+    """Cut the same share of each class from a pool; return the positions of the cells that are cut."""
     if groups is not None:
-        folds = min(round(1 / share), len(np.unique(groups[pool])))  # few patients: one of them is a larger share
+        folds = min(round(1 / share), len(np.unique(groups[pool])))  # with few patients, one of them is a larger share
         first = folds_of(max(2, folds), labels[pool], groups[pool], seed) == 0
         return np.asarray(pool[first])
-    refuse_too_few(labels[pool], 2, "a validation and a test part can be cut")
+    refuse_too_few(labels[pool], 2, "validation and test sets can be cut")
     try:
         _, held = train_test_split(pool, test_size=share, stratify=labels[pool], random_state=seed)
-    except ValueError as error:  # fewer cells than classes in one of the two parts
+    except ValueError as error:  # fewer cells than classes in one of the two sets
         raise UserError(f"{len(pool)} cells cannot be divided by class: {error}; add images or raise --data.val_share") from error
     return np.asarray(held)
 
 
 def hold_out_fold(plan: SplitPlan, labels: Ints, codes: Codes, groups: Ints | None) -> Codes:
-    """Hold out one fold, as `divide` says."""
+    """Hold out one fold, see `divide`."""
     seed, held_out = plan.seed + plan.fold // plan.folds, plan.fold % plan.folds
     has_test_set = (codes == TEST).any()
     pool = np.flatnonzero(codes != TEST)
@@ -119,7 +119,7 @@ def hold_out_fold(plan: SplitPlan, labels: Ints, codes: Codes, groups: Ints | No
 
 
 def folds_of(folds: int, labels: Ints, groups: Ints | None, seed: int) -> Ints:
-    """Number the fold of each cell, classes spread evenly: (N,) int64 in 0 to K-1."""
+    """Return the fold of each cell, classes spread evenly: (N,) int64, 0 to K-1."""
     if groups is None:
         refuse_too_few(labels, folds, f"{folds} folds can be made")
         splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
@@ -137,7 +137,7 @@ def folds_of(folds: int, labels: Ints, groups: Ints | None, seed: int) -> Ints:
 
 
 def refuse_too_few(labels: Ints, least: int, purpose: str) -> None:
-    """Refuse classes with too few cells to stand in each part."""
+    """Refuse classes with too few cells to be in each set."""
     numbers, counts = np.unique(labels, return_counts=True)
     if (counts < least).any():
         few = ", ".join(f"class {number} has {count}" for number, count in zip(numbers, counts, strict=True) if count < least)
@@ -145,7 +145,7 @@ def refuse_too_few(labels: Ints, least: int, purpose: str) -> None:
 
 
 def refuse_divided_groups(codes: Codes, groups: Ints | None, group_names: Sequence[str] = ()) -> None:
-    """Refuse a division with a group on two sides: the network would be tested on patients that it has seen."""
+    """Refuse a split with a group in two sets: the network would be tested on patients it was trained on."""
     if groups is None:
         return
     order = np.argsort(groups, kind="stable")
@@ -155,20 +155,20 @@ def refuse_divided_groups(codes: Codes, groups: Ints | None, group_names: Sequen
         sides = ", ".join(SPLITS[code] for code in sorted(set(codes[groups == group].tolist())))
         name = shown(group_names[group]) if len(group_names) else group
         raise UserError(
-            f"group {name} stands in {sides}; a patient or slide belongs on one side, so correct the split or the groups"
+            f"group {name} is in several sets ({sides}); a patient or slide may be in one only: correct the split or the groups"
         )
 
 
 NAMED = 5
-"""Groups that a sentence names."""
+"""Number of groups that a sentence names."""
 
 
 def set_notices(labels: npt.NDArray[np.int64], codes: npt.NDArray[np.int8], class_names: Sequence[str]) -> Iterator[str]:
-    """Describe which classes the training, validation and test set lack; sets without any cell are left to others.
+    """Describe which classes are missing from the training, validation and test set; sets without any cell are skipped.
 
     Args:
         labels: (N,) index into the class names.
-        codes: (N,) split of each cell; cells without a split count in none.
+        codes: (N,) set of each cell; cells without a set are not counted.
         class_names: names of the C classes.
     """
     counts = {
@@ -180,11 +180,11 @@ def set_notices(labels: npt.NDArray[np.int64], codes: npt.NDArray[np.int8], clas
         if "train" in counts and not counts["train"][label]:
             elsewhere = [f"{count[label]:,} in the {LONG_NAMES[name]} set" for name, count in counts.items() if count[label]]
             there = f" (cells: {', '.join(elsewhere)})" if elsewhere else " (no cells in any set)"
-            yield f"Class {shown(class_name)} has no training cell{there}: it cannot be learned."
+            yield f"Class {shown(class_name)} has no training cells{there}: it cannot be learned."
     for name in [name for name in counts if name != "train"]:
         if absent := [shown(class_names[label]) for label in np.flatnonzero(counts[name] == 0).tolist()]:
             classes, them = ("class", "it") if len(absent) == 1 else ("classes", "them")
-            yield f"The {LONG_NAMES[name]} set has no cell of {classes} {', '.join(absent)}; its figures do not cover {them}."
+            yield f"The {LONG_NAMES[name]} set has no cells of {classes} {', '.join(absent)}; its metrics do not cover {them}."
 
 
 def group_notices(
@@ -194,7 +194,7 @@ def group_notices(
     group_names: Sequence[str],
     sets: int,
 ) -> Iterator[str]:
-    """Describe which classes come from so few groups that some set, or fold, must lack them.
+    """Describe which classes come from so few groups that some sets or folds cannot contain them.
 
     Args:
         labels: (N,) index into the class names.
@@ -209,16 +209,16 @@ def group_notices(
             names = ", ".join(shown(group_names[number]) for number in found[:NAMED]) + (", ..." if len(found) > NAMED else "")
             belong = f"belong to one group, {names}" if len(found) == 1 else f"belong to {len(found)} groups ({names})"
             yield (
-                f"The {np.count_nonzero(labels == label):,} cells of class {shown(class_name)} {belong}: of {sets} sets or "
-                f"folds, {sets - len(found)} cannot hold any."
+                f"The {np.count_nonzero(labels == label):,} cells of class {shown(class_name)} {belong}: {sets - len(found)} of "
+                f"{sets} sets or folds cannot contain any."
             )
 
 
 def cut_notices(published: npt.NDArray[np.int8], codes: npt.NDArray[np.int8]) -> Iterator[str]:
-    """Describe which sets are cut from the training set because the data set has only others.
+    """Describe which sets are cut from the training set because the data set lacks them.
 
     Args:
-        published: (N,) split codes of the data set's makers.
+        published: (N,) split codes of the data set's authors.
         codes: (N,) split codes that are used.
     """
     if (published == NO_SPLIT).all():

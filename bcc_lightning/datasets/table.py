@@ -27,8 +27,8 @@ def list_table(file: Path, classes: tuple[str, ...] | None = None) -> CellListin
         classes: class names in label order; by default those of the table in alphabetical order.
 
     Raises:
-        UserError: the table cannot be read, lacks a column or a value, or names a file twice, outside its folder or that does
-            not exist.
+        UserError: the table cannot be read, lacks a column or a value, or names a file twice, one outside its folder or one that
+            does not exist.
     """
     table, notices = read_table(file)
     files = TablePaths(file, Names(as_text(table["path"]).combine_chunks()))
@@ -50,16 +50,16 @@ def list_table(file: Path, classes: tuple[str, ...] | None = None) -> CellListin
 
 
 COLUMNS = ("path", "label", "split", "group", "weight")
-NEEDED = "Needed are path and label, allowed are split, group and weight; one-hot columns are not read"
+NEEDED = "Required columns: path and label; optional: split, group and weight; one-hot columns are not read"
 EMPTY = {"", "nan"}
-"""What an empty field is read as."""
+"""Values that count as empty."""
 
 
 def read_table(file: Path) -> tuple[pa.Table, list[str]]:
-    """Read the columns of a table, whatever the spelling of their names; all but weights as text.
+    """Read the columns of a table, all but weights as text; their names may be spelled in any way.
 
     Returns:
-        The columns under the names of `COLUMNS`, and a sentence that names those that are not read.
+        The columns, named as in `COLUMNS`, and a sentence that names those that are not read.
     """
     try:
         if file.suffix.lower() == ".parquet":
@@ -80,18 +80,18 @@ def read_table(file: Path) -> tuple[pa.Table, list[str]]:
 
 
 def named_columns(file: Path, table: pa.Table) -> tuple[pa.Table, list[str]]:
-    """Choose and name the columns that are read; arguments and result as in `read_table`."""
+    """Select and name the columns that are read; arguments and result as in `read_table`."""
     places: dict[str, list[str]] = {}
     for head in table.column_names:
         places.setdefault(spelling_key(head), []).append(head)
     found = [name for name in COLUMNS if name in places]
     for name in found:
         if len(places[name]) > 1:
-            raise UserError(f"{file} has the columns {' and '.join(map(repr, places[name]))}, which are one; keep one of them")
+            raise UserError(f"{file} has the columns {' and '.join(map(repr, places[name]))}, which mean the same; keep one")
     if missing := [name for name in ("path", "label") if name not in places]:
         raise UserError(f"{file} lacks the column {', '.join(missing)}; it has {', '.join(table.column_names)}. {NEEDED}")
     others = [shown(head) for head in table.column_names if spelling_key(head) not in COLUMNS]
-    hint = "" if "group" in places else "; patients or slides stay on one side of a split where their column is called group"
+    hint = "" if "group" in places else "; to keep each patient or slide in one set, call its column group"
     notices = [f"Columns of {file.name} that are not read: {', '.join(others)}{hint}."] if others else []
     chosen = table.select([places[name][0] for name in found]).rename_columns(found)
     for name in found:
@@ -123,7 +123,7 @@ class Values(NamedTuple):
 
 
 def values_of(column: pa.ChunkedArray) -> Values:
-    """Number the values of a column, whatever it holds, as text."""
+    """Number the values of a column of any type, read as text."""
     encoded = as_text(column).combine_chunks().dictionary_encode()
     rows = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return Values(dict(zip(encoded.dictionary.to_pylist(), np.bincount(rows).tolist(), strict=True)), rows)
@@ -132,7 +132,7 @@ def values_of(column: pa.ChunkedArray) -> Values:
 def read_labels(
     file: Path, column: pa.ChunkedArray, classes: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int64], tuple[str, ...]]:
-    """Read labels: names, whatever their spelling, or whole numbers as text or number where classes are given.
+    """Read labels: names in any spelling or, if classes are given, whole numbers as text or number.
 
     Returns:
         Class names, (N,) int64 labels, and notices.
@@ -150,7 +150,7 @@ def read_labels(
 
 
 def read_groups(file: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], tuple[str, ...], tuple[str, ...]]:
-    """Read groups, whatever their spelling.
+    """Read groups, in any spelling.
 
     Returns:
         (N,) int64 numbers of groups, names of the groups, and notices.
@@ -163,7 +163,7 @@ def read_groups(file: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int
 
 
 def read_splits(file: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int8], tuple[str, ...]]:
-    """Read names of sets, whatever their spelling: (N,) int8 codes, and notices."""
+    """Read names of sets, in any spelling: (N,) int8 codes, and notices."""
     counts, rows = values_of(column)
     codes = split_codes(list(counts), f"{file} holds the split")
     names = {spelling: SPLITS[code] for spelling, code in zip(counts, codes, strict=True)}
@@ -171,7 +171,7 @@ def read_splits(file: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int
 
 
 def read_weights(file: Path, column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-    """Read weights: numbers above 0."""
+    """Read weights, numbers above 0: (N,) float32."""
     try:
         weights = column.cast(pa.float64()).to_numpy()
     except pa.ArrowInvalid as error:
@@ -182,5 +182,5 @@ def read_weights(file: Path, column: pa.ChunkedArray) -> npt.NDArray[np.float32]
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Read a column as text, whatever it holds."""
+    """Read a column of any type as text."""
     return column.cast(pa.string())

@@ -1,4 +1,4 @@
-"""The paths of a table as files on the disk: one file under one spelling, and nothing that is not a file."""
+"""The paths of a table as files on disk: one spelling for each file, and regular files only."""
 
 import os
 import posixpath
@@ -25,11 +25,11 @@ class TablePaths:
         paths: N paths, as the table names them.
 
     Attributes:
-        real: N paths with the spelling that they have on the disk, with forward slashes.
+        real: N paths as spelled on disk, with forward slashes.
 
     Raises:
-        UserError: a file does not exist, lies outside of the table's folder or among thumbnails, is not a regular file, or is
-            named twice.
+        UserError: a file does not exist, is outside the table's folder or among thumbnails, is not a regular file, or is named
+            twice.
     """
 
     def __init__(self, table: Path, paths: Names) -> None:
@@ -41,11 +41,11 @@ class TablePaths:
         refuse_same_files(table, paths, self.real)
 
     def notices(self) -> Iterator[str]:
-        """Describe which paths have another spelling on the disk, and which images beside the others the table does not name."""
+        """Describe which paths are spelled differently on disk, and which images in the same folders the table does not name."""
         if self.respelled:
             path, found = self.respelled[0]
             number = f"{len(self.respelled):,} of the table's paths"
-            yield f"Spelled otherwise on the disk: {number}, e.g. {quoted(path)} is read as {quoted(found)}."
+            yield f"Spelled differently on disk: {number}, e.g. {quoted(path)} is read as {quoted(found)}."
         left_out, named = LeftOut(), set[str]()
         for folder, rows in self.rows.items():
             images = [name for name in os.listdir(self.root / folder) if is_image_name(name)]
@@ -56,7 +56,7 @@ class TablePaths:
         yield from left_out.notices()
 
     def find_all(self, paths: Names) -> Iterator[str]:
-        """Go through the real paths."""
+        """Iterate over the paths as spelled on disk."""
         missing: list[str] = []
         for path in paths:
             found = self.find(path)
@@ -74,7 +74,7 @@ class TablePaths:
             )
 
     def find(self, path: str) -> str | None:
-        """Find a file: its real path, None where there is none."""
+        """Find a file: its path as spelled on disk, None if there is none."""
         is_plain = posixpath.normpath(path) == path and not path.startswith(("/", ".."))
         found = path if is_plain and os.path.lexists(self.root / path) else self.search(path)
         if found is None:
@@ -94,16 +94,16 @@ class TablePaths:
         return found
 
     def enter(self, folder: str) -> None:
-        """Refuse a folder that lies outside of the table's folder, or holds thumbnails."""
+        """Refuse a folder that is outside the table's folder, or holds thumbnails."""
         refuse_outside(self.root, folder)
         if any(is_thumbnail_folder(part) or file_key(part) in SYSTEM_FOLDERS for part in folder.split("/")):
             raise UserError(
                 f"{self.table} names files in {shown(folder)}, a folder in which a system or program keeps thumbnails or removed "
-                "files; next step: remove these rows, else copies of a cell can stand in several sets"
+                "files; next step: remove these rows, otherwise copies of a cell can be in several sets"
             )
 
     def search(self, path: str) -> str | None:
-        """Find a file by the parts of its path, each by what names of files are compared by."""
+        """Find a file by the parts of its path, each compared by `file_key`."""
         text = path.strip().replace("\\", "/")
         if text.startswith("/") or ".." in text.split("/"):
             place, root = (self.root / text).resolve(), self.root.resolve()
@@ -129,7 +129,7 @@ def refuse_same_files(table: Path, paths: Names, real: Names) -> None:
         real: N paths on the disk.
 
     Raises:
-        UserError: naming the file in both spellings.
+        UserError: there is one; the message names it in both spellings.
     """
     keys = Names.of(map(file_key, real)).array
     counts = pc.value_counts(keys)

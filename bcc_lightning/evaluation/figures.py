@@ -1,4 +1,4 @@
-"""The figures of a run. Each function takes data and gives a figure; none keeps state."""
+"""The figures of a run. Each function takes data and returns a figure; none keeps state."""
 
 from pathlib import Path
 from typing import Protocol
@@ -18,23 +18,23 @@ from bcc_lightning.printable import shortened
 TRAIN, VAL, TEST = "#3b6fb6", "#d1603d", "#6a994e"
 SAMPLES_PER_CLASS = 8
 LONGEST_NAME = 32
-"""Characters of a class's name that a figure shows."""
+"""Longest class name in a figure, in characters."""
 
 MANY = 12
-"""Classes above which names stand steeply, and characters above which a name needs more room."""
+"""With more classes, names are drawn steeply; names with more characters need more room."""
 
 SMALLEST_PITCH = 0.36
-"""Inches that a class takes where there are many."""
+"""Inches per class if there are many."""
 
 DARK = 0.5
-"""Share of a row above which the cell of the matrix is dark and its text white."""
+"""Share of a row above which a cell of the matrix is dark, so that its text is white."""
 
 
 class EpochMetrics(Protocol):
     """The metrics of each epoch of a run."""
 
     def curve(self, metric: str) -> tuple[list[int], list[float]]:
-        """Give the epochs that have a metric, and its values."""
+        """Return the epochs that have a metric, and its values."""
         ...
 
 
@@ -47,15 +47,15 @@ class LabelledImages(Protocol):
         ...
 
     def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """Get images: (M,) positions to (M, H, W, 3)."""
+        """Return the images at (M,) positions: (M, H, W, 3)."""
         ...
 
 
 def save_figure(figure: Figure, target: Path) -> None:
-    """Write a figure as PNG, whole or not at all; names that hold ``$`` are no formulas."""
+    """Write a figure as PNG, whole or not at all; ``$`` in a name does not begin a formula."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-    with whole_file(target) as draft, rc_context({"text.parse_math": False}):  # some texts are made while drawing
+    with whole_file(target) as draft, rc_context({"text.parse_math": False}):  # some texts are created while drawing
         figure.savefig(draft, dpi=figure.dpi)
 
 
@@ -81,7 +81,7 @@ def curves_figure(history: EpochMetrics) -> Figure:
 
 
 def mark_best(axes: Axes, epochs: list[int], values: list[float]) -> None:
-    """Ring the epoch with the highest validation accuracy, the first of equals."""
+    """Circle the epoch with the highest validation accuracy, in a tie the first."""
     if values:
         best = int(np.argmax(values))
         label = f"best validation {values[best]:.4f}, epoch {epochs[best]}"
@@ -94,7 +94,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], test
     Args:
         matrix: (C, C) counts.
         class_names: names of the C classes.
-        tested: what was tested, for the title.
+        tested: set that was evaluated, for the title.
     """
     pitch = min(0.72, max(SMALLEST_PITCH, 14.4 / len(class_names)))
     names = shortened(class_names, LONGEST_NAME)
@@ -114,7 +114,7 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], test
     axes.set(xlabel="predicted class", ylabel="true class  (recall)")
     right, total = int(np.trace(matrix)), int(matrix.sum())
     figure.suptitle(
-        f"{shortened([tested], LONGEST_NAME)[0]}\n{right:,} of {total:,} cells right ({100 * right / max(total, 1):.2f} %; "
+        f"{shortened([tested], LONGEST_NAME)[0]}\n{right:,} of {total:,} cells correct ({100 * right / max(total, 1):.2f} %; "
         f"most frequent class: {100 * cells.max() / max(total, 1):.2f} %)"
     )
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
@@ -122,10 +122,10 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], test
 
 
 def members_figure(correct: dict[str, int], cells: int, most_frequent: float) -> Figure:
-    """Draw the test accuracy of an ensemble beside its members', with Wilson's 95 % intervals.
+    """Draw the test accuracy of an ensemble and of its members, with Wilson's 95 % intervals.
 
     Args:
-        correct: what was tested to the number of cells it classified rightly; the ensemble comes last.
+        correct: name of a member or the ensemble to its number of correctly classified cells; the ensemble comes last.
         cells: number of test cells.
         most_frequent: share of the most frequent class among them.
     """
@@ -170,10 +170,10 @@ def folds_figure(counts: list[tuple[int, int]], most_frequent: float, tested: st
 
 
 def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: list[str]) -> Figure:
-    """Draw how many cells each class has in each split.
+    """Draw the number of cells of each class in each set.
 
     Args:
-        counts: split name to (C,) counts.
+        counts: set name to (C,) counts.
         class_names: names of the C classes.
     """
     many = len(class_names) > MANY
@@ -188,7 +188,7 @@ def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: l
         axes.bar_label(bars, fontsize=6, padding=1, rotation=90 if many else 0)
     axes.set_xticks(range(len(names)), names, rotation=60 if many else 20, ha="right", rotation_mode="anchor")
     axes.margins(x=0.01)
-    axes.set(ylabel="cells", title="Cells per class and split")
+    axes.set(ylabel="cells", title="Cells per class and set")
     figure.legend(frameon=False, ncols=len(counts), loc="outside lower center")
     return figure
 
@@ -197,14 +197,14 @@ def samples_figure(cells: LabelledImages, class_names: list[str]) -> Figure:
     """Draw the first training cells of each class, as stored.
 
     Args:
-        cells: the training part.
+        cells: the training set.
         class_names: names of the C classes.
     """
     pitch = min(1, max(SMALLEST_PITCH, 20 / len(class_names)))
     figure = Figure(figsize=(SAMPLES_PER_CLASS * pitch + 1.2, len(class_names) * pitch), dpi=110, layout="constrained")
     axes = figure.subplots()
     sheet, side = samples_sheet(cells, len(class_names))
-    axes.imshow(sheet)  # one picture: 64 axes would take seconds
+    axes.imshow(sheet)  # a single image: 64 axes would take seconds
     axes.set(xticks=[])
     axes.set_yticks((np.arange(len(class_names)) + 0.5) * side, shortened(class_names, LONGEST_NAME))
     axes.tick_params(length=0)
@@ -213,7 +213,7 @@ def samples_figure(cells: LabelledImages, class_names: list[str]) -> Figure:
 
 
 def samples_sheet(cells: LabelledImages, num_classes: int) -> tuple[npt.NDArray[np.uint8], int]:
-    """Put the first cells of each class side by side, a row for each class.
+    """Arrange the first cells of each class side by side, one row per class.
 
     Args:
         cells: at least one.

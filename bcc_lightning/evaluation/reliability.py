@@ -1,4 +1,4 @@
-"""How far a figure can be trusted: 95 % intervals, and warnings about networks that have learnt little."""
+"""How reliable a result is: 95 % intervals, and warnings about networks that have learnt little."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ RESAMPLES = 1000
 """Draws of the bootstrap."""
 
 CELLS_AT_ONCE = 2_000_000
-"""Draws times cells that are held in memory at once."""
+"""Number of draws times cells that are held in memory at once."""
 
 Interval = tuple[float, float]
 
 
 def wilson(right: int, total: int) -> Interval:
-    """Compute Wilson's interval of a share (Wilson, JASA 22 (1927) 209)."""
+    """Return Wilson's interval of a share (Wilson, JASA 22 (1927) 209)."""
     interval = binomtest(right, total).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -38,7 +38,7 @@ def intervals(predictions: Predictions, class_names: list[str]) -> dict[str, Int
     which takes milliseconds; only metrics that need probabilities draw cells.
 
     Args:
-        predictions: of the whole test set.
+        predictions: predictions for the whole test set.
         class_names: names of the C classes.
 
     Returns:
@@ -56,7 +56,7 @@ def intervals(predictions: Predictions, class_names: list[str]) -> dict[str, Int
 
 
 def probability_metrics(predictions: Predictions) -> dict[str, npt.NDArray[np.float64]]:
-    """Compute what needs the probabilities of drawn cells, for `RESAMPLES` draws: ``auroc_macro`` and ``ece``, (R,) each."""
+    """Compute ``auroc_macro`` and ``ece``, which need the probabilities of drawn cells, for `RESAMPLES` draws: (R,) each."""
     probability, label = predictions.probability.numpy(), predictions.label.numpy()
     cells, generator = len(label), np.random.default_rng(0)
     at_once = max(1, CELLS_AT_ONCE // cells)
@@ -70,31 +70,31 @@ def probability_metrics(predictions: Predictions) -> dict[str, npt.NDArray[np.fl
 
 
 COLLAPSED = 0.95
-"""Share of a set's cells above which the answers of a network count as one class only."""
+"""If more than this share of the cells get one class, the network counts as collapsed to it."""
 
 FEW_CELLS = 10
-"""Cells of a class below which its recall is said to rest on few."""
+"""The recall of a class with fewer cells gets a warning."""
 
 
 def collapse(matrix: npt.NDArray[np.int64], class_names: Sequence[str], tested: str) -> list[str]:
-    """Describe a network that answers nearly always the same, or is no better than always answering the same.
+    """Describe a network that nearly always predicts the same class, or is no better than one that does.
 
     Args:
         matrix: (C, C) confusion matrix, rows true, columns predicted.
         class_names: names of the C classes.
-        tested: the set, as in "the test set".
+        tested: the set, e.g. "the test set".
 
     Returns:
-        A sentence for each; none for a network that tells cells apart, and none for a set with a single class.
+        A sentence for each; none for a network that distinguishes classes, and none for a set with a single class.
     """
     true, answers, cells = matrix.sum(axis=1), matrix.sum(axis=0), int(matrix.sum())
-    if (true > 0).sum() < 2:  # noqa: PLR2004 - of one class nothing can be told apart
+    if (true > 0).sum() < 2:  # noqa: PLR2004 - a single class cannot be confused
         return []
     found = []
     one, most = int(answers.argmax()), int(true.argmax())
     if answers[one] > COLLAPSED * cells:
         found.append(
-            f"The network answers {class_names[one]} for {100 * answers[one] / cells:.1f} % of {tested}; "
+            f"The network predicts {class_names[one]} for {100 * answers[one] / cells:.1f} % of {tested}; "
             f"{100 * true[one] / cells:.1f} % of it are {class_names[one]}."
         )
     right = int(np.trace(matrix))
@@ -107,12 +107,12 @@ def collapse(matrix: npt.NDArray[np.int64], class_names: Sequence[str], tested: 
 
 
 def equal_folds(accuracies: Sequence[float]) -> list[str]:
-    """Describe folds that all have exactly the same accuracy, which different cells hardly ever give."""
-    if len(accuracies) < 2 or len(set(accuracies)) > 1:  # noqa: PLR2004 - one fold deviates from nothing
+    """Describe folds that all have exactly the same accuracy, which is very unlikely with different cells."""
+    if len(accuracies) < 2 or len(set(accuracies)) > 1:  # noqa: PLR2004 - a single fold has nothing to differ from
         return []
     return [
-        f"All {len(accuracies)} folds have exactly the same accuracy, {accuracies[0]:.4f}; a network that answers one class "
-        "only, or folds with the same cells, would explain it."
+        f"All {len(accuracies)} folds have exactly the same accuracy, {accuracies[0]:.4f}; possible reasons are a network that "
+        "predicts one class only, or folds with the same cells."
     ]
 
 
@@ -124,13 +124,13 @@ def support(matrix: npt.NDArray[np.int64], class_names: Sequence[str], tested: s
     found = []
     if absent:
         over = (
-            f"macro figures are means over {occurring} of {len(class_names)} classes"
+            f"macro metrics are means over {occurring} of {len(class_names)} classes"
             if occurring > 1
-            else "macro figures are those of a single class, and there is no AUROC"
+            else "macro metrics are those of a single class, and there is no AUROC"
         )
-        found.append(f"No cell of {', '.join(absent)} in {tested}: {over}.")
+        found.append(f"No cells of {', '.join(absent)} in {tested}: {over}.")
     for name, count in zip(class_names, cells, strict=True):
         if 0 < count < FEW_CELLS:
             noun = "cell" if count == 1 else "cells"
-            found.append(f"{name} has {count} {noun} in {tested}: each moves its recall by {1 / count:.2f}.")
+            found.append(f"{name} has {count} {noun} in {tested}: each changes its recall by {1 / count:.2f}.")
     return found

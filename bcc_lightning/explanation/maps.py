@@ -1,4 +1,4 @@
-"""Class activation maps: where a network looked, as maps and as a sheet of cells."""
+"""Class activation maps and saliency of single cells, as arrays and as a contact sheet."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,15 +23,15 @@ from bcc_lightning.printable import shortened
 Maps = npt.NDArray[np.float32]
 
 CHUNK = 8
-"""Images explained at once: gradients of a whole sheet at 224 pixels would not fit small devices."""
+"""Number of images explained at once: gradients of a whole sheet at 224 pixels would not fit into small devices."""
 
 
 @dataclass(frozen=True)
 class Explanations:
-    """Maps of N images with S pixels a side.
+    """Maps of N images with sides of S pixels.
 
     Attributes:
-        pixels: (N, S, S, 3) float32 in [0, 1], what the network saw.
+        pixels: (N, S, S, 3) float32 in [0, 1], the network's input before normalisation.
         branches: name of each branch to its Grad-CAM maps (N, S, S) float32 in [0, 1], for the predicted class.
         saliency: (N, S, S) float32 in [0, 1], how much the loss of the true class changes with each pixel.
     """
@@ -42,7 +42,7 @@ class Explanations:
 
     @property
     def combined(self) -> Maps:
-        """Mean of the branches' maps, each stretched to 1: (N, S, S)."""
+        """Mean of the branches' maps, then scaled to a maximum of 1: (N, S, S)."""
         return stretch(np.mean(list(self.branches.values()), axis=0))
 
 
@@ -76,17 +76,17 @@ def grad_cam(network: nn.Module, target: CamTarget, pixels: Tensor, classes: Ten
     """Compute Grad-CAM maps.
 
     Args:
-        network: in evaluation mode, gradients enabled.
+        network: network in evaluation mode, gradients enabled.
         target: the layer to read.
         pixels: (N, 3, S, S) float32 in [0, 1].
         classes: (N,) int64, the class to explain for each image.
 
     Returns:
-        (N, S, S) float32 in [0, 1], each map stretched to 1.
+        (N, S, S) float32 in [0, 1], each map scaled to a maximum of 1.
     """
     cam = GradCAM(network, [target.layer], reshape_transform=target.as_nchw)
     try:
-        # A fully frozen network gives no gradient unless its input asks for one.
+        # A fully frozen network computes no gradient unless its input requires one.
         maps = cam(pixels.detach().requires_grad_(), [ClassifierOutputTarget(int(c)) for c in classes])
     finally:
         cam.activations_and_grads.release()
@@ -97,12 +97,12 @@ def vanilla_gradient(network: nn.Module, pixels: Tensor, labels: Tensor) -> Maps
     """Compute how much the cross-entropy of each image's true class changes with its pixels.
 
     Args:
-        network: in evaluation mode, gradients enabled.
+        network: network in evaluation mode, gradients enabled.
         pixels: (N, 3, S, S) float32 in [0, 1].
         labels: (N,) int64.
 
     Returns:
-        (N, S, S) float32 in [0, 1]: largest absolute gradient over the channels, each map stretched to 1.
+        (N, S, S) float32 in [0, 1]: largest absolute gradient over the channels, each map scaled to a maximum of 1.
     """
     pixels = pixels.detach().requires_grad_()
     loss = cross_entropy(network(pixels), labels, reduction="sum")
@@ -111,7 +111,7 @@ def vanilla_gradient(network: nn.Module, pixels: Tensor, labels: Tensor) -> Maps
 
 
 def stretch(maps: Maps) -> Maps:
-    """Scale each map (N, S, S) so that its largest value is 1; an all-zero map stays."""
+    """Scale each map (N, S, S) so that its largest value is 1; an all-zero map is unchanged."""
     largest = maps.max(axis=(1, 2), keepdims=True)
     stretched: Maps = np.divide(maps, largest, out=np.zeros_like(maps, dtype=np.float32), where=largest > 0)
     return stretched
@@ -119,7 +119,7 @@ def stretch(maps: Maps) -> Maps:
 
 @contextmanager
 def gradients_on(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode with gradients, and leave it as it was, without gradients on its parameters."""
+    """Put a module into evaluation mode with gradients enabled; afterwards restore it and clear its gradients."""
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:
@@ -135,19 +135,19 @@ PANEL = 96
 GAP = 6
 GROUP_GAP = 26
 CAPTION = 26
-"""Pixels: side of a panel, between panels, between cells, and of the line above each cell."""
+"""In pixels: side of a panel, gap between panels, gap between cells, height of the line above each cell."""
 
 MANY = 12
-"""Rows above which a panel is drawn with no more pixels than it has."""
+"""With more rows, panels are not enlarged in the figure."""
 
 LONGEST_NAME = 28
-"""Characters of a class's name in a line, which holds two of them."""
+"""Longest class name in a line, in characters; a line has two names."""
 
 RIGHT, WRONG = "#1b5e20", "#b71c1c"
 
 
 def choose_cells(predictions: Predictions, num_classes: int, per_class: int) -> list[int]:
-    """Choose cells of each class: the most confident mistake, if there is one, then rightly classified ones in order.
+    """Choose cells of each class: the most confident mistake, if there is one, then correctly classified ones in order.
 
     Returns:
         Rows of `predictions`, class by class.
@@ -165,7 +165,7 @@ def choose_cells(predictions: Predictions, num_classes: int, per_class: int) -> 
 
 
 def contact_sheet(explanations: Explanations, labels: Tensor, probability: Tensor, class_names: list[str]) -> Figure:
-    """Draw the sheet: one row per class, several cells beside each other.
+    """Draw the contact sheet: one row per class, several cells side by side.
 
     Args:
         explanations: maps of N cells.
@@ -198,13 +198,13 @@ def contact_sheet(explanations: Explanations, labels: Tensor, probability: Tenso
 
 
 def grid_places(labels: list[int]) -> list[tuple[int, int]]:
-    """Give each cell its row, one per class that occurs, and its column."""
+    """Return row and column of each cell; every class that occurs has one row."""
     rows = {label: row for row, label in enumerate(dict.fromkeys(labels))}
     return [(rows[label], labels[:i].count(label)) for i, label in enumerate(labels)]
 
 
 def strip(explanations: Explanations, i: int) -> npt.NDArray[np.float32]:
-    """Lay the panels of one cell beside each other: (PANEL, W, 3) float32 in [0, 1]."""
+    """Join the panels of one cell side by side: (PANEL, W, 3) float32 in [0, 1]."""
     image = cv2.resize(explanations.pixels[i], (PANEL, PANEL), interpolation=cv2.INTER_NEAREST)
     maps = [maps[i] for maps in explanations.branches.values()]
     combined = explanations.combined[i]

@@ -1,6 +1,6 @@
-"""The published figure of each system, and what it really is.
+"""The published figures of each system, and what they were really measured on.
 
-Read in the sources' own code, notebooks, papers and figures; the confusion matrices were counted again.
+They are from the sources' code, notebooks, papers and figures; the confusion matrices were counted again.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Figure:
 
     Attributes:
         percent: as printed.
-        meaning: which cells it was measured on, and how it was chosen.
-        untouched: whether these cells had no say in training and in the choice of the epoch.
+        meaning: the cells it was measured on, and how it was chosen.
+        untouched: whether these cells were used neither for training nor for choosing the epoch.
     """
 
     percent: str
@@ -26,11 +26,11 @@ class System:
     """A published system.
 
     Attributes:
-        experiment: name of its experiment here; the source's own recipe is ``as_published/`` and this name.
-        source: who published it.
+        experiment: name of its experiment here; the source's own recipe is ``as_published/`` with this name.
+        source: authors or publication.
         split: data and split of the source.
-        figures: what was published; empty where nothing was.
-        note: what else has to be known.
+        figures: published figures; empty if there are none.
+        note: further facts about the figures.
     """
 
     experiment: str
@@ -47,7 +47,7 @@ BLOODCELLCNN = (
 )
 FICC = (
     "Decoding Cellular Complexity, FICC 2025",
-    "PBC, 70/30 by class, 5,128 test cells; with and without 'shuffling' are two random splits, their difference is noise",
+    "PBC, 70/30 by class, 5,128 test cells; with and without 'shuffling' are two random splits, so their difference is noise",
 )
 NEURALNEXUS = ("NeuralNexus, AN2DL homework of 2024", "AN2DL, 96 pixels, 81/9/10 by class, 1,196 test cells")
 WBC = ("WBC CNN vs MobileNetV2", "Raabin-WBC, Test-A, 4,339 cells")
@@ -56,26 +56,26 @@ ADAPTED = ("tomrussobuilds/bloodmnist", "BloodMNIST 28 native, official split")
 MEDMNIST_PLUS = ("MedMNIST+ benchmark, Sci Rep 2025, arXiv 2404.15786", "BloodMNIST 224 native, official split")
 OWN = ("this project", "")
 
-PROBE = "frozen network, of whose 1000-way head 8 outputs are used"
+PROBE = "frozen network, 8 outputs of its 1000-way head are used"
 HIDDEN = "the challenge's hidden test set of altered images"
 NOTEBOOK_MISSING = "from the paper alone, its notebook is missing"
 
 
 def validation_maximum(percent: str, more: str = "") -> Figure:
-    """Word the commonest case: the best epoch on the validation part, reported as the result."""
+    """Return the commonest case: the best epoch on the validation set, reported as the result."""
     return Figure(percent, f"validation maximum over the epochs, not test{more}", untouched=False)
 
 
-def both(without: str, with_shuffling: str, part: str = "test", untouched: bool = True) -> tuple[Figure, ...]:
-    """List the two figures of source 2, without and with shuffling."""
+def both(without: str, with_shuffling: str, tested: str = "test", untouched: bool = True) -> tuple[Figure, ...]:
+    """Return the two figures of source 2, without and with shuffling."""
     return (
-        Figure(without, f"{part}, without shuffling", untouched),
-        Figure(with_shuffling, f"{part}, with shuffling", untouched),
+        Figure(without, f"{tested}, without shuffling", untouched),
+        Figure(with_shuffling, f"{tested}, with shuffling", untouched),
     )
 
 
 def local_and_hidden(local: str, hidden: str) -> tuple[Figure, ...]:
-    """List the two figures of source 3."""
+    """Return the two figures of source 3."""
     return Figure(local, "test"), Figure(hidden, HIDDEN)
 
 
@@ -87,13 +87,13 @@ PUBLISHED = (
             validation_maximum("98.14", ", 1680 of 1712 cells are 98.13"),
             validation_maximum("96.96", " (another run; 96.85 in its last epoch)"),
         ),
-        "The test part was never read, and the weights saved are those of the last epoch.",
+        "The test set was never evaluated, and the saved weights are those of the last epoch.",
     ),
     System(
         "efficientswin_b3",
         *EFFICIENTSWIN,
         (validation_maximum("97.14", ", 1663 of 1712 cells; 96.85 in the last epoch"),),
-        "Its confusion matrix is printed as that of the system with 98.14.",
+        "The source prints its confusion matrix as that of the system with 98.14.",
     ),
     System(
         "swin_tiny",
@@ -112,7 +112,7 @@ PUBLISHED = (
         "efficientnet_b1",
         *EFFICIENTSWIN,
         (validation_maximum("88.26", f"; {PROBE}"),),
-        "The source's program ended with an error before its test.",
+        "The source's program stopped with an error before the test.",
     ),
     System("efficientnet_b2", *EFFICIENTSWIN, note="The source has the code, but no run."),
     System(
@@ -127,7 +127,7 @@ PUBLISHED = (
         "an2dl_ensemble",
         *BLOODCELLCNN,
         (Figure("97.74", "test, 2338 of 2392 cells by its confusion matrix"),),
-        "How the three are averaged is not said.",
+        "The source does not say how the three are averaged.",
     ),
     System(
         "pbc_cnn",
@@ -138,8 +138,8 @@ PUBLISHED = (
     System(
         "pbc_unet",
         FICC[0],
-        "PBC, 80/20 not by class; the 20 % are validation and test at once",
-        both("94.66", "94.04", "the part that also validated", untouched=False),
+        "PBC, 80/20 not by class; the 20 % are validation and test set at once",
+        both("94.66", "94.04", "the set that was also the validation set", untouched=False),
         "The paper prints the two in the other order. Not a U-Net: its encoder only.",
     ),
     System("pbc_unet_full", *FICC, note="Nothing was published: the source's 'U-Net' is pbc_unet, an encoder."),
@@ -148,7 +148,7 @@ PUBLISHED = (
     System(
         "pbc_vgg16",
         *FICC,
-        both("80.36", "79.37", "test part, which also validated", untouched=False),
+        both("80.36", "79.37", "test set, which was also the validation set", untouched=False),
         "The paper prints 79.36.",
     ),
     System(
@@ -185,20 +185,20 @@ PUBLISHED = (
         *NEURALNEXUS,
         (
             *local_and_hidden("96.49", "85"),
-            Figure("97.58", "printed for a new split whose test part overlaps the training part", untouched=False),
+            Figure("97.58", "printed for a new split whose test set overlaps the training set", untouched=False),
         ),
-        "Another notebook with other learning rates reached 96.91 on the test part.",
+        "Another notebook with other learning rates reached 96.91 on the test set.",
     ),
     System(
         "raabin_cnn",
         *WBC,
-        (Figure("93.18", "test"), validation_maximum("96.29", "; copies of one cell stand on both sides of that split")),
+        (Figure("93.18", "test"), validation_maximum("96.29", "; that split has copies of one cell in both sets")),
         "Pixels are divided by 255 twice.",
     ),
     System(
         "raabin_mobilenet_v2",
         *WBC,
-        (Figure("89.08", "test"), validation_maximum("94.48", "; copies of one cell stand on both sides of that split")),
+        (Figure("89.08", "test"), validation_maximum("94.48", "; that split has copies of one cell in both sets")),
         "Pixels are not scaled as the network expects.",
     ),
     System("medmnist_resnet18", *MEDMNIST, (Figure("95.8", "test"),), "96.3 with the images enlarged to 224."),
@@ -206,7 +206,7 @@ PUBLISHED = (
         "resnet18_28",
         *ADAPTED,
         (Figure("97.22", "test, with test-time augmentation; pretrained"),),
-        "97.43 on the validation part.",
+        "97.43 on the validation set.",
     ),
     System("densenet121_native", *MEDMNIST_PLUS, (Figure("99.02 ± 0.14", "test, mean of three seeds; pretrained"),)),
     System("house", *OWN, note="Designed here; nothing was published."),

@@ -15,11 +15,11 @@ from bcc_lightning.evaluation.reliability import Interval, wilson
 from bcc_lightning.tracking.finished_runs import FinishedRun
 
 PARTS = ("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.fast_dev_run")
-"""Flags by which a run sees a part of its cells."""
+"""Flags with which a run uses only some of its cells."""
 
 
 def shortened(experiment: str, params: dict[str, str]) -> list[str]:
-    """Say in which ways a run was shorter than its experiment's file says.
+    """Describe in which ways a run was shorter than its experiment's file.
 
     Args:
         experiment: name of the experiment.
@@ -36,7 +36,7 @@ def shortened(experiment: str, params: dict[str, str]) -> list[str]:
 
 
 def epochs_of_recipe(experiment: str) -> int | None:
-    """Read how many epochs an experiment's file allows; None where the file is not here."""
+    """Read how many epochs an experiment's file allows; None if there is no such file."""
     try:
         content = yaml.safe_load(find_experiment(experiment).read_text(encoding="utf-8"))
     except UserError:
@@ -53,23 +53,23 @@ FREE = re.compile(
     r"seed_everything|exp|tracking\..*|data\.(root|cache_dir|num_workers|download|verify_checksum)"
     r"|trainer\.(enable_.*|default_root_dir)"
 )
-"""Parameters in which runs may differ that are repetitions of one another."""
+"""Parameters that may differ between repetitions of a run."""
 
 BACKBONES = ("backbone", "swin", "cnn", "inception", "xception")
-"""Parameters of modules that name a network with published weights; others begin from random weights, whatever was asked."""
+"""Parameters that name a network with published weights; modules without them always start from random weights."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One figure of an experiment.
+    """One result of an experiment.
 
     Attributes:
-        accuracy: test accuracy in [0, 1]; the mean where there are several seeds or folds.
-        interval: 95 % interval; None for folds, whose cells are not independent.
-        detail: what the figure is, where it is not that of a single run.
-        data: data, resolution, and where the weights began.
+        accuracy: test accuracy in [0, 1]; the mean if there are several seeds or folds.
+        interval: 95 % interval; None for folds, whose results are not independent.
+        detail: description of the result if it is not that of a single run.
+        data: data, resolution, and the initial weights.
         runs: run ids, the newest first.
-        most_frequent: accuracy of always answering the most frequent class; None where a run does not tell.
+        most_frequent: accuracy of always answering the most frequent class; None if a run does not record it.
     """
 
     accuracy: float
@@ -80,27 +80,27 @@ class Result:
     most_frequent: float | None = None
 
     def __str__(self) -> str:
-        """Format the figure in percent."""
+        """Format the result in percent."""
         interval = f" ({100 * self.interval[0]:.2f} to {100 * self.interval[1]:.2f})" if self.interval else ""
         return ", ".join(part for part in (f"{100 * self.accuracy:.2f}{interval}", self.detail, self.beside) if part)
 
     @property
     def beside(self) -> str:
-        """The most frequent class's share in percent, beside which every accuracy stands; empty where it is not known."""
+        """The most frequent class's share in percent, shown beside the accuracy; empty if unknown."""
         return "" if self.most_frequent is None else f"most frequent class {100 * self.most_frequent:.2f}"
 
 
 def result_of(runs: Sequence[FinishedRun]) -> Result | None:
-    """Sum up the finished runs of one experiment.
+    """Summarise the finished runs of one experiment.
 
-    The newest run counts; where runs differ from it in nothing but the seed, it is the mean over the seeds, each by its newest
-    run. Runs on painted cells count only where there are no others.
+    The newest run counts; if other runs differ from it only in the seed, the result is the mean over the seeds, with the newest
+    run of each. Runs on painted cells count only if there are no others.
 
     Args:
-        runs: all of them, the newest first.
+        runs: all runs, the newest first.
 
     Returns:
-        None where there are no runs.
+        The result; None if there are no runs.
     """
     tested = [run for run in runs if ACCURACY in run.summary.metrics]
     real = [run for run in tested if run.summary.data.get("data.name") != PAINTED] or tested
@@ -117,7 +117,7 @@ def result_of(runs: Sequence[FinishedRun]) -> Result | None:
 
 
 def single(run: FinishedRun) -> Result:
-    """Take the figure of one run."""
+    """Return the result of one run."""
     summary = run.summary
     return Result(summary.metrics[ACCURACY], summary.intervals.get(ACCURACY), "", data_of(run), (run.run_id,), majority(run))
 
@@ -130,8 +130,8 @@ def majority(run: FinishedRun) -> float | None:
 def mean_of(runs: list[FinishedRun]) -> Result:
     """Average runs with several seeds.
 
-    The interval is Wilson's for the mean: all seeds were tested on the same cells, so more seeds do not make it narrower. What
-    the seeds themselves change is the standard deviation beside it.
+    The interval is Wilson's for the mean: all seeds were tested on the same cells, so more seeds do not make it narrower. The
+    standard deviation beside it is the variation between seeds.
     """
     values = [run.summary.metrics[ACCURACY] for run in runs]
     mean, cells = float(np.mean(values)), cells_tested(runs[0].summary.data.get("data.cells", ""))
@@ -141,26 +141,26 @@ def mean_of(runs: list[FinishedRun]) -> Result:
 
 
 def cross_validated(run: FinishedRun) -> Result:
-    """Take mean and standard deviation of a cross-validation."""
+    """Return mean and standard deviation of a cross-validation."""
     metrics = run.summary.metrics
     detail = f"± {100 * metrics[f'{ACCURACY}_sd']:.2f} over {len(run.summary.folds)} folds"
     return Result(metrics[ACCURACY], None, detail, data_of(run), (run.run_id,), majority(run))
 
 
 def recipe(run: FinishedRun) -> tuple[object, ...]:
-    """Give what is equal in repetitions: all parameters but the seed, the data and the split."""
+    """Return what repetitions have in common: all parameters except the seed, the data and the split."""
     parameters = frozenset((key, value) for key, value in run.run.data.params.items() if not FREE.fullmatch(key))
     return parameters, run.summary.data.get("data.sha256"), run.summary.data.get("split.sha256")
 
 
 def cells_tested(cells: str) -> int:
-    """Read the number of test cells from a fact such as ``48 train, 24 val, 37 test``; 0 where it does not say."""
+    """Read the number of test cells from a fact such as ``48 train, 24 val, 37 test``; 0 if there is none."""
     found = re.search(r"(\d+) test", cells)
     return int(found.group(1)) if found else 0
 
 
 def data_of(run: FinishedRun) -> str:
-    """Word what has to be known of a figure: data, resolution, where the weights began, and what was done otherwise."""
+    """Describe the conditions of a result: data, resolution, initial weights, and deviations from the recipe."""
     facts, params = run.summary.data, run.run.data.params
     name = facts.get("data.name", "unknown data")
     if facts.get("data.official") == "false":
@@ -176,7 +176,7 @@ def data_of(run: FinishedRun) -> str:
 
 
 def beginning(params: dict[str, str]) -> str:
-    """Say where the weights began: from parameters as they are logged."""
+    """Describe the initial weights, from logged parameters."""
     if "model.members" in params:
         return "weights of its members"
     if params.get("model.weights", "None") != "None":

@@ -33,9 +33,9 @@ class Row:
     """A system with its published figure and those of this project.
 
     Attributes:
-        system: what was published.
-        as_published: from runs of the source's own recipe; None where there is no run.
-        corrected: from runs under the corrected protocol; likewise.
+        system: the published system.
+        as_published: result of runs of the source's own recipe; None if there are none.
+        corrected: result of runs under the corrected protocol; likewise.
     """
 
     system: System
@@ -44,24 +44,24 @@ class Row:
 
     @property
     def published(self) -> list[str]:
-        """Lines on what was published: figures with their meaning, source and split, note."""
+        """Lines about the publication: figures with their meaning, source and split, note."""
         figures = [f"{figure.percent}: {figure.meaning}" for figure in self.system.figures] or ["no figure"]
         places = "; ".join(part for part in (self.system.source, self.system.split) if part)
         return [*figures, places, *([self.system.note] if self.system.note else [])]
 
     @property
     def data(self) -> list[str]:
-        """Lines on the data of the runs; told apart where there are two."""
-        return self._told_apart({name: result.data for name, result in self._results.items()})
+        """Lines about the data of the runs; named if there are two results."""
+        return self._named({name: result.data for name, result in self._results.items()})
 
     @property
     def runs(self) -> list[str]:
-        """Lines with the run ids; told apart where there are two."""
-        return self._told_apart({name: ", ".join(result.runs) for name, result in self._results.items()})
+        """Lines with the run ids; named if there are two results."""
+        return self._named({name: ", ".join(result.runs) for name, result in self._results.items()})
 
     @property
     def cells(self) -> list[list[str]]:
-        """The row's cells, each as lines, in the order of `COLUMNS`."""
+        """The row's table cells, each a list of lines, in the order of `COLUMNS`."""
         return [
             [self.system.experiment],
             self.published,
@@ -77,7 +77,7 @@ class Row:
         return {name: result for name, result in both.items() if result is not None}
 
     @staticmethod
-    def _told_apart(lines: dict[str, str]) -> list[str]:
+    def _named(lines: dict[str, str]) -> list[str]:
         if len(set(lines.values())) == 1:
             return [next(iter(lines.values()))]
         return [f"{name}: {line}" for name, line in lines.items()]
@@ -88,7 +88,7 @@ def table(runs: Sequence[FinishedRun], systems: Sequence[System] = PUBLISHED) ->
 
     Args:
         runs: finished runs, the newest first.
-        systems: what was published.
+        systems: the published systems.
     """
     found: dict[str, list[FinishedRun]] = {}
     for run in runs:
@@ -107,9 +107,9 @@ FIGURES = ("accuracy", "low", "high")
 
 LEGEND = (
     "Accuracy in percent. 'As published' is the source's own recipe, 'corrected' one protocol for all: the backbone's own input "
-    "statistics, the epoch chosen on the validation part, the test part read once. In brackets the 95 % interval (Wilson). "
-    "'28 enlarged to 224' and '224 native' are different data. Figures on other data or another split than the published ones "
-    "do not compare with them."
+    "statistics, the epoch chosen on the validation set, the test set evaluated once. In brackets the 95 % interval (Wilson). "
+    "'28 enlarged to 224' and '224 native' are different data. Results on other data or another split are not comparable with "
+    "the published figures."
 )
 
 
@@ -118,7 +118,7 @@ def write_table(rows: Sequence[Row], folder: Path) -> list[Path]:
 
     Args:
         rows: the table.
-        folder: where they go.
+        folder: folder for the files.
 
     Returns:
         The files.
@@ -133,7 +133,7 @@ def write_table(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Lay out the table in Markdown; lines of a cell are divided by ``<br>``."""
+    """Format the table in Markdown; lines of a cell are separated by ``<br>``."""
     lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
     for row in rows:
         lines.append(
@@ -143,7 +143,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
-    """Lay out the table as CSV, with the figures once more as shares of one, for programs."""
+    """Format the table as CSV, with accuracies also as shares in [0, 1], for programs."""
     stream = StringIO()
     writer = csv.writer(stream)
     kinds = ("as_published", "corrected")
@@ -155,14 +155,14 @@ def comma_separated(rows: Sequence[Row]) -> str:
 
 
 def shares(result: Result | None) -> list[str]:
-    """Give accuracy and interval of a result in [0, 1]; empty where there is none."""
+    """Return accuracy and interval of a result in [0, 1]; empty if there is none."""
     if result is None:
         return [""] * len(FIGURES)
     return [f"{result.accuracy:.6f}", *(f"{bound:.6f}" for bound in result.interval or ())] + [""] * (0 if result.interval else 2)
 
 
 def html(rows: Sequence[Row]) -> str:
-    """Lay out the table as a page, grouped by source."""
+    """Format the table as a page, grouped by source."""
     groups = [(source, list(members)) for source, members in groupby(rows, key=lambda row: row.system.source)]
     runs = sum(bool(row.runs) for row in rows)
     return page_template("bcc_lightning.reproduction", "table.html.jinja").render(

@@ -76,7 +76,7 @@ def test_colour_modes_are_counted_and_16_bits_refused(tmp_path: Path) -> None:
     (folder / "ohne_ende.jpg").write_bytes(whole.read_bytes()[:-2])
     report = audited(FileCells(list_folder(tmp_path / "cells")), tmp_path / "out")
     assert {found.paths[0]: found.note.split(" (")[0].split(",")[0] for found in report.unreadable} == {
-        "ü/leer.jpg": "is no image",
+        "ü/leer.jpg": "is not an image",
         "ü/ohne_ende.jpg": "is cut off or damaged",
         "ü/tief.png": "has 16 bits per channel; save it with 8 bits",
     }
@@ -100,7 +100,7 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path) -> None:
     trainer = Trainer(logger=False, enable_checkpointing=False)
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
-    with pytest.raises(UserError, match="knows the classes a, b"):
+    with pytest.raises(UserError, match="was trained on the classes a, b"):
         audit(array_cells([0, 1, 2]), tmp_path / "a.ckpt")
 
 

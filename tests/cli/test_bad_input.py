@@ -81,7 +81,7 @@ def test_mistake_in_a_file_names_file_and_key(complaint: Complain, tmp_path: Pat
 
 
 def test_file_that_is_no_yaml(complaint: Complain, tmp_path: Path) -> None:
-    assert "is no valid YAML" in complaint("--exp", experiment(tmp_path, "model: [unclosed\n"))
+    assert "is not valid YAML" in complaint("--exp", experiment(tmp_path, "model: [unclosed\n"))
     assert "must hold keys such as model, data and trainer" in complaint("--exp", experiment(tmp_path, "just words\n"))
 
 
@@ -110,7 +110,7 @@ def test_unknown_augmentation_lists_pipelines(complaint: Complain) -> None:
         (["--data.batch_size", "0"], "--data.batch_size is 0, it must be 1 or more"),
         (["--data.num_workers", "-1"], "--data.num_workers is -1, it must be 0 or more"),
         (["--data.train_cells", "0"], "--data.train_cells is 0, it must be 1 or more"),
-        (["--data.difficulty", "2"], "difficulty holds 2.0, allowed are 0 to 1"),
+        (["--data.difficulty", "2"], "difficulty holds 2.0; allowed are 0 to 1"),
         (["--model.lr", "-1"], "--model.lr is -1.0, it must be 0 or more"),
         (["--model.backbone", "efficientnet_b00"], "timm has no backbone 'efficientnet_b00'; did you mean efficientnet_b0"),
         (["--summary", "/proc/out.json"], "--summary /proc/out.json cannot be written"),
@@ -155,7 +155,7 @@ def test_pickled_objects_are_refused_and_not_run(complaint: Complain, tmp_path: 
             return (Path.touch, (tmp_path / "sprung",))
 
     flags = altered(tmp_path, val_labels=np.array([Trap()], dtype=object))
-    assert "holds pickled objects, which could run code, and is refused" in complaint(*flags)
+    assert "is refused because it holds pickled objects, which could run code" in complaint(*flags)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -180,9 +180,9 @@ def test_npz_without_a_split(complaint: Complain, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "expected"),
     [
-        ("efficientswin", "20", "image_size 20 is too small for swin_tiny_patch4_window7_224: it takes 28 and more"),
-        ("efficientswin", "50", "image_size 50 is not allowed for swin_tiny_patch4_window7_224: it takes multiples of 4"),
-        ("efficientnet_b0", "16", "image_size 16 is too small for efficientnet_b0: it takes 28 and more"),
+        ("efficientswin", "20", "image_size 20 is too small for swin_tiny_patch4_window7_224: it needs 28 or more"),
+        ("efficientswin", "50", "image_size 50 is not allowed for swin_tiny_patch4_window7_224: it must be a multiple of 4"),
+        ("efficientnet_b0", "16", "image_size 16 is too small for efficientnet_b0: it needs 28 or more"),
     ],
 )
 def test_image_size_that_the_architecture_cannot_take(complaint: Complain, name: str, size: str, expected: str) -> None:

@@ -27,10 +27,10 @@ def test_classes_that_a_set_lacks() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2, 2, 3])
     found = set_notices(labels, codes(TRAIN, VAL, TEST, TRAIN, TEST, VAL, TEST, TRAIN), ["a", "b", "rare", "d\n", "none"])
     assert list(found) == [
-        "Class rare has no training cell (cells: 1 in the validation set, 1 in the test set): it cannot be learned.",
-        "Class none has no training cell (no cells in any set): it cannot be learned.",
-        r"The validation set has no cell of classes b, 'd\n', none; its figures do not cover them.",
-        r"The test set has no cell of classes 'd\n', none; its figures do not cover them.",
+        "Class rare has no training cells (cells: 1 in the validation set, 1 in the test set): it cannot be learned.",
+        "Class none has no training cells (no cells in any set): it cannot be learned.",
+        r"The validation set has no cells of classes b, 'd\n', none; its metrics do not cover them.",
+        r"The test set has no cells of classes 'd\n', none; its metrics do not cover them.",
     ]
 
 
@@ -46,8 +46,8 @@ def test_classes_of_too_few_groups() -> None:
     groups = np.array([0, 1, 2, 3, 3, 3, 2, 3])
     names = ["P1", "P2", "P3", "P4"]
     assert list(group_notices(labels, groups, ["a", "b", "c", "empty"], names, 3)) == [
-        "The 3 cells of class b belong to one group, P4: of 3 sets or folds, 2 cannot hold any.",
-        "The 2 cells of class c belong to 2 groups (P3, P4): of 3 sets or folds, 1 cannot hold any.",
+        "The 3 cells of class b belong to one group, P4: 2 of 3 sets or folds cannot contain any.",
+        "The 2 cells of class c belong to 2 groups (P3, P4): 1 of 3 sets or folds cannot contain any.",
     ]
 
 
@@ -81,16 +81,16 @@ def test_a_class_of_one_patient_is_said_by_describe_audit_and_fit(rare: Path, ca
     expected = {
         groups,
         "Left out: 1 image that the table does not name, e.g. lymphocyte/more.png.",
-        "The 4 cells of class basophil belong to one group, P3: of 3 sets or folds, 2 cannot hold any.",
+        "The 4 cells of class basophil belong to one group, P3: 2 of 3 sets or folds cannot contain any.",
         *(
-            f"The {name} set has no cell of class basophil; its figures do not cover it."
+            f"The {name} set has no cells of class basophil; its metrics do not cover it."
             for name, code in lacking.items()
             if code != row
         ),
     }
     if row != TRAIN:
         name = "validation" if row == VAL else "test"
-        expected.add(f"Class basophil has no training cell (cells: 4 in the {name} set): it cannot be learned.")
+        expected.add(f"Class basophil has no training cells (cells: 4 in the {name} set): it cannot be learned.")
     assert set(data.notices()) == expected
     flags = ["--data", "CellTable", "--data.root", str(rare), "--data.image_size", "32"]
     assert data_main(["describe", *flags, "--out", "described"]) == 0
@@ -117,5 +117,5 @@ def test_copies_are_said_and_those_with_two_labels_apart(tmp_path: Path) -> None
 
 
 def test_data_sets_in_one_file_say_what_their_sets_lack(tmp_path: Path) -> None:
-    assert an2dl(tmp_path / "a").notices() == ["Left out: 33 images that are not cells, copies, or cells under several labels."]
+    assert an2dl(tmp_path / "a").notices() == ["Left out: 33 images that are not cells, copies, or cells with several labels."]
     assert AN2DL(root=str(tmp_path / "a"), keep_outliers=True, image_size=32).notices() == []

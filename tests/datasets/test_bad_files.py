@@ -70,7 +70,7 @@ def test_a_stored_orientation_is_applied(tmp_path: Path) -> None:
     [
         (
             Image.fromarray(np.full((4, 4), 4000, np.uint16)),
-            r"has 16 bits per channel; save it with 8 bits, or say with --data.bits",
+            r"has 16 bits per channel; save it with 8 bits, or give the bits of the camera with --data.bits",
         ),
         (Image.fromarray(np.full((4, 4), 70000, np.int32)), r"has 32 bits per channel"),
         (Image.fromarray(np.full((4, 4), 0.5, np.float32)), r"holds floating-point values"),
@@ -91,7 +91,7 @@ def test_several_pictures_in_a_file_are_refused(tmp_path: Path) -> None:
 
 def test_a_whole_slide_is_refused(tmp_path: Path) -> None:
     Image.new("1", (9000, 9000)).save(tmp_path / "a.png")
-    with pytest.raises(UnreadableImageError, match="has 9000 x 9000 pixels, more than 64,000,000; cut single cells"):
+    with pytest.raises(UnreadableImageError, match="has 9000 x 9000 pixels, more than 64,000,000; crop single cells"):
         read_image(tmp_path / "a.png")
 
 
@@ -100,7 +100,7 @@ def test_a_whole_slide_is_refused(tmp_path: Path) -> None:
 def test_cut_off_files_are_refused(tmp_path: Path, suffix: str, kept: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / f"a{suffix}")
-    with pytest.raises(UnreadableImageError, match=r"is no image|is cut off or damaged"):
+    with pytest.raises(UnreadableImageError, match=r"is not an image|is cut off or damaged"):
         decode((tmp_path / f"a{suffix}").read_bytes()[:kept])
 
 
@@ -122,12 +122,12 @@ def folder_data(root: Path, **flags: Any) -> CellFolder:
 def test_empty_class_folder(tmp_path: Path) -> None:
     write_folder(tmp_path, CLASSES)
     (tmp_path / "basophil").mkdir()
-    with pytest.raises(UserError, match=r"holds no image of class basophil; add images or remove the empty folder"):
+    with pytest.raises(UserError, match=r"has no images of class basophil; add images or remove the empty folder"):
         folder_data(tmp_path)
 
 
 def test_empty_root(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no class folders; expected is one folder per class"):
+    with pytest.raises(UserError, match="holds no class folders; expected: one folder per class"):
         folder_data(tmp_path)
 
 
@@ -271,7 +271,10 @@ def test_splits_groups_and_weights(tmp_path: Path) -> None:
         ({"split": ["train", "test", "val", None] * 6}, r"column split: 6 rows are empty"),
         ({"weight": [1.0, -2.0] * 12}, r"column weight holds \[-2.\]; weights are numbers above 0"),
         ({"weight": ["a", "b"] * 12}, r"column weight"),
-        ({"split": ["train", "test", "val"] * 8, "group": ["patient 1"] * 24}, r"group patient 1 stands in train, val, test"),
+        (
+            {"split": ["train", "test", "val"] * 8, "group": ["patient 1"] * 24},
+            r"group patient 1 is in several sets \(train, val, test\)",
+        ),
         ({"label": [None] * 24}, r"column label: 24 rows are empty"),
     ],
 )
@@ -335,9 +338,9 @@ def test_labels_of_the_challenge_in_several_forms(tmp_path: Path, form: str) -> 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.full(273, 0.5), "they are no whole numbers, the first is 0.5"),
-        (np.ones((273, 8)), "a one-hot row holds one 1 and else 0"),
-        (np.full(273, "monocyte"), "expected is one whole number, or one one-hot row, each"),
+        (np.full(273, 0.5), "they are not whole numbers, the first is 0.5"),
+        (np.ones((273, 8)), "a one-hot row must hold a single 1 and otherwise 0"),
+        (np.full(273, "monocyte"), "expected: one whole number, or one one-hot row, for each image"),
         (np.full(273, 9), "has 273 labels outside 0 to 7"),
         (np.zeros(5), "for 273 images"),
     ],
@@ -354,7 +357,7 @@ def test_labels_of_the_challenge_that_cannot_be_read(tmp_path: Path, labels: np.
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: rows[:-1], r"holds not all cells: missing are some \(1 or more"),
+        (lambda rows: rows[:-1], r"holds too few cells: some are missing \(1 or more"),
         (lambda rows: pd.concat([rows, rows[:1]]), r"holds cells twice"),
         (lambda rows: rows.replace({"split": {"val": "holdout"}}), r"holds the split 'holdout'; allowed are train, val, test"),
         (lambda rows: rows.replace({"id": {rows["id"][0]: "other.png"}}), r"holds cells that the data set lacks"),

@@ -119,7 +119,7 @@ def test_no_picture_is_written_twice(tmp_path: Path) -> None:
 def test_too_few_pictures_are_told(tmp_path: Path) -> None:
     listing = data_set(tmp_path / "cells", {"ig": 9, "platelet": 1})
     with pytest.raises(
-        UserError, match=r"'light' has no more than 8 pictures of train/platelet/platelet_0\.bmp.*needs 9 of each"
+        UserError, match=r"'light' makes only 8 different images of train/platelet/platelet_0\.bmp.*needs 9 of each"
     ):
         balance(listing, tmp_path / "out", "light")
 
@@ -246,7 +246,7 @@ def test_cells_of_other_splits_never_enter(tmp_path: Path) -> None:
 def test_balancing_before_splitting_is_refused(tmp_path: Path) -> None:
     listing = data_set(tmp_path / "cells")
     unsplit = replace(listing, splits=np.full(len(listing), -1, np.int8))
-    with pytest.raises(UserError, match=r"has no training part: balancing before splitting would put copies .* Split first"):
+    with pytest.raises(UserError, match=r"has no training set: balancing before splitting would put copies .* Split first"):
         balance(unsplit, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -260,16 +260,16 @@ def test_what_cannot_be_balanced_is_refused(tmp_path: Path) -> None:
     listing, out = data_set(tmp_path / "cells"), tmp_path / "out"
     with pytest.raises(UserError, match="class monocyte has none"):
         balance(replace(listing, splits=without_training(listing, 1)), out)
-    with pytest.raises(UserError, match=r"class '\.\./ig' cannot name a folder"):
+    with pytest.raises(UserError, match=r"class '\.\./ig' cannot be the name of a folder"):
         balance(replace(listing, class_names=("../ig", "monocyte", "platelet")), out)
     for name in (".ig", "i" * 256, "a/b"):
-        with pytest.raises(UserError, match=rf"class '{name}' cannot name a folder.*--data.balance oversample"):
+        with pytest.raises(UserError, match=rf"class '{name}' cannot be the name of a folder.*--data.balance oversample"):
             balance(replace(listing, class_names=(name, "monocyte", "platelet")), out)
     with pytest.raises(UserError, match=r"the class 'a\\x1b' has control characters"):
         balance(replace(listing, class_names=("a\x1b", "monocyte", "platelet")), out)
     with pytest.raises(UserError, match="augmentation 'none' changes nothing, the copies would be byte-identical"):
         balance(listing, out, "none")
-    with pytest.raises(UserError, match="lies in the data set"):
+    with pytest.raises(UserError, match="is inside the data set"):
         balance(listing, listing.root / "Balanced_Train")
     assert not out.exists()
 
@@ -277,7 +277,7 @@ def test_what_cannot_be_balanced_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_source_is_named(tmp_path: Path) -> None:
     listing = data_set(tmp_path / "cells")
     (listing.root / "train" / "ig" / "ig_1.jpg").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"ig_1\.jpg is no image.*data audit"):
+    with pytest.raises(UserError, match=r"ig_1\.jpg is not an image.*data audit"):
         balance(listing, tmp_path / "out")
 
 

@@ -170,7 +170,7 @@ def test_bad_files_are_named_together(folder: Path, tmp_path: Path) -> None:
     (folder / paths[5]).write_bytes((folder / paths[5]).read_bytes()[:200])
     with pytest.raises(UserError) as error:
         open_cached(folder, tmp_path / "cache")
-    assert f"2 of 12 files cannot be read: {paths[0]} is no image" in str(error.value)
+    assert f"2 of 12 files cannot be read: {paths[0]} is not an image" in str(error.value)
     assert f"{paths[5]} is cut off or damaged" in str(error.value)
     assert "data audit --root" in str(error.value)
 

@@ -74,7 +74,7 @@ def test_images_of_eight_bits_stay_as_they_are_among_deep_ones() -> None:
 
 def test_values_beyond_the_stated_bits_are_refused_with_the_bits_that_hold_them() -> None:
     with pytest.raises(
-        UnreadableImageError, match=rf"^holds the value {COLOURS.max()}, more than 10 bits can be; use --data.bits 12"
+        UnreadableImageError, match=rf"^holds the value {COLOURS.max()}, more than 10 bits allow; use --data.bits 12"
     ):
         decode(written(".png", COLOURS), 10)
 
@@ -128,7 +128,7 @@ def png_head(side: int) -> bytes:
 
 @pytest.mark.parametrize(("side", "size"), [(10_000, "10000 x 10000 pixels"), (20_000, "400,000,000 pixels")])
 def test_image_bombs_are_refused_in_our_words(side: int, size: str) -> None:
-    with pytest.raises(UnreadableImageError, match=f"has {size}, more than 64,000,000; cut single cells out of it"):
+    with pytest.raises(UnreadableImageError, match=f"has {size}, more than 64,000,000; crop single cells from it"):
         decode(png_head(side))
 
 
@@ -142,13 +142,13 @@ def npz_of(file: Path, shape: tuple[int, ...], content: bytes) -> Path:
 
 
 def test_an_archive_that_promises_more_than_it_holds(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'images.npy' promises 3,000,000,000,000 bytes"):
+    with pytest.raises(UserError, match=r"'images.npy' states 3,000,000,000,000 bytes"):
         read_npz(npz_of(tmp_path / "a.npz", (10**6, 1000, 1000, 3), b"few"), ["images"])
 
 
 def test_an_archive_that_unpacks_to_far_more_than_images_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bcc_lightning.datasets.npz.SMALL", 10_000)
-    with pytest.raises(UserError, match=r"packs 300,128 bytes of 'images.npy' into .*, unlike images"):
+    with pytest.raises(UserError, match=r"packs 300,128 bytes of 'images.npy' into .*, too few for images"):
         read_npz(npz_of(tmp_path / "a.npz", (100, 1000, 3), bytes(300_000)), ["images"])
 
 

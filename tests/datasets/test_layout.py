@@ -76,7 +76,7 @@ def test_a_class_is_one_class_whatever_its_folders_are_called(tmp_path: Path) ->
         (sets("Train", "training", "test"), "holds Train, training, which both mean the training set. Next step: merge them"),
         (sets("train", "Test-A", "Test-B"), "holds Test-A, Test-B, which both mean the test set"),
         (sets("Balanced_Train", "train", "val", "test"), "holds Balanced_Train, train, which both mean the training set"),
-        ([*sets("train", "test"), "rare"], "holds rare beside the set folders test, train; nothing tells which set"),
+        ([*sets("train", "test"), "rare"], "holds rare beside the set folders test, train; it is unknown to which set"),
         ([*sets("train", "test"), *sets("holdout")], "holds holdout beside the set folders test, train"),
         (
             [f"{one}/{name}" for one in CLASSES for name in ("train", "val")],
@@ -91,9 +91,9 @@ def test_a_class_is_one_class_whatever_its_folders_are_called(tmp_path: Path) ->
         ),
         (
             [f"a/b/{one}" for one in CLASSES],
-            r"a single folder with images, a \(4 images\), .* name .*/a/b as root, which holds blast, o",
+            r"a single folder with images, a \(4 images\); .* name .*/a/b as root, which holds blast, o",
         ),
-        ([f"a/{one}" for one in sets("train", "val")], r"a single folder with images, a \(8 images\), .* which holds train, val"),
+        ([f"a/{one}" for one in sets("train", "val")], r"a single folder with images, a \(8 images\); .* which holds train, val"),
         (sets("train/images", "test/images"), "a single class folder in each set, images, which holds blast, other"),
         (["train", "test"], "holds the set folders test, train, but no class folders in them"),
     ],
@@ -136,13 +136,13 @@ def test_wanted_classes_are_found_in_any_spelling_and_others_counted(tmp_path: P
     listing = list_folder(lay(tmp_path, "blast", "Other", "rare"), ("OTHER", "Blast "))
     assert listing.class_names == ("OTHER", "Blast")
     assert set(where(listing)) == {"blast", "Other"}
-    assert listing.notices == ("Left out: 2 images of classes that are not asked for, e.g. rare/c0.png.",)
+    assert listing.notices == ("Left out: 2 images of classes that were not requested, e.g. rare/c0.png.",)
 
 
 def test_images_below_class_folders_are_said(tmp_path: Path) -> None:
     listing = list_folder(lay(tmp_path, "clinic_1/blast", "clinic_1/other", "clinic_2/blast"))
     assert listing.class_names == ("clinic_1", "clinic_2")
-    assert listing.notices[0].startswith("6 images lie in folders within class folders, e.g. clinic_1/blast/c0.png, and count as")
+    assert listing.notices[0].startswith("6 images are in folders inside class folders, e.g. clinic_1/blast/c0.png, and count as")
 
 
 def test_everything_that_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_everything_that_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
         "Left out: 1 image outside class folders",
         "Left out: 1 folder without images",
     ]
-    with pytest.raises(UserError, match="holds no image of class docs; add images or remove the empty folder"):
+    with pytest.raises(UserError, match="has no images of class docs; add images or remove the empty folder"):
         list_folder(root)
 
 
@@ -219,7 +219,7 @@ def test_links_between_two_folders_end(tmp_path: Path) -> None:
 def test_links_that_lead_nowhere_are_refused(tmp_path: Path, target: str) -> None:
     root = lay(tmp_path, *CLASSES)
     (root / "blast" / "c9.png").symlink_to(target)
-    with pytest.raises(UserError, match=r"blast/c9.png is a link that leads nowhere; fetch the file"):
+    with pytest.raises(UserError, match=r"blast/c9.png is a broken link; restore the file"):
         list_folder(root)
 
 
@@ -259,13 +259,13 @@ def test_of_raabin_the_other_test_folder_is_counted(tmp_path: Path) -> None:
     lay(tmp_path, *(f"{name}/{one}" for name in ("train", "Test-A", "Test-B") for one in WHITE_CELL_CLASSES))
     listing = RaabinWBC(root=str(tmp_path), test_folder="test-a").listing
     assert {path.split("/")[0] for path in listing.paths} == {"train", "Test-A"}
-    assert listing.notices == ("Left out: 10 images of sets that are not chosen, e.g. Test-B/basophil/c0.png.",)
+    assert listing.notices == ("Left out: 10 images of sets that were not requested, e.g. Test-B/basophil/c0.png.",)
 
 
 def test_of_pbc_other_classes_are_counted_and_a_root_too_high_is_refused(tmp_path: Path) -> None:
     lay(tmp_path, *(f"PBC/{name.upper()}" for name in EIGHT_CELL_CLASSES), "PBC/smudge")
     assert PBC(root=str(tmp_path / "PBC")).listing.notices == (
-        "Left out: 2 images of classes that are not asked for, e.g. smudge/c0.png.",
+        "Left out: 2 images of classes that were not requested, e.g. smudge/c0.png.",
     )
     with pytest.raises(UserError, match=r"a single folder with images, PBC \(18 images\)"):
         _ = PBC(root=str(tmp_path)).listing

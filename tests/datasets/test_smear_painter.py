@@ -124,15 +124,15 @@ def test_another_size_shows_the_same_cells() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 15}, "size holds 15, allowed are 16 to 512"),
-        ({"size": 513}, "size holds 513, allowed are 16 to 512"),
-        ({"difficulty": -0.1}, "difficulty holds -0.1, allowed are 0 to 1"),
-        ({"difficulty": 1.5}, "difficulty holds 1.5, allowed are 0 to 1"),
-        ({"difficulty": float("nan")}, "difficulty holds nan, allowed are 0 to 1"),
-        ({"seed": -1}, "seed holds -1, allowed are 0 to inf"),
-        ({"labels": np.array([3, 8, 1])}, "labels holds 8, allowed are 0 to 7"),
-        ({"labels": np.array([3, -2, 1])}, "labels holds -2, allowed are 0 to 7"),
-        ({"labels": np.zeros((2, 3), dtype=np.int64)}, r"labels has shape \(2, 3\), allowed is one dimension"),
+        ({"size": 15}, "size holds 15; allowed are 16 to 512"),
+        ({"size": 513}, "size holds 513; allowed are 16 to 512"),
+        ({"difficulty": -0.1}, "difficulty holds -0.1; allowed are 0 to 1"),
+        ({"difficulty": 1.5}, "difficulty holds 1.5; allowed are 0 to 1"),
+        ({"difficulty": float("nan")}, "difficulty holds nan; allowed are 0 to 1"),
+        ({"seed": -1}, "seed holds -1; allowed are 0 to inf"),
+        ({"labels": np.array([3, 8, 1])}, "labels holds 8; allowed are 0 to 7"),
+        ({"labels": np.array([3, -2, 1])}, "labels holds -2; allowed are 0 to 7"),
+        ({"labels": np.zeros((2, 3), dtype=np.int64)}, r"labels has shape \(2, 3\); it must have one dimension"),
     ],
 )
 def test_bad_request_is_refused_with_value_and_range(change: dict[str, Any], message: str) -> None:

@@ -117,7 +117,7 @@ def test_wanted_classes_keep_their_order_and_others_have_no_label() -> None:
         ({"bl\nast": 1, "x": 1}, None, r"a set holds the class 'bl\\nast', which has control characters"),
         ({"\x1b[31mred": 1, "x": 1}, None, r"the class '\\x1b\[31mred', which has control characters"),
         ({" \u200b": 1, "x": 1}, None, r"the class ' \\u200b', which is empty; rename it"),
-        ({"x": 1}, ("Blast", "blast "), "names 'Blast' and 'blast ', which are one class; name each class once"),
+        ({"x": 1}, ("Blast", "blast "), "names 'Blast' and 'blast ', which are the same class; name each class once"),
     ],
 )
 def test_names_that_are_refused(counts: dict[str, int], wanted: tuple[str, ...] | None, message: str) -> None:

@@ -111,7 +111,7 @@ def test_other_repeats_divide_otherwise() -> None:
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        ({"val_share": 0.0}, r"--data.val_share 0.0 and --data.test_share 0.2 must be above 0, their sum below 1"),
+        ({"val_share": 0.0}, r"--data.val_share 0.0 and --data.test_share 0.2 must be above 0 and their sum below 1"),
         ({"val_share": 0.5, "test_share": 0.5}, "their sum below 1"),
         ({"folds": 1}, r"--data.fold 0 of --data.folds 1 does not exist"),
         ({"fold": 2}, r"--data.fold 2 of --data.folds 0 does not exist"),
@@ -152,5 +152,5 @@ def test_too_few_groups() -> None:
 
 def test_a_published_split_that_divides_a_group() -> None:
     codes = np.array([TRAIN, TRAIN, VAL, TEST, TEST], np.int8)
-    with pytest.raises(UserError, match=r"group 7 stands in train, test; a patient or slide belongs on one side"):
+    with pytest.raises(UserError, match=r"group 7 is in several sets \(train, test\); a patient or slide may be in one only"):
         divide(SplitPlan(), np.zeros(5, np.int64), codes, np.array([7, 1, 2, 3, 7]))

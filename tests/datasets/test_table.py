@@ -81,7 +81,7 @@ def test_a_divided_group_is_named(tmp_path: Path) -> None:
     rows = {"path": files, "label": [file.split("/")[0] for file in files], "split": ["train", "val", "test"] * 2}
     rows["Group"] = ["P07", "P8", " p7 ", "P9", "P10", "P11"]
     pd.DataFrame(rows).to_csv(root / "cells.csv", index=False)
-    with pytest.raises(UserError, match="group P07 stands in train, test; a patient or slide belongs on one side"):
+    with pytest.raises(UserError, match=r"group P07 is in several sets \(train, test\); a patient or slide may be in one only"):
         CellTable(root=str(root), image_size=8).setup()
 
 
@@ -91,9 +91,9 @@ def test_columns_in_any_spelling_and_those_that_are_not_read(tmp_path: Path) -> 
     found = list_table(file)
     assert list(found.paths) == PATHS
     assert found.groups is None
-    assert found.notices[0].startswith("Columns of cells.csv that are not read: patient; patients or slides stay on one side")
+    assert found.notices[0].startswith("Columns of cells.csv that are not read: patient; to keep each patient or slide in one")
     pd.read_csv(file).assign(Label=LABELS).to_csv(file, index=False)
-    with pytest.raises(UserError, match="has the columns ' LABEL' and 'Label', which are one; keep one of them"):
+    with pytest.raises(UserError, match="has the columns ' LABEL' and 'Label', which mean the same; keep one"):
         list_table(file)
 
 
@@ -139,7 +139,7 @@ def test_what_a_table_may_not_hold(tmp_path: Path, column: str, values: list[str
 def test_paths_are_those_of_the_disk(tmp_path: Path, spell: Callable[[str], str]) -> None:
     found = read(tmp_path, path=list(map(spell, PATHS)))
     assert list(found.paths) == PATHS
-    assert found.notices[0].startswith("Spelled otherwise on the disk: 8 of the table's paths, e.g. ")
+    assert found.notices[0].startswith("Spelled differently on disk: 8 of the table's paths, e.g. ")
     assert read(tmp_path).notices == ()
 
 
@@ -188,7 +188,7 @@ def test_ids_and_sets_of_a_split_file_in_other_spellings(tmp_path: Path) -> None
     found = split(tmp_path / "s.csv", spelled[::-1], ["TRAIN ", "train", "valid", "Train", "Test"][::-1], own=IDS)
     assert found.codes.tolist() == [0, 0, 1, 0, 2]
     assert found.notices == [
-        r"Spelled otherwise in the data set: 4 ids of s.csv, e.g. '17' is read as '00017'.",
+        r"Spelled differently in the data set: 4 ids of s.csv, e.g. '17' is read as '00017'.",
     ]
 
 

@@ -375,7 +375,7 @@ def test_a_module_is_left_as_it_was_when_the_explanation_fails(monkeypatch: pyte
     before = state_of(module)
     targets = [replace(target, channels=7) for target in module.cam_targets()]
     monkeypatch.setattr(module, "cam_targets", lambda: targets)
-    with pytest.raises(ValueError, match="declared was"):
+    with pytest.raises(ValueError, match="was declared"):
         explain_images(module, random_images(1, 64), zeros(1))
     assert state_of(module) == before
 

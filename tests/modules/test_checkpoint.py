@@ -96,8 +96,14 @@ def rebuilt(kind: str, **arguments: Any) -> Callable[[dict[str, Any]], None]:
         (lambda content: content.pop("hyper_parameters"), "it lacks 'hyper_parameters'"),
         (lambda content: content.update(state_dict=[1]), "it lacks 'state_dict'"),
         (lambda content: content.update(state_dict={"a": "b"}), "Missing key(s)"),
-        (rebuilt("transfer", backbone="resnet18", variant={"checkpoint_path": "x.pth"}), "variant takes no checkpoint_path"),
-        (rebuilt("transfer", backbone="resnet18", variant={"pretrained_cfg": {"url": "x"}}), "variant takes no pretrained_cfg"),
+        (
+            rebuilt("transfer", backbone="resnet18", variant={"checkpoint_path": "x.pth"}),
+            "variant does not accept checkpoint_path",
+        ),
+        (
+            rebuilt("transfer", backbone="resnet18", variant={"pretrained_cfg": {"url": "x"}}),
+            "variant does not accept pretrained_cfg",
+        ),
         (rebuilt("transfer", backbone="hf-hub:stranger/net"), "backbone 'hf-hub:stranger/net' is from hf-hub"),
         (rebuilt("transfer", backbone="local-dir:/tmp"), "backbone 'local-dir:/tmp' is from local-dir"),
         (rebuilt("ensemble", members=["/etc/passwd"]), "/etc/passwd is not a checkpoint of this project"),

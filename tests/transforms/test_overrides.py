@@ -120,7 +120,7 @@ def test_mistakes_are_refused(augment: str | dict[str, Any], words: list[str]) -
     ("text", "expected"),
     [
         ("- Affine\n", "must hold name: or steps:"),
-        ("name: [\n", "is no valid YAML"),
+        ("name: [\n", "is not valid YAML"),
         ("name: light\nAffine: {}\n", "has no transform 'Affine'"),
     ],
 )
