@@ -169,7 +169,7 @@ def test_labels_outside_the_classes(complaint: Complain, tmp_path: Path) -> None
 
 def test_images_of_another_shape(complaint: Complain, tmp_path: Path) -> None:
     message = complaint(*altered(tmp_path, train_images=np.zeros((48, 28, 28), np.uint8)))
-    assert "images (48, 28, 28) uint8; expected are (N, S, S, 3) uint8" in message
+    assert "images (48, 28, 28) uint8; expected: (N, S, S, 3) uint8" in message
 
 
 def test_npz_without_a_split(complaint: Complain, tmp_path: Path) -> None:

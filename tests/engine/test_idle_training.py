@@ -112,5 +112,5 @@ def test_one_class() -> None:
 
 
 def test_nothing_to_train_on() -> None:
-    with pytest.raises(UserError, match="of 5 cells none is for training"):
+    with pytest.raises(UserError, match="none of 5 cells is in the training set"):
         divide(SplitPlan(), np.arange(5), published=np.full(5, TEST, np.int8))
