@@ -86,7 +86,7 @@ def test_images_of_several_sizes_keep_their_order(colours: TrainedClassifier) ->
         (np.zeros((8, 8, 3)), r"an image is float64 \(8, 8, 3\); it must be a file, or an array uint8"),
         (np.zeros((8, 8), np.uint8), r"it must be a file, or an array uint8 \(H, W, 3\)"),
         ("missing.png", "missing.png cannot be read"),
-        (Path(__file__), "is no image, or of an unknown format"),
+        (Path(__file__), "is not an image, or has an unknown format"),
     ],
 )
 def test_images_that_cannot_be_classified(colours: TrainedClassifier, image: object, message: str) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from bcc_lightning.engine.record import provenance
 
+from bcc_lightning.engine.recorder import provenance
 from bcc_lightning.surroundings import complete_account
 
 ACCOUNT = ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME")

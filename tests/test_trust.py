@@ -108,8 +108,8 @@ def test_a_module_in_the_working_folder_is_not_imported(
         ("subprocess.Popen", "names subprocess.Popen"),
         ("builtins.eval", "names builtins.eval"),
         ("lightning.pytorch.cli.os.system", "names posix.system"),  # by way of a package that may be named
-        ("torch.hub.load", "takes a Callback, torch.hub.load is none"),
-        ("torch.nn.ReLU", "takes a Callback, torch.nn.ReLU is none"),
+        ("torch.hub.load", "takes a Callback, which torch.hub.load is not"),
+        ("torch.nn.ReLU", "takes a Callback, which torch.nn.ReLU is not"),
         ("torch.no_such_module.X", "class 'torch.no_such_module.X' does not exist"),
     ],
 )

@@ -13,8 +13,8 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
 from bcc_lightning.tracking.store import Tracking
 
-NOT_EXPERIMENTS = "search"
-"""Folder below ``experiments/`` with search spaces."""
+SPACES, DEBUG = "search", "debug"
+"""Folders below ``experiments/`` with search spaces, and with files that stack on any experiment."""
 
 OWN = ("exp", "resume", "folds", "repeats", "summary")
 """Options that belong to one call, not to the experiment."""
@@ -103,6 +103,8 @@ class Call:
         Raises:
             UserError: an experiment does not exist, or none is named.
         """
+        if self.exp and all(name.startswith(f"{DEBUG}/") for name in self.exp):
+            raise UserError(f"{self.exp[0]} only changes an experiment; name one before it: --exp quickstart --exp {self.exp[0]}")
         if not self.exp and not {"--config", "-c", "--help", "-h"} & set(self.flags):
             raise UserError(f"name an experiment with --exp NAME; there are: {', '.join(experiment_names())}")
         files = [str(find_experiment(name)) for name in self.exp]
@@ -130,12 +132,15 @@ def experiment_folders() -> list[Path]:
 
 def experiment_names() -> dict[str, Path]:
     """Map the names of all experiments to their files; subfolders are part of the name, e.g. ``as_published/efficientswin``."""
+    return {name: file for name, file in configuration_files().items() if not name.startswith((f"{SPACES}/", f"{DEBUG}/"))}
+
+
+def configuration_files() -> dict[str, Path]:
+    """Map the names of all files below ``experiments/`` to them; the user's own win."""
     found: dict[str, Path] = {}
     for folder in experiment_folders():
         for file in sorted(folder.rglob("*.yaml")):
-            name = file.relative_to(folder).with_suffix("").as_posix()
-            if not name.startswith(f"{NOT_EXPERIMENTS}/"):
-                found.setdefault(name, file)
+            found.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
     return found
 
 
@@ -152,9 +157,9 @@ def find_experiment(name: str) -> Path:
         if Path(name).is_file():
             return Path(name)
         raise UserError(f"experiment file {name} does not exist")
-    names = experiment_names()
-    if name in names:
-        return names[name]
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    files, names = configuration_files(), experiment_names()
+    if name in files and not name.startswith(f"{SPACES}/"):
+        return files[name]
+    near = get_close_matches(name, [file for file in files if not file.startswith(f"{SPACES}/")], n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise UserError(f"experiment '{name}' does not exist; {hint}There are: {', '.join(names)}")

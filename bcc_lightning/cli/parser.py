@@ -112,7 +112,8 @@ def refused_name(key: str, message: str) -> str | None:
         return function_refused(key, found.group(1))
     if found := re.search(r"Import path (?:(\S+) )?does not correspond to a subclass of (\w+)", message):
         named = found.group(1) or getattr(re.search(r"Given value: (\S+)", message), "group", lambda _: "this")(1)
-        return f"key '{key}' takes a {found.group(2)}, which {named} is not. There are: {', '.join(classes(key))}"
+        known = f". There are: {', '.join(classes(key))}" if key in {"data", "model"} else ""
+        return f"key '{key}' takes a {found.group(2)}, which {named} is not{known}"
     if found := re.search(r"given class_path '(\S+)':\s+(module '.*' has no attribute '.*'|No module named .*)", message):
         return f"key '{key}': class '{found.group(1)}' does not exist ({found.group(2)})"
     if found := re.search(r"Expected a dot import path string: (\S+)", message):

@@ -282,6 +282,9 @@ class CellDataModule(LightningDataModule):
         weights = self.balancing.weights if cells.weights is None else self.balancing.weights * cells.weights
         sampler = self._sampler(len(cells), self.balancing.draws)
         sampler.set_epoch(self.first_epoch)
+        if self.trainer and self.trainer.overfit_batches:  # Lightning then takes the first cells, which may be of one class
+            mixed = np.random.default_rng(self.seed).permutation(len(cells))
+            cells, weights = cells.part(mixed), weights[mixed]
         # Batch normalisation over the 1x1 maps of small images cannot be trained on one image.
         drop_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1
         dataset = CellDataset(cells, weights, self.pipeline, self.seed, self.mixing, len(self.class_names))

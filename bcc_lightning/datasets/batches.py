@@ -131,12 +131,13 @@ class CellDataset(Dataset[CellBatch]):
         """Return one cell as a batch of one."""
         return self.__getitems__([draw])
 
-    def __getitems__(self, draws: list[Draw]) -> CellBatch:
+    def __getitems__(self, drawn: list[Draw] | list[int]) -> CellBatch:
         """Assemble a batch.
 
         Args:
-            draws: epoch and position of each cell.
+            drawn: epoch and position of each cell; positions alone, as other samplers than ours give them, are of epoch 0.
         """
+        draws = [draw if isinstance(draw, Draw) else Draw(0, draw) for draw in drawn]
         position = np.array([draw.position for draw in draws])
         images = self.cells.take(position)
         if self.turns:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from bcc_lightning.cli.arguments import NOT_EXPERIMENTS, Call, experiment_folders
+from bcc_lightning.cli.arguments import SPACES, Call, configuration_files
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
@@ -54,11 +54,8 @@ def find_space(wanted: str | None, experiment: str) -> Path:
 
 def space_files() -> dict[str, Path]:
     """Map the names of all search spaces to their files."""
-    found: dict[str, Path] = {}
-    for folder in experiment_folders():
-        for file in sorted((folder / NOT_EXPERIMENTS).rglob("*.yaml")):
-            found.setdefault(file.relative_to(folder / NOT_EXPERIMENTS).with_suffix("").as_posix(), file)
-    return found
+    files = configuration_files().items()
+    return {name.removeprefix(f"{SPACES}/"): file for name, file in files if name.startswith(f"{SPACES}/")}
 
 
 def build_untrained(experiments: list[str], argv: list[str]) -> ExperimentCLI:

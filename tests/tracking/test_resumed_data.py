@@ -7,7 +7,8 @@ import pytest
 from bcc_lightning.datamodules import CellFolder
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.errors import UserError
-from bcc_lightning.tracking.resume import refuse_other_data, write_record
+from bcc_lightning.files import write_json
+from bcc_lightning.tracking.resume import refuse_other_data
 from tests.datamodules.miniatures import write_folder
 
 CLASSES = ("lymphocyte", "monocyte")
@@ -18,7 +19,7 @@ def root(tmp_path: Path) -> Path:
     """Ten cells of each class, and what a run that began with them has recorded."""
     root = write_folder(tmp_path / "cells", CLASSES, per_class=10)
     write_split(read(root).splits, tmp_path / "split.csv")
-    write_record(read(root), tmp_path / "data.json")
+    write_json(tmp_path / "data.json", read(root).record())
     return root
 
 
@@ -64,7 +65,7 @@ def test_other_pixels_under_the_same_name(root: Path) -> None:
 def test_components_are_named_where_the_data_tell_them_apart(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"pixels": "1", "labels": "2", "groups": "3"}
     monkeypatch.setattr(CellFolder, "identity", lambda _: known, raising=False)
-    write_record(read(root), root.parent / "data.json")
+    write_json(root.parent / "data.json", read(root).record())
     known = {"pixels": "1", "labels": "5", "groups": "6"}
     assert "labels, groups differ" in refusal(root, read(root))
 
