@@ -282,7 +282,7 @@ class CellDataModule(LightningDataModule):
         weights = self.balancing.weights if cells.weights is None else self.balancing.weights * cells.weights
         sampler = self._sampler(len(cells), self.balancing.draws)
         sampler.set_epoch(self.first_epoch)
-        if self.trainer and self.trainer.overfit_batches:  # Lightning then takes the first cells, which may be of one class
+        if getattr(self.trainer, "overfit_batches", 0):  # Lightning then takes the first cells, which may be of one class
             mixed = np.random.default_rng(self.seed).permutation(len(cells))
             cells, weights = cells.part(mixed), weights[mixed]
         # Batch normalisation over the 1x1 maps of small images cannot be trained on one image.
