@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from _pytest.mark import ParameterSet
 
 import bcc_lightning.modules
 from bcc_lightning.architectures.image_input import smallest_input
@@ -40,10 +41,15 @@ def smallest(name: str) -> int:
     return max([32, *map(smallest_input, backbones)])
 
 
+def experiment(name: str) -> ParameterSet:
+    """Mark each experiment as slow but one, which stands for all in the fast lane."""
+    return pytest.param(name, marks=[] if name == "raabin_cnn" else pytest.mark.slow)
+
+
 class TestExperiments(ExperimentTests):
     """Each experiment, on a few painted cells."""
 
-    @pytest.fixture(autouse=True, params=experiment_names())
+    @pytest.fixture(autouse=True, params=[experiment(name) for name in experiment_names()])
     def one(self, request: pytest.FixtureRequest, ready_store: None) -> None:
         self.experiment = request.param
         self.image_size = smallest(self.experiment)
