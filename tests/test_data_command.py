@@ -69,6 +69,7 @@ def test_preview_draws_a_sheet(root: Path) -> None:
     assert Image.open("sheet.png").width > 400
 
 
+@pytest.mark.slow
 def test_audit_fails_where_a_test_cell_is_trained_on(root: Path, tmp_path: Path) -> None:
     for seed, part in enumerate(("train", "val", "test")):
         write_folder(tmp_path / "divided" / part, CLASSES, per_class=20, seed=seed)

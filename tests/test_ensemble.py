@@ -22,7 +22,7 @@ from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from tests.miniature import CELLS, PAINTED, QUICK, artifacts_of, miniature_arrays, runs_in, write_miniature_bloodmnist
 
-pytestmark = pytest.mark.xdist_group("ensemble")  # one process trains for all
+pytestmark = [pytest.mark.xdist_group("ensemble"), pytest.mark.slow]  # one process trains for all
 
 CLASSES = list(EIGHT_CELL_CLASSES)
 FEW = [*QUICK, "--data.verify_checksum", "false", "--trainer.max_epochs", "1", "--model.lr", "0.003"]

@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from _pytest.mark import ParameterSet
 
 import bcc_lightning.modules
 from bcc_lightning.architectures.image_input import smallest_input
 from bcc_lightning.cli.arguments import experiment_names, find_experiment
 from bcc_lightning.fit import main
-from bcc_lightning.modules.checkpoint import load_classifier
-from tests.miniature import PAINTED, QUICK, SMALL, runs_in
-
-pytestmark = pytest.mark.usefixtures("ready_store")
+from bcc_lightning.testing import ExperimentTests
+from tests.miniature import SMALL, runs_in
 
 FURTHER = {
     # One epoch of pre-training and one of the classifier.
@@ -42,25 +41,26 @@ def smallest(name: str) -> int:
     return max([32, *map(smallest_input, backbones)])
 
 
-@pytest.mark.parametrize("name", experiment_names())
-def test_experiment_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
-    few = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--data.val_cells", "8", "--data.test_cells", "8"]
-    size = smallest(name)
-    flags = [*PAINTED, *QUICK, "--data.image_size", str(size), *few, *FURTHER.get(name, []), *members(name, few)]
-    assert main(["--exp", name, *flags, "--summary", "out.json"]) == 0
-    summary = json.loads((tmp_path / "out.json").read_text())
-    checkpoint = Path(summary["checkpoint"])
-    assert summary["experiment"] == name
-    assert (checkpoint.parents[1] / "explain" / "gradcam.png").is_file()
-    module = load_classifier(checkpoint)
-    logits = module(torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8))
-    assert logits.shape == (2, 8)
+def experiment(name: str) -> ParameterSet:
+    """Mark each experiment as slow but one, which stands for all in the fast lane."""
+    return pytest.param(name, marks=[] if name == "raabin_cnn" else pytest.mark.slow)
 
 
-def members(name: str, few: list[str]) -> list[str]:
+class TestExperiments(ExperimentTests):
+    """Each experiment, on a few painted cells."""
+
+    @pytest.fixture(autouse=True, params=[experiment(name) for name in experiment_names()])
+    def one(self, request: pytest.FixtureRequest, ready_store: None) -> None:
+        self.experiment = request.param
+        self.image_size = smallest(self.experiment)
+        self.flags = [*FURTHER.get(self.experiment, []), *members(self.experiment)]
+
+
+def members(name: str) -> list[str]:
     """Train two small members for an ensemble, which trains nothing itself."""
     if yaml.safe_load(find_experiment(name).read_text())["model"]["class_path"] != "Ensemble":
         return []
+    few = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--data.val_cells", "8", "--data.test_cells", "8"]
     for seed in ("0", "1"):
         assert main([*SMALL, *few, "--seed_everything", seed]) == 0
     return ["--model.members", json.dumps([run.info.run_id for run in runs_in(Path("mlruns"))])]
@@ -74,16 +74,6 @@ def test_experiment_says_what_it_is(name: str) -> None:
     if name != "quickstart":
         assert "As published:" in header
     assert set(yaml.safe_load(text)) <= {"model", "data", "trainer", "selection", "stages"}
-
-
-def test_corrected_and_published_recipe_differ_only_where_the_header_says() -> None:
-    corrected, published = (
-        yaml.safe_load(find_experiment(n).read_text()) for n in ("efficientswin", "as_published/efficientswin")
-    )
-    assert published["model"]["init_args"] == {"input_mean": [0.5] * 3, "input_std": [0.5] * 3, "precision": "32"}
-    assert published["selection"] == {"keep": "last"}
-    assert published["data"] == corrected["data"]
-    assert published["trainer"] == corrected["trainer"]
 
 
 def test_experiments_are_found_from_another_folder_and_inside_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

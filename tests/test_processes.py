@@ -20,6 +20,7 @@ def sigterm_interrupts(interrupt_handlers: None) -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
+@pytest.mark.slow
 def test_interruption_in_a_transaction_takes_effect_behind_it(tmp_path: Path) -> None:
     # Found by sending SIGTERM at random moments: 13 of 150 runs could not be ended, since their database stayed locked.
     run = TrackedRun.create(Tracking(folder=str(tmp_path)), "run", {})

@@ -15,6 +15,8 @@ from bcc_lightning.reproduction.published import PUBLISHED
 from bcc_lightning.tracking.store import Tracking
 from tests.miniature import PAINTED, QUICK, add_run, runs_in, write_miniature_bloodmnist
 
+pytestmark = pytest.mark.slow
+
 REAL = {
     "data.name": "BloodMNIST",
     "data.sha256": "aa",

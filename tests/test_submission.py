@@ -14,6 +14,8 @@ from bcc_lightning.modules.checkpoint import load_classifier
 from bcc_lightning.submission import main
 from tests.miniature import SMALL, artifacts_of, runs_in
 
+pytestmark = pytest.mark.slow
+
 PREDICT = """
 import sys
 sys.modules["bcc_lightning"] = None  # may not be imported

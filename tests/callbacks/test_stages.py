@@ -146,6 +146,7 @@ def test_metric_that_does_not_exist() -> None:
         fit(TinyClassifier(), [StagedFineTuning(STAGES, "val/acc", "max")], max_epochs=1)
 
 
+@pytest.mark.slow
 def test_two_processes_stay_in_step_in_every_stage(tmp_path: Path) -> None:
     script = tmp_path / "two_processes.py"
     script.write_text(

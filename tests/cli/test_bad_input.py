@@ -228,6 +228,7 @@ def test_unreachable_tracking_server_is_told_at_once(complaint: Complain, monkey
     assert "--tracking.uri URI or MLFLOW_TRACKING_URI" in message
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +252,7 @@ def test_traceback_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_no_finished_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--trainer.max_time", "00:00:00:00"]) == 2
     assert "no epoch was finished" in capsys.readouterr().err

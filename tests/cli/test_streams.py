@@ -16,6 +16,8 @@ from bcc_lightning.cli.command import EXIT_INTERRUPTED, LastingStream, interrupt
 from bcc_lightning.fit import main
 from tests.miniature import SMALL, runs_in
 
+pytestmark = pytest.mark.slow
+
 ROOT = str(Path(__file__).parents[2])
 LONG = "word " * 50_000  # more than a pipe holds
 

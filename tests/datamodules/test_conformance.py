@@ -1,46 +1,27 @@
 """What every data set promises, over all of them: on painted miniatures, and on real cells where there are some."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import bcc_lightning.datamodules
 from bcc_lightning.datamodules import AN2DL, PBC, BloodMNIST, CellDataModule, CellFolder
-from bcc_lightning.datasets.cells import CellImages, split_sha256
 from bcc_lightning.datasets.listing import SPLITS
-from bcc_lightning.datasets.split_file import write_split
+from bcc_lightning.datasets.spelling import SetName
+from bcc_lightning.testing import DataModuleTests
+from bcc_lightning.testing.data_modules import pixels
 from tests.datamodules.miniatures import MINIATURES
 
-Build = Callable[..., CellDataModule]
-
-PUBLISHED_TEST = {"synthetic_smear", "bloodmnist", "pbc_wbcatt", "raabin_wbc", "cell_folder"}
-PUBLISHED_ALL = PUBLISHED_TEST - {"raabin_wbc"}
-
-
-@pytest.fixture(params=MINIATURES.items(), ids=list(MINIATURES))
-def miniature(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Build]:
-    name, make = request.param
-
-    def build(**flags: Any) -> CellDataModule:
-        data = make(tmp_path / name, batch_size=7, **flags)
-        data.prepare_data()
-        data.setup()
-        return data
-
-    return name, build
-
-
-def where(data: CellDataModule) -> dict[str, str]:
-    """Map each cell to its split."""
-    return {cell: name for name, cells in data.splits.items() for cell in cells.ids}
-
-
-def pixels(cells: CellImages) -> set[bytes]:
-    return {image.tobytes() for image in cells.take(slice(None))}
+PUBLISHED_SETS: dict[str, tuple[SetName, ...]] = {
+    "synthetic_smear": SPLITS,
+    "bloodmnist": SPLITS,
+    "pbc_wbcatt": SPLITS,
+    "cell_folder": SPLITS,
+    "raabin_wbc": ("test",),  # validation cells are cut from its training set
+}
+"""The sets that a miniature brings along; those of the others are divided by seed."""
 
 
 def test_every_data_set_has_a_miniature() -> None:
@@ -48,88 +29,18 @@ def test_every_data_set_has_a_miniature() -> None:
     assert painted == set(bcc_lightning.datamodules.__all__) - {"CellDataModule"}
 
 
-def test_no_cell_stands_on_two_sides(miniature: tuple[str, Build]) -> None:
-    data = miniature[1]()
-    parts = list(data.splits.values())
-    assert all(len(part) for part in parts)
-    assert len(where(data)) == sum(len(part) for part in parts) == len(data.cells)
-    for one in range(3):
-        for other in range(one):
-            assert not pixels(parts[one]) & pixels(parts[other])
+class TestMiniatures(DataModuleTests):
+    """Each data set in miniature."""
 
+    @pytest.fixture(autouse=True, params=MINIATURES.items(), ids=list(MINIATURES))
+    def miniature(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        name, self.paint = request.param
+        self.folder = tmp_path / name
+        self.published_sets = PUBLISHED_SETS.get(name, ())
 
-def test_every_class_stands_on_every_side(miniature: tuple[str, Build]) -> None:
-    data = miniature[1]()
-    for cells in data.splits.values():
-        assert (cells.counts(len(data.class_names)) > 0).all()
-        assert cells.labels.dtype == np.int64
-
-
-def test_batches_are_what_a_module_takes(miniature: tuple[str, Build]) -> None:
-    data = miniature[1](augment="light", num_workers=0)
-    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
-        batch = next(iter(loader))
-        side = data.cells.side
-        assert batch.image.shape == (7, 3, side, side)
-        assert batch.image.dtype == torch.uint8
-        assert batch.image.is_contiguous(memory_format=torch.channels_last)
-        assert batch.label.dtype == batch.position.dtype == torch.int64
-        assert batch.weight.dtype == torch.float32
-
-
-@pytest.mark.parametrize("part", ["val", "test"])
-def test_evaluation_sees_each_cell_once_and_unchanged(miniature: tuple[str, Build], part: str) -> None:
-    data = miniature[1](augment="standard", balance="weighted_sampler", num_workers=0)
-    batches = list(data.val_dataloader() if part == "val" else data.test_dataloader())
-    cells = data.splits[part]  # type: ignore[index]
-    assert torch.cat([batch.position for batch in batches]).tolist() == list(range(len(cells)))
-    np.testing.assert_array_equal(torch.cat([batch.label for batch in batches]).numpy(), cells.labels)
-    seen = torch.cat([batch.image for batch in batches]).permute(0, 2, 3, 1).numpy()
-    np.testing.assert_array_equal(seen, cells.take(slice(None)))
-    assert all((batch.weight == 1).all() for batch in batches)
-
-
-def test_same_seed_same_split_and_another_seed_another(miniature: tuple[str, Build]) -> None:
-    name, build = miniature
-    first = where(build())
-    assert where(build()) == first
-    assert (where(build(split_seed=1)) == first) == (name in PUBLISHED_ALL)
-
-
-def test_balance_and_augmentation_leave_the_split_alone(miniature: tuple[str, Build]) -> None:
-    build = miniature[1]
-    assert where(build(augment="standard", balance="class_weights", seed=3)) == where(build())
-
-
-def test_a_split_given_back_is_the_same(miniature: tuple[str, Build], tmp_path: Path) -> None:
-    build = miniature[1]
-    data = build(split_seed=4)
-    write_split(data.splits, tmp_path / "split.csv")
-    again = build(split_file=str(tmp_path / "split.csv"))
-    assert where(again) == where(data)
-    assert split_sha256(again.splits) == data.facts()["split.sha256"]
-
-
-def test_folds_hold_out_each_cell_once(miniature: tuple[str, Build]) -> None:
-    name, build = miniature
-    held = "val" if name in PUBLISHED_TEST else "test"
-    folds = [build(folds=3, fold=fold) for fold in range(3)]
-    out = sorted(cell for data in folds for cell in data.splits[held].ids)  # type: ignore[index]
-    fixed = set(build().splits["test"].ids) if name in PUBLISHED_TEST else set()
-    assert out == sorted(set(build().cells.ids) - fixed)
-    assert len({data.facts()["split.sha256"] for data in folds}) == 3
-
-
-def test_repeated_folds_divide_anew(miniature: tuple[str, Build]) -> None:
-    build = miniature[1]
-    assert where(build(folds=3, fold=0)) != where(build(folds=3, fold=3))
-
-
-def test_facts_name_the_data(miniature: tuple[str, Build]) -> None:
-    facts = miniature[1]().facts()
-    assert {"data.name", "data.sha256", "data.resolution", "data.cells", "split.sha256"} <= set(facts)
-    assert len(facts["data.sha256"]) == len(facts["split.sha256"]) == 64
-    assert miniature[1]().facts() == facts
+    def make(self, **arguments: Any) -> CellDataModule:
+        data: CellDataModule = self.paint(self.folder, **arguments)
+        return data
 
 
 # On real cells ------------------------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ def rare(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_class_of_one_patient_is_said_by_describe_audit_and_fit(rare: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = CellTable(root=str(rare), image_size=32)
     (row,) = {code for code in data.codes[data.cells.labels == 0].tolist()}

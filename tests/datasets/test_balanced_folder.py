@@ -172,6 +172,7 @@ write_balanced_folder(list_folder(Path(sys.argv[1])), Path(sys.argv[2]), "standa
 """
 
 
+@pytest.mark.slow
 def test_a_killed_call_leaves_whole_files_and_is_finished_by_the_next(tmp_path: Path) -> None:
     listing, out = data_set(tmp_path / "cells", {"ig": 120, "platelet": 20}, side=48), tmp_path / "out"
     command = [sys.executable, "-c", CHILD, str(listing.root), str(out)]

@@ -119,6 +119,7 @@ def start(folder: Path, home: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", BUILD, str(folder), str(home)], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_leaves_is_not_read(folder: Path, tmp_path: Path) -> None:
     home = tmp_path / "cache"
     builder = start(folder, home)
@@ -132,6 +133,7 @@ def test_what_a_killed_process_leaves_is_not_read(folder: Path, tmp_path: Path) 
     assert not list(home.glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_two_processes_that_start_at_once_share_one_cache(folder: Path, tmp_path: Path) -> None:
     builders = [start(folder, tmp_path / "cache") for _ in range(2)]
     outputs = [builder.communicate(timeout=120)[0] for builder in builders]
@@ -151,6 +153,7 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_writing(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", BUILD, str(folder), str(tmp_path / "cache")]
     result = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_files, check=False)

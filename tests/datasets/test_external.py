@@ -16,7 +16,7 @@ from bcc_lightning.fit import main
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import SMALL, artifacts_of, runs_in
 
-pytestmark = pytest.mark.xdist_group("external")  # one process trains for all
+pytestmark = [pytest.mark.xdist_group("external"), pytest.mark.slow]  # one process trains for all
 
 
 def test_names_are_mapped_whatever_way_they_are_spelled() -> None:

@@ -18,7 +18,7 @@ from bcc_lightning.fit import main
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import QUICK, artifacts_of, runs_in
 
-pytestmark = pytest.mark.xdist_group("cross_validation")  # one process trains for all
+pytestmark = [pytest.mark.xdist_group("cross_validation"), pytest.mark.slow]  # one process trains for all
 
 CLASSES = ("lymphocyte", "monocyte")
 

@@ -16,6 +16,8 @@ from bcc_lightning.fit import main
 from tests.interruption import stop_in_epoch
 from tests.miniature import SMALL, runs_in
 
+pytestmark = pytest.mark.slow
+
 
 def fit_on_two(*flags: str) -> None:
     """Train with two processes on this machine's processor."""

@@ -20,6 +20,8 @@ from bcc_lightning.tracking.store import Tracking
 from tests.interruption import stop_in_epoch
 from tests.miniature import PAINTED, QUICK, SMALL, artifacts_of, runs_in
 
+pytestmark = pytest.mark.slow
+
 HYBRID = ["--exp", "efficientswin", *PAINTED, *QUICK, "--data.augment", "standard", "--trainer.max_epochs", "4"]
 COSINE = ["--model.schedule", "cosine", "--model.warmup_epochs", "1", "--model.lr", "0.0003"]
 

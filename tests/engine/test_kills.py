@@ -13,6 +13,8 @@ from bcc_lightning.fit import main
 from tests.resuming import RUN, assert_same, assert_tidy, outcome, start, write_cells
 from tests.tuning.conftest import LONG
 
+pytestmark = pytest.mark.slow
+
 KILLS = 30
 
 

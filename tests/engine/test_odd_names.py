@@ -16,7 +16,7 @@ from bcc_lightning.safe_names import class_of_column, metric_key, metric_of_key
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import QUICK, artifacts_of, runs_in
 
-pytestmark = pytest.mark.xdist_group("odd_names")  # one process trains for all
+pytestmark = [pytest.mark.xdist_group("odd_names"), pytest.mark.slow]  # one process trains for all
 
 CLASSES = ["label", "CD34+", "CD34*", "./x", "x_step", "dataloader_idx_0", "<script>alert(1)</script>", "[/x] :smile: $\\frac{$"]
 SET = "ward #7 [red]"

@@ -19,7 +19,7 @@ from tests.interruption import stop_in_epoch
 from tests.miniature import runs_in
 from tests.resuming import RUN, assert_same, assert_tidy, outcome, start, write_cells
 
-pytestmark = pytest.mark.xdist_group("resume")  # one process trains for all
+pytestmark = [pytest.mark.xdist_group("resume"), pytest.mark.slow]  # one process trains for all
 
 LONG = [*RUN, "--selection.mode", "min", "--trainer.max_epochs", "4", "--model.weights", "start.ckpt"]
 """The run of these tests: from given weights, to its fourth epoch. The loss of the first is the lowest."""

@@ -19,7 +19,7 @@ from bcc_lightning.fit import main
 from bcc_lightning.modules.checkpoint import load_classifier
 from tests.miniature import CELLS, QUICK, artifacts_of, miniature_arrays, runs_in, write_miniature_bloodmnist
 
-pytestmark = pytest.mark.xdist_group("run_contract")  # one process trains for all
+pytestmark = [pytest.mark.xdist_group("run_contract"), pytest.mark.slow]  # one process trains for all
 
 CLASSES = list(EIGHT_CELL_CLASSES)
 

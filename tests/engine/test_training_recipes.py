@@ -31,6 +31,7 @@ def summary_in(folder: Path) -> dict[str, Any]:
     return summary
 
 
+@pytest.mark.slow
 def test_run_with_average_and_views_says_so_and_its_checkpoint_predicts_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,6 +55,7 @@ def test_run_with_average_and_views_says_so_and_its_checkpoint_predicts_the_same
     assert torch.allclose(found, filed.float(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_staged_run_stopped_in_the_second_stage_ends_bitwise_like_one_that_never_stopped(tmp_path: Path) -> None:
     recipe = ["--model.optimizer", "lion", "--stages", STAGES, "--trainer.max_epochs", "null", "--selection.keep", "last"]
     flags = [*SMALL, *recipe, "--data.augment", "standard"]

@@ -18,6 +18,8 @@ from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.fit import main
 from tests.miniature import SMALL
 
+pytestmark = pytest.mark.slow
+
 
 def test_same_numbers_with_no_and_two_workers(tmp_path: Path) -> None:
     metrics = []

@@ -10,8 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.architectures.transfer import TransferNet
 from bcc_lightning.errors import UserError
-from bcc_lightning.modules import CellClassifier, PlainCNN, TransferClassifier, UNetClassifier
-from bcc_lightning.modules.checkpoint import load_classifier
+from bcc_lightning.modules import CellClassifier, TransferClassifier
 
 
 def classifier(backbone: str = "resnet18", **arguments: Any) -> TransferClassifier:
@@ -83,24 +82,3 @@ def test_vgg_without_its_wide_layers_takes_timms_file(tmp_path: Path) -> None:
     module = classifier("vgg11", head={"pooling": "avg"}, weights=str(tmp_path / "vgg11.pth"))
     network = cast(TransferNet, module.network)
     assert torch.equal(network.backbone.network.features[0].weight, state["features.0.weight"])
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        lambda data: PlainCNN(
-            blocks=cast(Any, {"channels": [4, 8]}), head=cast(Any, {"pooling": "flatten", "hidden": [6]}), **data
-        ),
-        lambda data: UNetClassifier(channels=[4, 8], **data),
-        lambda data: TransferClassifier(backbone="resnet18", head=cast(Any, {"batch_norm": "before", "pooling": "avg"}), **data),
-        lambda data: TransferClassifier(backbone="resnet18", small_stem=True, input_order="bgr", **data),
-    ],
-)
-def test_a_checkpoint_holds_plain_values_and_is_read_back(module: Any, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    built = module({"class_names": ["a", "b", "c"], "image_size": 32, "pretrained": False, "precision": "32"}).eval()
-    checkpoint = {"state_dict": built.state_dict(), "hyper_parameters": dict(built.hparams)}
-    built.on_save_checkpoint(checkpoint)
-    torch.save(checkpoint, tmp_path / "best.ckpt")
-    with torch.no_grad():
-        torch.testing.assert_close(load_classifier(tmp_path / "best.ckpt")(images()), built(images()))

@@ -15,6 +15,8 @@ from bcc_lightning.tracking.claim import Claim, is_trained
 from bcc_lightning.tracking.run_files import RunFolder
 from tests.tracking.holder import end, hold
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = {"boot": "another start", "host": "ward-7", "process": 17, "token": "theirs"}
 
 

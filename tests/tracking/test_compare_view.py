@@ -30,7 +30,7 @@ from bcc_lightning.fit import main
 from bcc_lightning.tracking.run_files import Summary, read_summary
 
 # Where tests are spread over processes, one of them makes the runs for all (pytest -n 2 --dist loadgroup).
-pytestmark = pytest.mark.xdist_group("compare_view")
+pytestmark = [pytest.mark.xdist_group("compare_view"), pytest.mark.slow]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = [

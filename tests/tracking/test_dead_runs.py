@@ -17,7 +17,7 @@ from bcc_lightning.tracking.store import Tracking, open_store
 from tests.miniature import add_run, runs_in
 from tests.tracking.holder import end, hold
 
-pytestmark = pytest.mark.usefixtures("ready_store")
+pytestmark = [pytest.mark.usefixtures("ready_store"), pytest.mark.slow]
 
 GONE = 2**22 + 1
 """A number that no process has."""

@@ -151,6 +151,7 @@ def test_run_without_figures_ends_with_its_error(run: TrackedRun) -> None:
     assert "No space left" in filed().data.tags["failure"]
 
 
+@pytest.mark.slow
 def test_disk_that_is_full_at_a_checkpoint(ready_store: None, capsys: pytest.CaptureFixture[str]) -> None:
     with file_size_limit(8_000_000):  # the network has 16 MB
         assert main([*SMALL, "--trainer.max_epochs", "1"]) == 2

@@ -139,6 +139,7 @@ def test_checkpoint_files(tracking: Tracking, tmp_path: Path) -> None:
         find_network(tracking, "gone.ckpt")
 
 
+@pytest.mark.slow
 def test_files_are_fetched_from_a_server(tmp_path: Path) -> None:
     port = free_port()
     tracking = Tracking(uri=f"http://127.0.0.1:{port}")

@@ -19,6 +19,8 @@ from bcc_lightning.callbacks.epochs import EpochSeeding
 from bcc_lightning.fit import main
 from tests.miniature import SMALL
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:

@@ -14,7 +14,7 @@ from bcc_lightning.tracking.run_files import Summary
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, refuse_another_split
 from tests.miniature import PAINTED, QUICK
 
-pytestmark = pytest.mark.usefixtures("ready_store")
+pytestmark = [pytest.mark.usefixtures("ready_store"), pytest.mark.slow]
 
 FEW = [*PAINTED, *QUICK, "--trainer.max_epochs", "1", "--summary", "out.json"]
 

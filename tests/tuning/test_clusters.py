@@ -20,6 +20,8 @@ from tests.tuning.conftest import SERVERS
 from tests.tuning.killing import start_driver
 from tests.tuning.searches import check, executor_of, ledger, stub_plan, trials_last, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_driver_that_starts_again_finds_its_workers(tmp_path: Path, cluster: ExecutorName) -> None:
     trials_last(60, tmp_path)

@@ -17,6 +17,8 @@ from tests.tuning.conftest import CLUSTERS, LONG
 from tests.tuning.killing import a_trial
 from tests.tuning.searches import check, executor_of, ledger, stub_plan, trials_last, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_slot_is_taken_once(tmp_path: Path, executor: ExecutorName, storage: Storage) -> None:
     if executor in CLUSTERS and storage.file and not os.environ.get(LONG):

@@ -15,6 +15,8 @@ from tests.tuning.killing import kill_at_random, start_driver
 from tests.tuning.postgresql import PostgreSQL
 from tests.tuning.searches import check, ledger, stub_plan, trials_last, wait_until
 
+pytestmark = pytest.mark.slow
+
 AT_LENGTH = pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes minutes on a cluster of one machine: set {LONG}=1")
 
 KILLS = 20

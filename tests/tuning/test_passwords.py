@@ -14,6 +14,8 @@ from bcc_lightning.tuning.storage import Storage
 from tests.tuning.conftest import SERVERS
 from tests.tuning.searches import stub_search, trials_last
 
+pytestmark = pytest.mark.slow
+
 RAY_LOGS = Path("/tmp/ray")
 
 

@@ -50,6 +50,7 @@ assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
 """
 
 
+@pytest.mark.slow
 def test_eight_processes_that_start_at_the_same_instant_share_the_slots(tmp_path: Path, storage: Storage) -> None:
     command = [sys.executable, "-c", START_TOGETHER, str(tmp_path), storage.url]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True, timeout=120)
@@ -165,6 +166,7 @@ def test_a_storage_that_was_away_kills_nobody() -> None:
     assert observer.death(running(elsewhere, beat=2)) is None
 
 
+@pytest.mark.slow
 def test_drivers_of_a_study_share_its_run(tmp_path: Path) -> None:
     plan = stub_plan(tmp_path, argv=["--tracking.uri=http://me@host:5000/a", "--data.root", "s3://host:9000/cells"])
     search = OpenStudy.create(storage_of(None, tmp_path), plan)

@@ -27,6 +27,8 @@ from bcc_lightning.tuning.trial import TrialReport, refuse_changed_data
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import PAINTED, QUICK, artifacts_of, runs_in
 
+pytestmark = pytest.mark.slow
+
 TAGS = {"study": "study", "trial.number": "7"}
 
 TINY = ["--exp", "pbc_cnn", *PAINTED, *QUICK, "--model.head.hidden", "[8]"]

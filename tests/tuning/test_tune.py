@@ -18,6 +18,8 @@ from bcc_lightning.tuning.study import INTERRUPTED, OpenStudy
 from tests.miniature import PAINTED, QUICK, artifacts_of, runs_in
 from tests.tuning.searches import stub_search, trials_last
 
+pytestmark = pytest.mark.slow
+
 
 def family(folder: Path) -> tuple[Run, list[Run]]:
     runs = runs_in(folder)
