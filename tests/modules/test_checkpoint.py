@@ -109,7 +109,10 @@ def rebuilt(kind: str, **arguments: Any) -> Callable[[dict[str, Any]], None]:
         (rebuilt("ensemble", members=["/etc/passwd"]), "/etc/passwd is not a checkpoint of this project"),
         (rebuilt("ensemble", members=[None]), "--model.members is [None]"),
         (rebuilt("ensemble", members=[{}]), "described by class_path and init_args, not by {}"),
-        (rebuilt("ensemble", members=[{"class_path": "os.system", "init_args": {}}]), "class 'os.system' is not one of the known"),
+        (
+            rebuilt("ensemble", members=[{"class_path": "os.system", "init_args": {}}]),
+            "class 'os.system' is not one of the known",
+        ),
     ],
 )
 def test_what_does_not_fit(good: bytes, alter: Callable[[dict[str, Any]], Any], expected: str) -> None:
