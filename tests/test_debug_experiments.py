@@ -47,8 +47,8 @@ def test_a_limited_run_does_everything(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("ready_store")
 def test_batches_are_learnt_by_heart() -> None:
-    flags = ["--data.batch_size", "8", "--data.train_cells", "64", "--model.lr", "0.002", "--summary", "out.json"]
-    assert main(["--exp", "quickstart", "--exp", "debug/overfit", *TINY, *flags]) == 0
+    flags = ["--data.batch_size", "8", "--data.train_cells", "64", "--summary", "out.json"]
+    assert main(["--exp", "an2dl_cnn", "--exp", "debug/overfit", *TINY, *flags]) == 0
     assert json.loads(Path("out.json").read_text())["metrics"]["train/accuracy"] > 0.95  # chance is 0.125
 
 
