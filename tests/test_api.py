@@ -159,6 +159,7 @@ def test_the_module_of_the_command_is_called_like_the_function(monkeypatch: pyte
     assert bcc_lightning.fit.main is module.main
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_before_it_is_used() -> None:
     code = (
         "import sys, bcc_lightning as bcc; "

@@ -18,6 +18,8 @@ from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
 from bcc_lightning.datasets.listing import list_folder
 from bcc_lightning.datasets.smear_painter import paint_cells
 
+pytestmark = pytest.mark.slow
+
 PER_CLASS = 30
 SIDE = 80
 Picture = npt.NDArray[np.uint8]

@@ -79,6 +79,7 @@ def test_larger_maps_take_single_images() -> None:
     refuse_idle_training(configured("an2dl_cnn", "--data.batch_size", "1"))
 
 
+@pytest.mark.slow
 def test_sets_of_one_cell(tmp_path: Path) -> None:
     cells = ["--data.train_cells", "1", "--data.val_cells", "1", "--data.test_cells", "1"]
     flags = [*PLAIN, *cells, "--trainer.max_epochs", "1", "--summary", "out.json"]

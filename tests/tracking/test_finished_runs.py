@@ -42,6 +42,7 @@ def test_an_id_is_found_in_every_mlflow_experiment_a_name_only_in_its_own(tracki
         find_run(tracking, "house")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["o'brien", 'a"b', "a\\", "x' OR ''='", "x; y", "日本", "a\x1b[31m\x00"])
 def test_experiments_whose_names_a_search_would_misread(tracking: Tracking, experiment: str) -> None:
     add_run(tracking, "house")

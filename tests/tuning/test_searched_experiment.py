@@ -26,6 +26,7 @@ def best_trial(parameters: dict[str, Value]) -> FrozenTrial:
     return create_trial(value=0.9, params=parameters, distributions=distributions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["raabin_cnn", "an2dl_vgg16", "resnet18_28"])
 def test_the_file_gives_what_the_trial_ran(tmp_path: Path, experiment: str) -> None:
     file = tmp_path / "tuned.yaml"
