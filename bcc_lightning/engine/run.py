@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -150,17 +151,24 @@ class Run(OpenRun):
 
     Attributes:
         experiment: the configured experiment.
-        learner: finds the weights: by training, or, for an ensemble, by weighing its members.
+        trial: channel to the search whose trial this is.
         sets: names of the sets that the weights are evaluated on; the first is explained.
     """
 
     def __init__(self, experiment: ExperimentCLI, recorder: Recorder, trial: TrialChannel | None) -> None:
-        from bcc_lightning.engine.voting import Voting
-
         super().__init__(recorder)
         self.experiment = experiment
+        self.trial = trial
         self.sets = [VALIDATION] if trial else [TEST, *experiment.datamodule.external]
-        self.learner: Learner = Training(experiment, recorder, trial) if experiment.model.learns else Voting(experiment, recorder)
+
+    @cached_property
+    def learner(self) -> Learner:
+        """What finds the weights: a training or, for an ensemble, weighing its members; it is built once the run is open."""
+        from bcc_lightning.engine.voting import Voting
+
+        if self.experiment.model.learns:
+            return Training(self.experiment, self.recorder, self.trial)
+        return Voting(self.experiment, self.recorder)
 
     @classmethod
     def open(cls, experiment: ExperimentCLI, trial: TrialChannel | None = None, claim: Claim | None = None) -> "Run":
