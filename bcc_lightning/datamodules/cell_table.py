@@ -1,4 +1,4 @@
-"""TODO."""
+"""CellTable: image files listed in a CSV or Parquet table."""
 
 from functools import cached_property
 from pathlib import Path
