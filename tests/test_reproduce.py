@@ -15,8 +15,6 @@ from bcc_lightning.reproduction.published import PUBLISHED
 from bcc_lightning.tracking.store import Tracking
 from tests.miniature import PAINTED, QUICK, add_run, runs_in, write_miniature_bloodmnist
 
-pytestmark = pytest.mark.slow
-
 REAL = {
     "data.name": "BloodMNIST",
     "data.sha256": "aa",
@@ -83,6 +81,7 @@ def test_published_figures_that_can_be_counted_again() -> None:
     assert f"{100 * 1680 / 1712:.2f}" == "98.13" != figures["efficientswin"][0] == "98.14"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_shorter_than_its_recipe_says_so() -> None:
     """The file of medmnist_resnet18 says 100 epochs."""
     add("medmnist_resnet18", 0.9, trainer__max_epochs="8")
@@ -92,6 +91,7 @@ def test_a_run_that_was_shorter_than_its_recipe_says_so() -> None:
     assert table["house"].endswith(", training time LIMITED to 00:00:10:00 (days:hours:minutes:seconds)")
 
 
+@pytest.mark.slow
 def test_published_and_corrected_runs_of_one_system() -> None:
     published = add("as_published/efficientswin", 0.90)
     corrected = add("efficientswin", 0.97)
@@ -109,6 +109,7 @@ def test_published_and_corrected_runs_of_one_system() -> None:
     assert measured(table["house"]) == ("no run",) * 4
 
 
+@pytest.mark.slow
 def test_the_newest_run_counts() -> None:
     add("swin_tiny", 0.91, model__lr="0.01")
     newest = add("swin_tiny", 0.95)
@@ -119,6 +120,7 @@ def test_the_newest_run_counts() -> None:
     )
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged_and_each_counts_once() -> None:
     """Mean of 0.90, 0.92, 0.97 is 0.93, that is 186 of 200 cells; the deviations -0.03, -0.01, 0.04 give
     sqrt(0.0026 / 2) = 0.0361."""
@@ -132,12 +134,14 @@ def test_seeds_are_averaged_and_each_counts_once() -> None:
     assert measured(rows("--run", other)["house"])[1] == "60.00 (58.00 to 61.00)"
 
 
+@pytest.mark.slow
 def test_seeds_on_another_split_are_no_repetitions() -> None:
     add("house", 0.90, seed=0, data={"split.sha256": "cc"})
     newest = add("house", 0.92, seed=1)
     assert rows()["house"]["run id"] == newest
 
 
+@pytest.mark.slow
 def test_painted_cells_count_only_where_there_are_no_others() -> None:
     painted = {"data.name": "SyntheticSmear", "data.resolution": "32 native"}
     real = add("house", 0.9)
@@ -148,6 +152,7 @@ def test_painted_cells_count_only_where_there_are_no_others() -> None:
     assert table["swin_tiny"]["data, resolution, pretrained"] == "SyntheticSmear, PAINTED cells, 32 native, random weights"
 
 
+@pytest.mark.slow
 def test_what_has_to_be_known_of_a_figure() -> None:
     add("house", 0.9, data={"data.official": "false"}, data__root="/cells/bloodmnist_rebuilt", model__test_time="dihedral")
     add("swin_tiny", 0.9, model__weights="/weights/swin.safetensors", trainer__limit_test_batches="2")
@@ -161,6 +166,7 @@ def test_what_has_to_be_known_of_a_figure() -> None:
     assert table["an2dl_ensemble"] == "BloodMNIST, 28 enlarged to 224, weights of its members"
 
 
+@pytest.mark.slow
 def test_networks_without_published_weights_begin_from_random_ones() -> None:
     """`pretrained` is true by default, also for the sources' own networks, which have no weights to take."""
     params = {key: value for key, value in PARAMS.items() if key != "model.backbone"}
@@ -168,6 +174,7 @@ def test_networks_without_published_weights_begin_from_random_ones() -> None:
     assert rows()["an2dl_cnn"]["data, resolution, pretrained"] == "BloodMNIST, 28 enlarged to 224, random weights"
 
 
+@pytest.mark.slow
 def test_cross_validation() -> None:
     folds: list[dict[str, Any]] = [{"run_id": "f", "test/accuracy": 0.9, "cells": ""}] * 5
     parent = add_run(
@@ -181,6 +188,7 @@ def test_cross_validation() -> None:
     assert row["run id"] == parent
 
 
+@pytest.mark.slow
 def test_three_files_say_the_same() -> None:
     run_id = add("raabin_cnn", 0.931, data={"data.resolution": "<odd> | 28"})
     rows()
@@ -197,6 +205,7 @@ def test_three_files_say_the_same() -> None:
     assert "93.10 (91.10 to 94.10)" in line
 
 
+@pytest.mark.slow
 def test_table_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data.root", str(write_miniature_bloodmnist(tmp_path / "mine")), "--data.verify_checksum", "false"]
     few = [*QUICK, "--trainer.max_epochs", "1"]
@@ -219,6 +228,7 @@ def test_table_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "CUT SHORT by trainer.limit_train_batches 1" in Path("out/table.md").read_text()
 
 
+@pytest.mark.slow
 def test_no_store_and_no_such_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--out", "out"]) == 2
     assert "there are no runs" in capsys.readouterr().err
