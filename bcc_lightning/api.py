@@ -10,12 +10,12 @@ from bcc_lightning.cli.arguments import Call, experiment_names
 from bcc_lightning.cli.command import quieten
 from bcc_lightning.engine.cross_validation import cross_validate
 from bcc_lightning.engine.fold_plan import CrossValidation
-from bcc_lightning.engine.prediction import TrainedClassifier
 from bcc_lightning.engine.run import run_experiment
 from bcc_lightning.errors import UserError
+from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, finished_runs
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.tracking.trained_networks import find_network, of_run
+from bcc_lightning.tracking.trained_networks import find_network, of_run_or_folds
 
 
 def fit(experiment: str | list[str], **overrides: Any) -> FinishedRun:  # noqa: ANN401 - any argument of an experiment
@@ -83,7 +83,11 @@ def load(source: str | Path | FinishedRun, folder: str = "mlruns") -> TrainedCla
     Raises:
         UserError: there is no such run or file.
     """
-    network = of_run(source) if isinstance(source, FinishedRun) else find_network(Tracking(folder=folder), str(source))
+    network = (
+        of_run_or_folds(source)
+        if isinstance(source, FinishedRun)
+        else find_network(Tracking(folder=folder), str(source), folds=True)
+    )
     return TrainedClassifier.of(network)
 
 

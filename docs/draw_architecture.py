@@ -27,16 +27,21 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "surroundings",
         "trust",
     ),
-    ("architectures", "balancing", "evaluation", "transforms"),
+    ("architectures", "balancing", "differential", "evaluation", "transforms"),
     ("datasets",),
     ("modules", "datamodules"),
     ("audit", "explanation", "tracking"),
     ("callbacks",),
     ("cli",),
-    ("tuning", "reproduction"),
+    ("tuning", "reproduction", "prediction"),
     ("engine",),
+    ("deployment",),
     ("api",),
-    ("fit", "tune", "data", "ensemble", "reproduce", "submission", "testing", "__main__"),
+    (
+        *("fit", "tune", "data", "ensemble", "reproduce", "submission"),
+        *("predict", "evaluate", "compare", "explain", "export", "serve"),
+        *("testing", "__main__"),
+    ),
 )
 """Rooms, and modules outside of rooms, from the lowest to the highest; each imports only from its own layer and lower ones."""
 

@@ -14,9 +14,9 @@ import bcc_lightning as bcc
 import bcc_lightning.errors as errors_module
 import bcc_lightning.fit
 from bcc_lightning.api import flags
-from bcc_lightning.engine.prediction import TrainedClassifier
 from bcc_lightning.errors import UserError, in_python
 from bcc_lightning.modules.checkpoint import save_classifier
+from bcc_lightning.prediction.classifier import TrainedClassifier
 
 ROOT = Path(__file__).parents[1]
 

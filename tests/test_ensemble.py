@@ -94,7 +94,14 @@ def test_fitted_weights_come_from_the_validation_part(folder: Path, ids: list[st
 
 def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], fitted: Run) -> None:
     figures = {f"figures/{name}.png" for name in ("confusion_matrix", "class_counts", "samples", "members")}
-    files = {"config.yaml", "checkpoints/best.ckpt", "explain/gradcam.png", "predictions/test.parquet", "summary.json"}
+    files = {
+        "config.yaml",
+        "checkpoints/best.ckpt",
+        "explain/gradcam.png",
+        "predictions/test.parquet",
+        "predictions/validation.parquet",
+        "summary.json",
+    }
     assert artifacts_of(fitted) == figures | files | {"report.html", "split.csv"}
     members = [run for run in runs_in(folder / "mlruns") if run.info.run_id in ids]
     tests = {name for name in members[0].data.metrics if name.startswith("test/")}

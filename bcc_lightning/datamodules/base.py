@@ -16,7 +16,7 @@ from bcc_lightning.argument_types import check_types
 from bcc_lightning.balancing.balance import Balance, Balancing, Draws, balance_cells
 from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
 from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, keep_batch
-from bcc_lightning.datasets.cells import CellImages, Names, shrink, split_sha256
+from bcc_lightning.datasets.cells import CellImages, Names, resolution, shrink, split_sha256
 from bcc_lightning.datasets.external import ExternalSet, TrainedOn, data_folder, read_external_sets
 from bcc_lightning.datasets.identity import identify, whole
 from bcc_lightning.datasets.listing import SPLITS
@@ -237,10 +237,7 @@ class CellDataModule(LightningDataModule):
     @property
     def resolution(self) -> str:
         """Whether the network sees ``28 native``, ``28 enlarged to 224`` or ``360 shrunk to 96`` pixels."""
-        native = self.native_side
-        if native == self.image_size:
-            return f"{native} native"
-        return f"{native} {'enlarged' if native < self.image_size else 'shrunk'} to {self.image_size}"
+        return resolution(self.native_side, self.image_size)
 
     def facts(self) -> dict[str, str]:
         """Return what a run records of its data: name, hashes, resolution, cells per split."""

@@ -143,6 +143,18 @@ def split_sha256(splits: Mapping[SetName, CellImages]) -> str:
     return f"{total % 2**256:064x}"
 
 
+def resolution(native_side: int, image_size: int) -> str:
+    """Describe what the network sees: ``28 native``, ``28 enlarged to 224`` or ``360 shrunk to 96`` pixels."""
+    if native_side == image_size:
+        return f"{native_side} native"
+    return f"{native_side} {'enlarged' if native_side < image_size else 'shrunk'} to {image_size}"
+
+
+def stored_side(resolution: str, image_size: int) -> int:
+    """Return the side in pixels of the stored images, from what `resolution` has said of them."""
+    return min(int(resolution.partition(" ")[0]), image_size)
+
+
 def shrink(cells: CellImages, image_size: int) -> CellImages:
     """Shrink images that are larger than the network sees, once, by area averaging; smaller ones stay."""
     if cells.side <= image_size:

@@ -34,7 +34,7 @@ def draw_curves(folder: RunFolder, history: MetricHistory) -> None:
 def file_predictions(
     folder: RunFolder, cells: CellImages, predictions: Predictions, class_names: list[str], name: str = TEST
 ) -> None:
-    """Write predictions as a table and their confusion matrix as a figure.
+    """Write predictions as a table.
 
     Args:
         folder: the run's folder.
@@ -43,12 +43,16 @@ def file_predictions(
         class_names: names of the C classes.
         name: name of the evaluated set.
     """
+    with whole_file(folder.predictions(name)) as draft:
+        predictions_table(predictions, cells.ids, class_names).to_parquet(draft, index=False)
+
+
+def draw_confusion(folder: RunFolder, predictions: Predictions, class_names: list[str], name: str = TEST) -> None:
+    """Draw the confusion matrix of predictions; arguments as `file_predictions`."""
     matrix = confusion_matrix(predictions, len(class_names))
     title = in_words(name).removeprefix("the ").capitalize() if name in {TEST, VALIDATION} else f"Test set {name}"
     figure = "confusion_matrix" if name == TEST else f"confusion_matrix_{file_name(name)}"
     save_figure(confusion_figure(matrix, class_names, title), folder.figure(figure))
-    with whole_file(folder.predictions(name)) as draft:
-        predictions_table(predictions, cells.ids, class_names).to_parquet(draft, index=False)
 
 
 def predictions_table(predictions: Predictions, ids: Sequence[str], class_names: list[str]) -> pd.DataFrame:

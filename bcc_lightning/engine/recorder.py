@@ -18,7 +18,7 @@ from bcc_lightning.callbacks.epochs import Throughput
 from bcc_lightning.cli.experiment import ExperimentCLI, flatten
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_result, print_unfinished
-from bcc_lightning.engine.drawing import draw_curves, draw_data, explain_cells, file_predictions
+from bcc_lightning.engine.drawing import draw_confusion, draw_curves, draw_data, explain_cells, file_predictions
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words, metrics_of
 from bcc_lightning.evaluation.reliability import collapse, intervals, support
 from bcc_lightning.files import write_json
@@ -137,9 +137,11 @@ class RunRecorder(Recorder):
             self.summary.seconds[part] = self.summary.seconds.get(part, 0.0) + watch.seconds
 
     def record_test(self, name: str, predictions: Predictions) -> None:
-        """Write predictions and confusion matrix."""
-        cells, classes = self.experiment.datamodule.evaluated_cells(name), self.experiment.model.class_names
-        file_predictions(self.folder, cells, predictions, classes, name)
+        """Write predictions, and the confusion matrix of a set that the network is judged by."""
+        cells, model = self.experiment.datamodule.evaluated_cells(name), self.experiment.model
+        file_predictions(self.folder, cells, predictions, model.class_names, name)
+        if name not in model.unjudged:
+            draw_confusion(self.folder, predictions, model.class_names, name)
 
     def explain(self, name: str) -> None:
         """Draw class activation maps."""
@@ -182,7 +184,8 @@ class RunRecorder(Recorder):
         summary.metrics = history.at(kept)
         if best.is_file():
             summary.checkpoint = best.relative_to(self.folder.artifacts).as_posix()
-        for name, predictions in model.test_predictions.items():
+        judged = {name: found for name, found in model.test_predictions.items() if name not in model.unjudged}
+        for name, predictions in judged.items():
             matrix = confusion_matrix(predictions, len(model.class_names))
             if name in {TEST, VALIDATION}:
                 summary.confusion = matrix.tolist()

@@ -152,14 +152,16 @@ class Run(OpenRun):
     Attributes:
         experiment: the configured experiment.
         trial: channel to the search whose trial this is.
-        sets: names of the sets that the weights are evaluated on; the first is explained.
+        sets: names of the sets that the weights are evaluated on; the first is explained. The answers for the validation set
+            are filed for what is fitted later, such as a temperature, and no figure is logged of them.
     """
 
     def __init__(self, experiment: ExperimentCLI, recorder: Recorder, trial: TrialChannel | None) -> None:
         super().__init__(recorder)
         self.experiment = experiment
         self.trial = trial
-        self.sets = [VALIDATION] if trial else [TEST, *experiment.datamodule.external]
+        self.sets = [VALIDATION] if trial else [TEST, VALIDATION, *experiment.datamodule.external]
+        experiment.model.unjudged = frozenset() if trial else frozenset({VALIDATION})
 
     @cached_property
     def learner(self) -> Learner:

@@ -61,7 +61,8 @@ class Voting:
         together = pooled(votes, cells, self.module.shares)
         self.module.test_predictions[name] = together
         losses = {"test/loss": loss(together)} if name == TEST else {}
-        self.log({**losses, **metrics_of(name, final_metrics(together, self.module.class_names))})
+        if name not in self.module.unjudged:
+            self.log({**losses, **metrics_of(name, final_metrics(together, self.module.class_names))})
         if name == TEST and self.recorder.summary:
             self.recorder.summary.members = self.member_rows(votes, cells)
             self.record_members(self.recorder.summary.members, together)

@@ -143,6 +143,7 @@ class CellClassifier(LightningModule):
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.gatherer = PredictionGatherer()
         self.test_predictions: dict[str, Predictions] = {}  # by name of the evaluated set
+        self.unjudged: frozenset[str] = frozenset()  # sets whose answers are kept, while no figure is logged of them
 
     @classmethod
     def for_data(cls, data: CellsToLearn, **arguments: Any) -> Self:  # noqa: ANN401 - the class's own arguments
@@ -263,7 +264,8 @@ class CellClassifier(LightningModule):
         values = final_metrics(predictions, self.class_names)
         self.test_predictions[name] = predictions
         loss = {"test/loss": float(self.test_loss.compute())} if name == TEST else {}
-        self.log_dict({**loss, **metrics_of(name, values)}, add_dataloader_idx=False)  # else Lightning refuses some class names
+        if name not in self.unjudged:  # without the index, since Lightning refuses some class names with one
+            self.log_dict({**loss, **metrics_of(name, values)}, add_dataloader_idx=False)
         self.test_loss.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

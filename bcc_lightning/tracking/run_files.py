@@ -49,7 +49,7 @@ class RunFolder:
         return self.artifacts / "checkpoints"
 
     def predictions(self, name: str) -> Path:
-        """Predictions of the test set or of a further test set: id, label, a probability per class."""
+        """Predictions of the test, the validation or a further test set: id, label, a probability per class."""
         return self.artifacts / "predictions" / f"{file_name(name)}.parquet"
 
     @property

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.evaluation.metrics import in_words
 from bcc_lightning.files import read_mapping
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, folder_of, open_for_reading
 from bcc_lightning.tracking.run_files import Summary, read_summary
@@ -28,6 +30,8 @@ class TrainedNetwork:
         checkpoint: its weights, a local file.
         config: resolved configuration of its run; None for a checkpoint without a run.
         summary: figures of its run; None likewise.
+        run: its run; None for a checkpoint file.
+        folds: the networks of a cross-validation, whose parent run has none of its own; together they are what it stands for.
     """
 
     name: str
@@ -35,29 +39,77 @@ class TrainedNetwork:
     checkpoint: Path
     config: dict[str, Any] | None = None
     summary: Summary | None = None
+    run: FinishedRun | None = None
+    folds: "tuple[TrainedNetwork, ...]" = ()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What its run recorded of the data, such as ``data.sha256``; empty for a checkpoint without a run."""
+        return self.summary.data if self.summary else {}
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of its run; None for a checkpoint without a run."""
+        return self.summary.run_id if self.summary else None
+
+    def predictions(self, name: str = "test") -> pd.DataFrame:
+        """Read what it answered for a set of its run: ``id``, ``label``, and a column of probabilities per class.
+
+        Of a cross-validation the answers of all folds, each for cells that it was not trained on.
+
+        Args:
+            name: ``test``, ``validation`` or a further test set.
+
+        Raises:
+            UserError: it belongs to no run, or the run has no such predictions.
+        """
+        if self.folds:
+            return pd.concat([fold.predictions(name) for fold in self.folds], ignore_index=True)
+        if self.run:
+            return pd.read_parquet(self.run.predictions(name))
+        folder = folder_of(self.checkpoint)
+        if folder is None or not (file := folder.predictions(name)).is_file():
+            raise UserError(f"{self.title} has no predictions of {in_words(name)}; name a run that has, with --run")
+        return pd.read_parquet(file)
 
 
-def find_network(tracking: Tracking, wanted: str) -> TrainedNetwork:
+def find_network(tracking: Tracking, wanted: str, folds: bool = False) -> TrainedNetwork:
     """Find a trained network.
 
     Args:
         tracking: the store.
         wanted: a checkpoint file, ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``, a run id or its beginning, or the name
             of an experiment, which means its newest finished run.
+        folds: whether a cross-validation is a network too: its folds, which vote.
 
     Raises:
         UserError: there is none, or something that belongs to it is missing.
     """
+    describe = of_run_or_folds if folds else of_run
     if wanted.startswith(REGISTERED):
-        return of_run(registered_run(tracking, wanted))
+        return describe(registered_run(tracking, wanted))
     if wanted.endswith(".ckpt") or Path(wanted).is_file():
         return of_file(Path(wanted))
-    return of_run(find_run(tracking, wanted))
+    return describe(find_run(tracking, wanted))
 
 
 def of_run(run: FinishedRun) -> TrainedNetwork:
     """Describe the network of a run."""
-    return TrainedNetwork(run.run_id, f"{run.experiment} ({run.run_id[:8]})", run.checkpoint, run.config, run.summary)
+    return TrainedNetwork(run.run_id, title_of(run), run.checkpoint, run.config, run.summary, run)
+
+
+def of_run_or_folds(run: FinishedRun) -> TrainedNetwork:
+    """Describe the network of a run, or those of the folds of a cross-validation."""
+    if not run.summary.folds:
+        return of_run(run)
+    folds = tuple(of_run(find_run(run.tracking, fold["run_id"])) for fold in run.summary.folds)
+    title = f"{len(folds)} folds of {title_of(run)}"
+    return TrainedNetwork(run.run_id, title, folds[0].checkpoint, run.config, run.summary, run, folds)
+
+
+def title_of(run: FinishedRun) -> str:
+    """Name a run for people: experiment and beginning of the id."""
+    return f"{run.experiment} ({run.run_id[:8]})"
 
 
 def of_file(checkpoint: Path) -> TrainedNetwork:

@@ -92,6 +92,7 @@ def test_artifacts_are_those_of_the_contract(run: Run) -> None:
         "checkpoints/best.ckpt",
         "explain/gradcam.png",
         "predictions/test.parquet",
+        "predictions/validation.parquet",
         "summary.json",
         "report.html",
         "split.csv",
