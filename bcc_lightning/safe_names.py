@@ -27,7 +27,9 @@ LONGEST_FILE = 100
 HASH = 16
 """Hexadecimal digits of the SHA-256 at the end of a shortened name."""
 
-RESERVED_COLUMNS = {"id", "label", "path", "predicted", "probability", "margin", "error", "split", "group"}
+RESERVED_COLUMNS = {
+    *("id", "label", "path", "image", "predicted", "probability", "margin", "error", "split", "group", "slide", "patient")
+}
 """Columns of predictions that are not classes."""
 
 CLASS_COLUMN = "class:"

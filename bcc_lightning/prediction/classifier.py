@@ -32,6 +32,19 @@ BATCH_SIZE = 32
 """Images that the network sees at once if no run says otherwise."""
 
 
+class UnreadableFileError(UserError):
+    """A file that cannot be read as an image.
+
+    Args:
+        file: the file.
+        reason: why.
+    """
+
+    def __init__(self, file: Path, reason: str) -> None:
+        super().__init__(f"{file} cannot be read ({reason}); name an image file, or leave it out")
+        self.reason = reason
+
+
 class TrainedClassifier:
     """A trained network, and how its run read images, so that it sees others in the same way.
 
@@ -185,7 +198,7 @@ class TrainedClassifier:
             return self.decoded(file.read_bytes())
         except (UserError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise UserError(f"{file} cannot be read ({reason}); name an image file, or leave it out") from error
+            raise UnreadableFileError(file, reason) from error
 
 
 def fold_ensemble(folds: Sequence[TrainedNetwork]) -> Ensemble:

@@ -1,0 +1,101 @@
+"""Classify cells with a trained network, and count them by slide."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcc_lightning.cli.command import run_command
+from bcc_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from bcc_lightning.cli.parser import ExperimentParser
+    from bcc_lightning.prediction.files import Tally
+
+EXIT_UNREADABLE = 1
+"""Exit code where files could not be read; all others were classified."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``python -m bcc_lightning.predict INPUT... --run R --out cells.csv``.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code: 0 when all cells were classified, 1 when files could not be read, 2 after an error that a person can mend.
+    """
+    return run_command(predict, argv)
+
+
+def declare(parser: "ExperimentParser") -> None:
+    """Declare the options of the command."""
+    inputs = "image files, folders (searched through), tables with a column path, or - for a list on standard input"
+    parser.add_argument("inputs", nargs="+", type=str, help=inputs)
+    parser.add_argument("--out", type=str, required=True, help="table that is written, .csv or .parquet")
+    by = "count cells by slide or patient (a column of a table, or the folders below an input) or by another column"
+    parser.add_argument("--by", type=str | None, default=None, help=by)
+    reference = "an examiner's counts, which the network's are compared with: CSV with a column slide, and one per class"
+    parser.add_argument("--reference", type=str | None, default=None, help=reference)
+    parser.add_argument("--sheet", type=str | None, default=None, help="PNG of cells by predicted class, least sure first")
+    parser.add_argument("--batch_size", type=int | None, default=None, help="images at once; by default as in the run")
+
+
+def predict(argv: list[str]) -> int:
+    """Classify cells.
+
+    Raises:
+        UserError: something in the arguments, the run or the inputs has to be mended.
+    """
+    from bcc_lightning.cli.networks import network_named, network_parser, read_options
+    from bcc_lightning.evaluation.figures import save_figure
+    from bcc_lightning.files import refuse_unwritable
+    from bcc_lightning.prediction.answers import AnswerTable, Heading
+    from bcc_lightning.prediction.classifier import TrainedClassifier
+    from bcc_lightning.prediction.files import predict_files
+    from bcc_lightning.prediction.inputs import CellInputs
+    from bcc_lightning.prediction.sheet import CELLS_PER_CLASS, cell_sheet
+
+    options = read_options(network_parser("predict", declare), argv)
+    out, by = Path(options["out"]), options["by"]
+    for name in ("out", "sheet"):
+        if options[name]:
+            refuse_unwritable(f"--{name}", Path(options[name]))
+    if options["reference"] and not by:
+        raise UserError("--reference compares counts by slide; add --by slide")
+    inputs = CellInputs.of(options["inputs"], by)
+    network = network_named(options)
+    classifier = TrainedClassifier.of(network)
+    if options["batch_size"]:
+        classifier.batch_size = options["batch_size"]
+    table = AnswerTable(out, Heading(network.run_id or str(network.checkpoint), tuple(classifier.class_names), by))
+    tally = predict_files(classifier, inputs, table, CELLS_PER_CLASS if options["sheet"] else 0)
+    report(tally, inputs.left_out.notices(), out)
+    if options["sheet"]:
+        save_figure(cell_sheet(classifier, tally.least_sure), Path(options["sheet"]))
+    return EXIT_UNREADABLE if tally.unreadable else 0
+
+
+def report(tally: "Tally", notices: Any, out: Path) -> None:  # noqa: ANN401 - an iterable of sentences
+    """Print what was classified, what was left out and what could not be read."""
+    from bcc_lightning.printable import printable
+
+    for notice in notices:
+        print(printable(notice))
+    if not tally.cells:
+        raise UserError("there is no image to classify: the inputs name none, or their folders hold none")
+    if tally.resumed:
+        print(f"{tally.resumed:,} rows of an interrupted call were kept")
+    if tally.unreadable:
+        more = " ..." if tally.unreadable > len(tally.first_unreadable) else ""
+        print(
+            printable(
+                f"error: {tally.unreadable:,} of {tally.cells:,} files could not be read: "
+                f"{'; '.join(tally.first_unreadable)}{more}. The others were classified"
+            ),
+            file=sys.stderr,
+        )
+    print(printable(f"{tally.cells - tally.unreadable:,} cells classified, written to {out}"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

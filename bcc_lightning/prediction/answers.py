@@ -1,0 +1,167 @@
+"""The table of predictions, written row by row: what is there when a call is interrupted is whole, and can be completed."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.files import read_json, whole_file, write_json
+from bcc_lightning.safe_names import column_name
+
+FORMATS = (".csv", ".parquet")
+
+
+class Answer(NamedTuple):
+    """The answer for one cell.
+
+    Attributes:
+        path: its file.
+        probabilities: C probabilities, float32; empty for a file that could not be read.
+        error: why it could not be read; empty if it could.
+        group: its slide, patient or other unit.
+    """
+
+    path: str
+    probabilities: Sequence[np.float32]
+    error: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What all rows of a table have in common; a table is only completed by a call that has the same.
+
+    Attributes:
+        network: run id or file of the network, or what else identifies it.
+        class_names: names of the C classes.
+        by: name of the column of slides, patients or other units; None for no such column.
+    """
+
+    network: str
+    class_names: tuple[str, ...]
+    by: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a column of units that is called like one of the others."""
+        if self.by in self.columns[:-1]:
+            raise UserError(f"--by {self.by} is a column of the predictions already; give that column of the table another name")
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        classes = list(map(column_name, self.class_names))
+        return ["path", "predicted", "probability", *classes, "margin", "error", *([self.by] if self.by else [])]
+
+    def row(self, answer: Answer) -> list[str]:
+        """Write an answer as the cells of a row; numbers have as many digits as tell all float32 apart."""
+        error, group = [answer.error], [answer.group] if self.by else []
+        if not len(answer.probabilities):
+            return [answer.path, *[""] * (len(self.class_names) + 3), *error, *group]
+        values = np.asarray(answer.probabilities, np.float32)
+        label = int(values.argmax())
+        second, first = np.partition(values, -2)[-2:]
+        numbers = [str(value) for value in (first, *values, first - second)]
+        return [answer.path, self.class_names[label], *numbers, *error, *group]
+
+
+class AnswerTable:
+    """A table of predictions that is being written, as CSV or Parquet.
+
+    Rows are written to a CSV file; for Parquet it is a draft beside the target, from which that is made at the end, and also when
+    the call is interrupted. Until the table is complete, a small file beside it says what belongs to it.
+
+    Args:
+        target: ``.csv`` or ``.parquet`` file.
+        heading: what all rows have in common.
+
+    Raises:
+        UserError: the target has another ending.
+    """
+
+    def __init__(self, target: Path, heading: Heading) -> None:
+        if target.suffix.lower() not in FORMATS:
+            raise UserError(f"--out {target} must end in {' or '.join(FORMATS)}")
+        self.target = target
+        self.heading = heading
+        self.is_parquet = target.suffix.lower() == ".parquet"
+        self.rows_file = target.with_name(f".{target.name}.unfinished.csv") if self.is_parquet else target
+        self.mark = target.with_name(f".{target.name}.unfinished.json")
+        self.completed = 0
+        self._stream: IO[str] | None = None
+
+    def begun(self) -> Iterator[Answer]:
+        """Iterate over the rows that an interrupted call has left: none of another network or another way of counting."""
+        if read_json(self.mark) != json.loads(json.dumps(asdict(self.heading))) or not self.rows_file.is_file():
+            return
+        drop_half_line(self.rows_file)
+        classes = len(self.heading.class_names)
+        with self.rows_file.open(encoding="utf-8", newline="") as stream:
+            reader = csv.reader(stream)
+            if next(reader, None) != self.heading.columns:
+                return
+            for row in reader:
+                values = [np.float32(value) for value in row[3 : 3 + classes] if value]
+                yield Answer(row[0], values, row[4 + classes], row[5 + classes] if self.heading.by else "")
+
+    def open(self, append: bool = False) -> Self:
+        """Begin to write: anew, or behind the rows that an interrupted call has left."""
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.mark, asdict(self.heading))
+        self._stream = self.rows_file.open("a" if append else "w", encoding="utf-8", newline="")
+        if not append:
+            csv.writer(self._stream).writerow(self.heading.columns)
+        return self
+
+    def write(self, answers: Sequence[Answer]) -> None:
+        """Write rows; they are in the file when this returns."""
+        assert self._stream is not None, "open first"  # noqa: S101 - tells the type checker
+        csv.writer(self._stream).writerows(map(self.heading.row, answers))
+        self._stream.flush()
+
+    def close(self, complete: bool) -> None:
+        """End writing: the target is valid, whether complete or not."""
+        if self._stream is not None:
+            self._stream.close()
+        if self.is_parquet:
+            write_parquet(self.rows_file, self.target, self.heading)
+        if complete:
+            self.mark.unlink(missing_ok=True)
+            if self.is_parquet:
+                self.rows_file.unlink(missing_ok=True)
+
+
+def drop_half_line(file: Path) -> None:
+    """Cut off what a killed process has written of its last line."""
+    with file.open("r+b") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65_536)
+            stream.seek(start)
+            place = stream.read(end - start).rfind(b"\n")
+            if place >= 0:
+                stream.truncate(start + place + 1)
+                return
+            end = start
+        stream.truncate(0)
+
+
+def write_parquet(source: Path, target: Path, heading: Heading) -> None:
+    """Write the rows of a CSV file as Parquet, a block at a time."""
+    numbers = {column: pa.float32() for column in ("probability", "margin", *map(column_name, heading.class_names))}
+    schema = pa.schema([(column, numbers.get(column, pa.string())) for column in heading.columns])
+    options = pyarrow.csv.ConvertOptions(
+        column_types=dict(zip(schema.names, schema.types, strict=True)), strings_can_be_null=False
+    )
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    with whole_file(target) as draft, pyarrow.parquet.ParquetWriter(draft, schema) as writer:
+        for block in pyarrow.csv.open_csv(source, convert_options=options, parse_options=parse):
+            writer.write_batch(block)
