@@ -81,8 +81,6 @@ def report(tally: "Tally", notices: Any, out: Path) -> None:  # noqa: ANN401 - a
 
     for notice in notices:
         print(printable(notice))
-    if not tally.cells:
-        raise UserError("there is no image to classify: the inputs name none, or their folders hold none")
     if tally.resumed:
         print(f"{tally.resumed:,} rows of an interrupted call were kept")
     if tally.unreadable:

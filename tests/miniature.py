@@ -1,12 +1,16 @@
 """Miniature data and flags with which the real program runs in seconds."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from PIL import Image
 
+from bcc_lightning import PlainCNN
 from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.files import write_json
 from bcc_lightning.tracking.run import TrackedRun
@@ -48,6 +52,37 @@ def write_miniature_bloodmnist(folder: Path) -> Path:
     """Write `bloodmnist.npz` with painted cells into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "bloodmnist.npz", **miniature_arrays())  # type: ignore[arg-type]
+    return folder
+
+
+COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], np.uint8)
+
+
+class Colours(PlainCNN):
+    """Tells red, green and blue images by their mean colour, so that every prediction is known beforehand."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.float().mean(dim=(2, 3)) / 8
+
+
+def write_colours(folder: Path, names: Iterable[str], side: int = 40) -> list[Path]:
+    """Write an image of one colour per name, which ends in ``red``, ``green`` or ``blue``."""
+    files = [folder / name for name in names]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        colour = COLOURS[["red", "green", "blue"].index(file.stem.split("_")[-1])]
+        Image.fromarray(np.broadcast_to(colour, (side, side, 3)).copy()).save(file)
+    return files
+
+
+def write_painted_folder(folder: Path, size: int = 40) -> Path:
+    """Write painted cells as ``train/ val/ test/`` of class folders."""
+    for split, arrays in (("train", 48), ("val", 24), ("test", 37)):
+        labels = np.arange(arrays, dtype=np.int64) % 8
+        for number, (label, image) in enumerate(zip(labels, paint_cells(labels, size, 0.2, len(split)), strict=True)):
+            file = folder / split / f"class_{label}" / f"{split}_{number:03}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
     return folder
 
 

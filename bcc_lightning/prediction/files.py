@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeAlias
 
 import numpy as np
@@ -102,11 +102,14 @@ def predict_files(classifier: TrainedClassifier, inputs: CellInputs, table: Answ
             )
         tally.add([answer])
     tally.resumed = tally.cells
+    first = list(islice(cells, 1))
+    if not (tally.resumed or first):
+        raise UserError("there is no image to classify: the inputs name none, or their folders hold none")
     complete = False
     table.open(append=tally.resumed > 0)
     try:
         with tqdm(desc="classifying", unit=" images", initial=tally.resumed, disable=None, leave=False) as bar:
-            for answers in answered(classifier, cells):
+            for answers in answered(classifier, chain(first, cells)):
                 table.write(answers)
                 tally.add(answers)
                 bar.update(len(answers))

@@ -1,0 +1,100 @@
+"""The cells that a call names: files, folders, tables, lists."""
+
+import io
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.prediction.inputs import Cell, CellInputs
+
+
+def touch(*files: str) -> None:
+    for file in files:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+
+
+def paths(*inputs: str) -> list[str]:
+    return [cell.path for cell in CellInputs.of(inputs)]
+
+
+def test_folders_are_searched_in_the_order_of_their_names() -> None:
+    touch("cells/b/2.png", "cells/b/10.png", "cells/a.png", "cells/c.JPG", "cells/a/deep/er/1.tif")
+    assert paths("cells") == ["cells/a/deep/er/1.tif", "cells/a.png", "cells/b/10.png", "cells/b/2.png", "cells/c.JPG"]
+
+
+def test_inputs_keep_the_order_in_which_they_are_named() -> None:
+    touch("cells/1.png", "z.png", "a.png")
+    assert paths("z.png", "cells", "a.png") == ["z.png", "cells/1.png", "a.png"]
+
+
+def test_what_is_no_image_is_left_out_and_said() -> None:
+    touch("cells/1.png", "cells/notes.txt", "cells/slide.czi", "cells/.hidden.png", "cells/Thumbs.db", "cells/thumbs/1.png")
+    inputs = CellInputs.of(["cells"])
+    assert [cell.path for cell in inputs] == ["cells/1.png"]
+    said = " ".join(inputs.left_out.notices())
+    assert "1 file that is not an image by its ending (1 .txt)" in said
+    assert "export them as PNG or TIFF" in said
+    assert "1 thumbnail, e.g. thumbs/1.png" in said
+
+
+def test_a_broken_link_is_a_cell_that_cannot_be_read_and_a_link_to_a_folder_is_not_followed() -> None:
+    touch("cells/1.png")
+    os.symlink("nowhere.png", "cells/2.png")
+    os.symlink("..", "cells/loop")
+    assert paths("cells") == ["cells/1.png", "cells/2.png"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_tables_name_files_relative_to_their_folder(ending: str) -> None:
+    table = pd.DataFrame({"Slide": ["s1", "s2"], "PATH": ["x/1.png", "/abs/2.png"], "age": [1, 2]})
+    Path("lists").mkdir()
+    table.to_csv("lists/cells.csv", index=False) if ending == "csv" else table.to_parquet("lists/cells.parquet", index=False)
+    found = list(CellInputs.of([f"lists/cells.{ending}"], "slide"))
+    assert found == [Cell("lists/x/1.png", "s1"), Cell("/abs/2.png", "s2")]
+    assert [cell.group for cell in CellInputs.of([f"lists/cells.{ending}"], "age")] == ["1", "2"]
+    assert [cell.group for cell in CellInputs.of([f"lists/cells.{ending}"])] == ["", ""]
+
+
+def test_a_list_comes_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.png\n\nwith blank .png\r\n"))
+    assert paths("-") == ["a.png", "with blank .png"]
+
+
+def test_the_folders_below_an_input_are_slides() -> None:
+    touch("smears/s1/neutrophil/1.png", "smears/s2/2.png", "smears/3.png")
+    assert [(Path(cell.path).name, cell.group) for cell in CellInputs.of(["smears"], "slide")] == [
+        ("3.png", "smears"),
+        ("1.png", "s1"),
+        ("2.png", "s2"),
+    ]
+    assert [cell.group for cell in CellInputs.of(["smears/s2", "smears/s1/neutrophil/1.png"], "patient")] == ["s2", "neutrophil"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "by", "message"),
+    [
+        ([], None, "name what to classify"),
+        (["away"], None, "away does not exist; name an image file, a folder, a table"),
+        (["-", "-"], None, "standard input can be read once"),
+        (["-"], "slide", "a list on standard input has no column slide"),
+        (["cells"], "ward", "--by ward: cells is a folder, whose folders can be slides or patients; write --by slide"),
+        (["cells/1.png"], "ward", "--by ward: cells/1.png has no columns"),
+        (["table.csv"], "ward", "table.csv has no column ward; its columns are path, slide"),
+        (["nopath.csv"], None, "nopath.csv has no column path; its columns are file"),
+        (["gap.csv"], None, "gap.csv, line 3, has no path; fill it in or remove the line"),
+        (["broken.parquet"], None, "broken.parquet cannot be read as a table"),
+    ],
+)
+def test_inputs_that_are_none(inputs: list[str], by: str | None, message: str) -> None:
+    touch("cells/1.png")
+    Path("table.csv").write_text("path,slide\ncells/1.png,s\n")
+    Path("nopath.csv").write_text("file\na.png\n")
+    Path("gap.csv").write_text("n,path\n1,a.png\n2,\n")
+    Path("broken.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(UserError) as error:
+        list(CellInputs.of(inputs, by))
+    assert message in str(error.value)
