@@ -177,7 +177,8 @@ class CellDataModule(LightningDataModule):
 
     def as_trained_on(self) -> TrainedOn:
         """Describe this data set to the further test sets."""
-        return TrainedOn(self.class_names, self.image_size, self.class_map)
+        # At the side at which its own images are stored: cells of 28 pixels that are enlarged stay what the network knows.
+        return TrainedOn(self.class_names, min(self.image_size, self.native_side), self.class_map)
 
     def evaluated_cells(self, name: str) -> CellImages:
         """Return the cells of a set that chosen weights are evaluated on: ``test``, ``validation`` or a further test set."""

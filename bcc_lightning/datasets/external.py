@@ -44,7 +44,7 @@ class TrainedOn:
 
     Attributes:
         class_names: names of the C classes, in label order.
-        image_size: side in pixels that the network sees.
+        image_size: largest side in pixels of its stored images.
         class_map: classes of further test sets, and what they are called here.
         images: its image files; None if it is not made of files.
     """
