@@ -11,6 +11,7 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+import bcc_lightning as bcc
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
 from bcc_lightning.engine.rebuild import rebuild
 from bcc_lightning.engine.voting import fit_shares
@@ -90,6 +91,12 @@ def test_fitted_weights_come_from_the_validation_part(folder: Path, ids: list[st
     weights = np.array([member["weight"] for member in summary["members"]])
     expected = np.tensordot(weights, [filed(folder, run_id) for run_id in ids], axes=1)
     np.testing.assert_allclose(filed(folder, fitted.info.run_id), expected, atol=1e-6)
+
+
+def test_the_ensemble_predicts_its_filed_probabilities_to_the_last_bit(folder: Path, fitted: Run) -> None:
+    """Members of 32 and 48 pixels see the same stored images of 28, which each enlarges for itself."""
+    found = bcc.load(fitted.info.run_id, str(folder / "mlruns")).predict(miniature_arrays()["test_images"])
+    assert np.array_equal(found[CLASSES].to_numpy(), filed(folder, fitted.info.run_id))
 
 
 def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], fitted: Run) -> None:

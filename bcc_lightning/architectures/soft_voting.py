@@ -49,5 +49,5 @@ class SoftVoting(nn.Module):
 
 
 def pool(votes: Tensor, shares: Tensor) -> Tensor:
-    """Average probabilities (M, N, C) with weights (M,): (N, C)."""
-    return torch.einsum("mnc,m->nc", votes, shares.to(votes))
+    """Average probabilities (M, N, C) with weights (M,): (N, C); unlike a matrix product, equal bits for any number of cells."""
+    return (votes * shares.to(votes)[:, None, None]).sum(dim=0)

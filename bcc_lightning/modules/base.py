@@ -210,6 +210,10 @@ class CellClassifier(LightningModule):
         """Classify images as in the test: (B, 3, H, W) uint8 to (B, C), whose softmax is the mean over all views."""
         return self(images) if self.test_views is None else mean_log_probability(self, images, self.hparams["test_time"])
 
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Classify images as in the test: (B, 3, H, W) uint8 to probabilities (B, C) float32."""
+        return self.forward_views(images).softmax(dim=1)
+
     @property
     def test_views(self) -> str | None:
         """Which views of a test cell are averaged, in words; None where each is looked at once."""

@@ -61,8 +61,11 @@ class Ensemble(CellClassifier):
 
     def forward_views(self, images: Tensor) -> Tensor:
         """Classify images as in the test: each member by its own views; (B, C), whose softmax is the mean."""
-        votes = torch.stack([member.forward_views(images).softmax(dim=1) for member in self.members])
-        return pool(votes, self.shares).clamp_min(TINY).log()
+        return self.probabilities(images).clamp_min(TINY).log()
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Average what the members answer, each by its own views: (B, 3, H, W) uint8 to (B, C) float32."""
+        return pool(torch.stack([member.probabilities(images) for member in self.members]), self.shares)
 
     @property
     def shares(self) -> Tensor:

@@ -185,7 +185,7 @@ class TrainedClassifier:
         """
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device)
         with self._precision():
-            return self.module.forward_views(images).softmax(dim=1).float().cpu()
+            return self.module.probabilities(images).float().cpu()
 
     def _precision(self) -> AbstractContextManager[Any]:
         if not (self.precision and self.precision.endswith("-mixed")):

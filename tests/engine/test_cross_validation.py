@@ -9,12 +9,15 @@ import pytest
 import torch
 from mlflow.entities import Run
 
+import bcc_lightning as bcc
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.engine.cross_validation import describe_folds
 from bcc_lightning.engine.run import run_experiment
 from bcc_lightning.engine.training import Training
 from bcc_lightning.fit import main
+from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.trained_networks import find_network
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import QUICK, artifacts_of, runs_in
 
@@ -132,6 +135,19 @@ def test_pooled_confusion_matrix_counts_every_cell_once(finished: Path) -> None:
 )
 def test_sizes_of_folds_in_words(sizes: list[dict[SetName, int]], expected: str) -> None:
     assert describe_folds(sizes) == expected
+
+
+def test_the_folds_together_are_a_network(finished: Path) -> None:
+    """They vote with equal weights; what is known of their answers is that of each fold for cells that it was not trained on."""
+    parent, _ = family(finished)
+    network = find_network(Tracking(folder=str(finished / "mlruns")), parent.info.run_id, folds=True)
+    files = sorted((finished / "cells").rglob("*.png"))[:5]
+    alone = [bcc.load(fold.run_id, str(finished / "mlruns")).predict(files)[list(CLASSES)] for fold in network.folds]
+    together = bcc.load(parent.info.run_id, str(finished / "mlruns")).predict(files)
+    assert together[list(CLASSES)].to_numpy() == pytest.approx(np.mean([one.to_numpy() for one in alone], axis=0), abs=1e-6)
+    ids = network.predictions("test")["id"]
+    assert len(ids) == len(set(ids)) == 24
+    assert len(network.predictions("validation")) == sum(len(fold.predictions("validation")) for fold in network.folds)
 
 
 def test_a_fold_alone_gives_what_it_gives_among_others(finished: Path, tmp_path: Path) -> None:
