@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from bcc_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 DRAFT = ".draft-"
 """Prefix of the name of an unfinished file. A killed process leaves such files behind; see `clear_drafts`."""
@@ -40,6 +43,12 @@ def write_json(target: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all; bytes of names that are not UTF-8 become JSON's own escapes."""
     with whole_file(target) as draft:
         draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def write_csv(table: "DataFrame", target: Path) -> None:
+    """Write a table as CSV, whole or not at all."""
+    with whole_file(target) as draft:
+        table.to_csv(draft, index=False)
 
 
 def copy_whole(source: Path, target: Path) -> None:

@@ -9,7 +9,9 @@ from bcc_lightning.errors import UserError
 
 if TYPE_CHECKING:
     from bcc_lightning.cli.parser import ExperimentParser
+    from bcc_lightning.prediction.answers import AnswerTable
     from bcc_lightning.prediction.files import Tally
+    from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 EXIT_UNREADABLE = 1
 """Exit code where files could not be read; all others were classified."""
@@ -70,9 +72,56 @@ def predict(argv: list[str]) -> int:
     table = AnswerTable(out, Heading(network.run_id or str(network.checkpoint), tuple(classifier.class_names), by))
     tally = predict_files(classifier, inputs, table, CELLS_PER_CLASS if options["sheet"] else 0)
     report(tally, inputs.left_out.notices(), out)
+    if by:
+        count_by_unit(tally, network, table, Path(options["reference"]) if options["reference"] else None)
     if options["sheet"]:
         save_figure(cell_sheet(classifier, tally.least_sure), Path(options["sheet"]))
     return EXIT_UNREADABLE if tally.unreadable else 0
+
+
+def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable", reference: Path | None) -> None:
+    """Write and print the differential count of each slide, and compare it with an examiner's."""
+    from bcc_lightning.differential.console import print_agreement, print_differential
+    from bcc_lightning.differential.counting import differential
+    from bcc_lightning.differential.figures import agreement_figure, differential_figure
+    from bcc_lightning.evaluation.figures import save_figure
+    from bcc_lightning.files import write_csv
+    from bcc_lightning.prediction.confusions import known_confusions
+
+    counted = tally.counts()
+    found = differential(counted, known_confusions(network, tally.class_names))
+    beside = table.target.with_suffix("")
+    write_csv(found, beside.with_suffix(".differential.csv"))
+    save_figure(differential_figure(found), beside.with_suffix(".differential.png"))
+    print_differential(found)
+    if reference:
+        from bcc_lightning.differential.agreement import agree, kappa_by_class
+        from bcc_lightning.differential.reference import read_reference
+
+        cells = table.read(["path", "predicted", str(table.heading.by)])
+        theirs = read_reference(reference, tally.class_names, cells.set_index("path")[table.heading.by])
+        say_missing(list(counted.index), list(theirs.counts.index), reference)
+        predicted = cells.set_index("path")["predicted"]
+        labels = theirs.labels
+        kappa = None if labels is None else kappa_by_class(labels, predicted.loc[labels.index], tally.class_names)
+        agreement = agree(counted, theirs.counts, kappa)
+        write_csv(agreement, beside.with_suffix(".agreement.csv"))
+        save_figure(agreement_figure(counted, theirs.counts, theirs.observers), beside.with_suffix(".agreement.png"))
+        print_agreement(agreement)
+
+
+def say_missing(counted: list[str], reference: list[str], file: Path) -> None:
+    """Say which slides only one of the two has, and refuse where they have none in common."""
+    from bcc_lightning.printable import printable
+
+    if not set(counted) & set(reference):
+        raise UserError(
+            f"--reference {file} has none of the slides that were counted: it has {', '.join(reference[:3])}, counted were "
+            f"{', '.join(counted[:3])}; use the same names"
+        )
+    for one, other, where in ((counted, reference, f"only counted, not in {file}"), (reference, counted, f"only in {file}")):
+        if alone := [name for name in one if name not in set(other)]:
+            print(printable(f"{where}: {len(alone)} slides, e.g. {alone[0]}"))
 
 
 def report(tally: "Tally", notices: Any, out: Path) -> None:  # noqa: ANN401 - an iterable of sentences

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -126,6 +127,12 @@ class AnswerTable:
         assert self._stream is not None, "open first"  # noqa: S101 - tells the type checker
         csv.writer(self._stream).writerows(map(self.heading.row, answers))
         self._stream.flush()
+
+    def read(self, columns: list[str]) -> pd.DataFrame:
+        """Read columns of the finished table, as text."""
+        if self.is_parquet:
+            return pd.read_parquet(self.target, columns=columns).astype(str)
+        return pd.read_csv(self.target, usecols=columns, dtype=str, keep_default_na=False)
 
     def close(self, complete: bool) -> None:
         """End writing: the target is valid, whether complete or not."""
