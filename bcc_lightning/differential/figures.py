@@ -61,7 +61,7 @@ def agreement_figure(counted: pd.DataFrame, reference: pd.DataFrame, observers: 
     slides = [slide for slide in counted.index if slide in reference.index]
     classes = [name for name in counted.columns if counted.loc[slides, name].any() or reference.loc[slides, name].any()]
     ours, theirs = shares(counted.loc[slides]), shares(reference.loc[slides])
-    figure = Figure(figsize=(9.5, 2.6 * max(len(classes), 1) + 0.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(11, 2.6 * max(len(classes), 1) + 0.6), dpi=110, layout="constrained")
     panels = figure.subplots(max(len(classes), 1), 2, squeeze=False)
     for (left, right), name in zip(panels, classes, strict=False):
         x, y = theirs[name].to_numpy(np.float64), ours[name].to_numpy(np.float64)
@@ -89,6 +89,6 @@ def agreement_figure(counted: pd.DataFrame, reference: pd.DataFrame, observers: 
                 between.agreement_low, between.agreement_high, color="#dddddd", alpha=0.6, label="between the two examiners"
             )
         right.set(xlabel="mean of both, % of cells", ylabel="network - examiner")
-        right.legend(frameon=False, fontsize=8)
+        right.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.suptitle(f"Agreement over {len(slides)} slides")
     return figure
