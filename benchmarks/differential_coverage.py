@@ -3,8 +3,8 @@
     python benchmarks/differential_coverage.py [--slides 1000] [--cells 200] [--validation PREDICTIONS.parquet]
 
 Slides of five mixes are drawn, since no real slides with known shares are at hand. The network confuses cells as in the given
-validation predictions of a run, or by default as a network with the accuracy of 96 % does; a finite validation set is drawn anew for
-each slide, and the correction knows only that.
+validation predictions of a run, or by default as a network with the accuracy of 96 % does; a finite validation set is drawn anew
+for each slide, and the correction knows only that.
 """
 
 import argparse

@@ -42,7 +42,7 @@ def test_passing_bablok_is_that_of_mcr() -> None:
     """What mcr's ``mcreg(method.reg="PaBa", method.ci="analytical")`` prints for its own data."""
     line = passing_bablok(*creatinine())
     assert (line.slope, line.slope_low, line.slope_high) == pytest.approx((1.0880089, 1.0, 1.173005), abs=1e-4)
-    assert (line.intercept, line.intercept_low, line.intercept_high) == pytest.approx((-0.1171729, -0.2001149, -0.02), abs=1e-6)
+    assert (line.intercept, line.intercept_low, line.intercept_high) == pytest.approx((-0.1171729, -0.2001149, -0.02), abs=1e-4)
 
 
 def test_passing_bablok_by_hand() -> None:
