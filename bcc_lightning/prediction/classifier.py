@@ -183,7 +183,7 @@ class TrainedClassifier:
         Returns:
             (N, C) float32 probabilities, on the CPU.
         """
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device)
+        images = torch.from_numpy(np.require(pixels, requirements=("C", "W"))).permute(0, 3, 1, 2).to(self.device)
         with self._precision():
             return self.module.probabilities(images).float().cpu()
 
