@@ -38,7 +38,8 @@ def mistakes_figure(found: Assessment) -> Figure:
     axes.set_yticks(range(len(names)), [f"{name} ({count:,})" for name, count in zip(names, matrix.sum(axis=1), strict=True)])
     axes.set(xlabel="predicted class", ylabel="true class (cells)")
     axes.set_title("Counts and share of the true class; mistakes in red", fontsize=10)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="mistakes, % of the true class")
+    bar = figure.colorbar(image, ax=axes, shrink=0.7, label="mistakes, % of the true class", ticks=[0.1, 1, 10, 100])
+    bar.ax.set_yticklabels(["0.1", "1", "10", "100"])
     return figure
 
 
