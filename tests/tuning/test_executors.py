@@ -24,7 +24,7 @@ def test_every_slot_is_taken_once(tmp_path: Path, executor: ExecutorName, storag
     if executor in CLUSTERS and storage.file and not os.environ.get(LONG):
         pytest.skip(f"a file is for one machine: set {LONG}=1 to try it all the same")
     space = {"x": {"type": "categorical", "choices": [0.05, 0.5, 0.95]}}
-    search = OpenStudy.create(storage, stub_plan(tmp_path, space=space, trials=8))
+    search = OpenStudy.create(storage, stub_plan(tmp_path, space=space, trials=5 if executor in CLUSTERS else 8))
     Watch(search, executor_of(executor, search, 3), 3, tick=0.1).until_done()
     check(search, tmp_path)
     for trial in search.trials():

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 AT_LENGTH = pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes minutes on a cluster of one machine: set {LONG}=1")
 
-KILLS = 20
+KILLS = 20 if os.environ.get(LONG) else 12
+TRIALS = KILLS * 3 // 2
 
 
 def test_on_each_storage(tmp_path: Path, storage: Storage) -> None:
@@ -29,7 +30,7 @@ def test_on_each_storage(tmp_path: Path, storage: Storage) -> None:
 @SERVERS
 def test_a_database_server_that_crashes_and_comes_back(tmp_path: Path, postgresql: PostgreSQL, database: Storage) -> None:
     trials_last(0.6, tmp_path)
-    search = OpenStudy.create(database, stub_plan(tmp_path, trials=12))
+    search = OpenStudy.create(database, stub_plan(tmp_path, trials=8))
     driver = start_driver(search, "local")
     try:
         for ended in (2, 5):
@@ -50,7 +51,7 @@ def test_at_length(tmp_path: Path, executor: ExecutorName, storage: Storage) -> 
 
 def search_with_kills(folder: Path, storage: Storage, executor: ExecutorName) -> None:
     trials_last(0.6, folder)
-    search = OpenStudy.create(storage, stub_plan(folder, trials=30))
+    search = OpenStudy.create(storage, stub_plan(folder, trials=TRIALS))
     killed = kill_at_random(search, folder, executor, KILLS, seed=f"{storage.url.partition(':')[0]} {executor}")
     print(f"killed: {killed}")
     assert len(killed) == KILLS, "the search was too short for so many kills"
