@@ -64,7 +64,8 @@ def most_likely_shares(counts: Counts, confusion: Counts) -> Floats:
         if done:
             break
     shares[shares < NEGLIGIBLE] = 0  # EM comes ever nearer to 0, but does not reach it
-    return shares / shares.sum(axis=1, keepdims=True)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares
 
 
 def rates(confusion: Counts) -> Floats:
@@ -72,10 +73,11 @@ def rates(confusion: Counts) -> Floats:
 
     A class without validation cells has no known confusions and counts as always recognised.
     """
-    weight = confusion + PRIOR_CELLS / len(confusion)
-    weight[confusion.sum(axis=1) == 0] = 0
-    weight[confusion.sum(axis=1) == 0, confusion.sum(axis=1) == 0] = 1
-    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+    unseen = confusion.sum(axis=1) == 0
+    weight = confusion.astype(np.float64) + PRIOR_CELLS / len(confusion)
+    weight[unseen] = np.eye(len(confusion))[unseen]
+    shares: Floats = weight / weight.sum(axis=1, keepdims=True)
+    return shares
 
 
 def drawn_inverses(confusion: Counts, draws: int) -> Floats:
