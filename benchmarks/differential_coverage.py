@@ -163,6 +163,10 @@ def main() -> None:
                 cells = [f"{100 * coverage:.1f} ({100 * width:.1f})" for coverage, width in figures]
                 print(f"  {limits:<10}" + "".join(f"{cell:>14}" for cell in cells))
         print()
+        print(f"{network} network, all mixes: coverage in % by class")
+        for limits, part in table.groupby("limits", sort=False):
+            by_class = 100 * part.groupby("class", sort=False)["coverage"].mean()
+            print(f"  {limits:<10}" + "".join(f"{value:>14.1f}" for value in by_class))
         for limits, part in table.groupby("limits", sort=False):
             for label, rare in ((f"shares from {100 * RARE:.0f} %", part["share"] >= RARE), ("rarer", part["share"] < RARE)):
                 values = 100 * part.loc[rare, "coverage"]
