@@ -35,7 +35,8 @@ def agree(counted: pd.DataFrame, reference: pd.DataFrame, error_ratio: float = 1
     """Compare counted slides with an examiner's counts.
 
     The classes of the reference make up the 100 % on both sides. Counts of two examiners are added up; the limits of agreement
-    between them show what can be expected of any method. Slides that only one side has do not enter; `unmatched` names them.
+    between them show what can be expected of any method. Slides that only one side has do not enter, nor do classes without
+    corrected shares; `unmatched` names them.
 
     Args:
         counted: index slides, a column per class: counts, or shares such as ``by_slide(table, "corrected")``.
@@ -93,6 +94,7 @@ def paired_shares(counted: pd.DataFrame, reference: pd.DataFrame) -> dict[str, t
         raise UserError(
             f"the reference has the class '{missing[0]}', which was not counted; counted: {', '.join(map(str, counted))}"
         )
+    reference = reference[compared(counted, reference)]
     own = shares(counted[list(reference.columns)])
     pooled = shares(reference.groupby(level="slide", sort=False).sum())
     common = [slide for slide in own.index if slide in pooled.index]
@@ -104,12 +106,14 @@ def paired_shares(counted: pd.DataFrame, reference: pd.DataFrame) -> dict[str, t
     observers = single_observers(reference)
     pairs = {}
     for name in reference:
-        values = np.column_stack([own.loc[common][name], pooled.loc[common][name]])
-        values = values[np.isfinite(values).all(axis=1)]
-        between = [each[name].to_numpy(np.float64) for each in observers] or [np.empty(0)] * OBSERVERS
-        if len(values):
-            pairs[str(name)] = (values[:, 0], values[:, 1], *between)
+        both = [table.loc[common][name].to_numpy(np.float64) for table in (own, pooled)]
+        pairs[str(name)] = (*both, *([each[name].to_numpy(np.float64) for each in observers] or [np.empty(0)] * OBSERVERS))
     return pairs
+
+
+def compared(counted: pd.DataFrame, reference: pd.DataFrame) -> list[str]:
+    """Return the classes of the reference that have counted shares; one without validation cells has no corrected ones."""
+    return [str(name) for name in reference if name in counted and counted[name].notna().any()]
 
 
 def single_observers(reference: pd.DataFrame) -> list[pd.DataFrame]:
@@ -123,7 +127,8 @@ def single_observers(reference: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """Return counts or shares as shares of the columns' sum; slides without cells are left out."""
+    """Return counts or shares as shares of the columns' sum; slides without cells are left out, and slide 7 is slide "7"."""
+    table = table.rename(index=str)
     total = table.sum(axis=1)
     return table[total > 0].div(total[total > 0], axis=0)
 
@@ -134,9 +139,11 @@ def first_of(table: pd.DataFrame) -> str:
 
 
 def unmatched(counted: pd.DataFrame, reference: pd.DataFrame) -> list[str]:
-    """Describe the slides that `agree` leaves out, in a sentence for each reason; arguments as there."""
-    common = [name for name in reference if name in counted]
-    own, theirs = counted[common].sum(axis=1), reference.groupby(level="slide", sort=False).sum().sum(axis=1)
+    """Describe the slides and classes that `agree` leaves out, in a sentence for each reason; arguments as there."""
+    common = compared(counted, reference)
+    own, theirs = (
+        table[common].rename(index=str).sum(axis=1) for table in (counted, reference.groupby(level="slide", sort=False).sum())
+    )
     both = own.index.intersection(theirs.index, sort=False)
     reasons = {
         ("was counted, but is not in the reference,", "were counted, but are not in the reference,"): own.index.difference(
@@ -149,7 +156,11 @@ def unmatched(counted: pd.DataFrame, reference: pd.DataFrame) -> list[str]:
             ((own[both] == 0) | (theirs[both] == 0)).to_numpy()
         ],
     }
-    found = []
+    found = [
+        f"{name} has no shares to compare: its confusions are unknown."
+        for name in reference
+        if name in counted and name not in common
+    ]
     for (one, several), slides in reasons.items():
         if len(slides):
             named = ", ".join(map(str, slides[:NAMED])) + ", ..." * (len(slides) > NAMED)

@@ -34,7 +34,7 @@ ELEMENTS_AT_ONCE = 4_000_000
 """Elements of drawn matrices in memory at once."""
 
 STEPS = 20_000
-CONVERGED = 1e-10
+CONVERGED = 1e-9
 """The estimate is found when no share changes by more in a step, or after `STEPS`."""
 
 NEGLIGIBLE = 1e-6

@@ -124,7 +124,7 @@ def agreement_figure(counted: pd.DataFrame, reference: pd.DataFrame) -> Figure:
         handles |= {str(label): handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     if len(table) > len(names):
-        figure.suptitle(f"The {len(names)} most frequent of {len(table)} classes", fontsize=10, y=0)
+        figure.supxlabel(f"The {len(names)} most frequent of {len(table)} classes", fontsize=10)
     return figure
 
 

@@ -125,6 +125,12 @@ def test_slides_of_one_side_only_are_named() -> None:
         agree(own[["neutrophil"]], reference)
 
 
+def test_slides_that_are_numbers_are_found_in_a_file() -> None:
+    own = counts((60, 40)).set_axis([7])
+    assert agree(own, counts((50, 50), first=7).set_axis(pd.Index(["7"], name="slide")))["slides"].tolist() == [1, 1]
+    assert unmatched(own, counts((50, 50)).set_axis(pd.Index(["7"], name="slide"))) == []
+
+
 def test_a_single_slide_has_a_bias_only() -> None:
     row = agree(counts((60, 40)), counts((50, 50))).iloc[0]
     assert row["bias"] == pytest.approx(0.1)
@@ -136,6 +142,14 @@ def test_corrected_shares_can_be_compared() -> None:
     table = by_slide(differential(own, None), "share")
     assert table.to_numpy().tolist() == [[0.6, 0.4], [0.5, 0.5]]
     pd.testing.assert_frame_equal(agree(table, own), agree(own, own))
+
+
+def test_a_class_without_corrected_shares_is_left_out_on_both_sides_and_named() -> None:
+    own = counts((60, 20, 20), (30, 30, 40), (50, 25, 25))
+    table = agree(own.astype(float).assign(ig=np.nan), own)
+    assert table["class"].tolist() == ["neutrophil", "lymphocyte"]
+    assert table["bias"].to_numpy() == pytest.approx(0, abs=1e-12)
+    assert unmatched(own.assign(ig=np.nan), own) == ["ig has no shares to compare: its confusions are unknown."]
 
 
 def test_kappa_is_that_of_scikit_learn() -> None:
