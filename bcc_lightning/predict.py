@@ -1,6 +1,7 @@
 """Classify cells with a trained network, and count them by slide."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from bcc_lightning.prediction.answers import AnswerTable
     from bcc_lightning.prediction.files import Tally
     from bcc_lightning.tracking.trained_networks import TrainedNetwork
+
+PRINTED = 6
+"""Slides whose counts are printed."""
 
 EXIT_UNREADABLE = 1
 """Exit code where files could not be read; all others were classified."""
@@ -49,6 +53,7 @@ def predict(argv: list[str]) -> int:
         UserError: something in the arguments, the run or the inputs has to be mended.
     """
     from bcc_lightning.cli.networks import network_named, network_parser, read_options
+    from bcc_lightning.differential.reference import read_reference
     from bcc_lightning.evaluation.figures import save_figure
     from bcc_lightning.files import refuse_unwritable
     from bcc_lightning.prediction.answers import AnswerTable, Heading
@@ -67,61 +72,64 @@ def predict(argv: list[str]) -> int:
     inputs = CellInputs.of(options["inputs"], by)
     network = network_named(options)
     classifier = TrainedClassifier.of(network)
+    reference = read_reference(Path(options["reference"]), classifier.class_names) if options["reference"] else None
     if options["batch_size"]:
         classifier.batch_size = options["batch_size"]
     table = AnswerTable(out, Heading(network.run_id or str(network.checkpoint), tuple(classifier.class_names), by))
     tally = predict_files(classifier, inputs, table, CELLS_PER_CLASS if options["sheet"] else 0)
     report(tally, inputs.left_out.notices(), out)
     if by:
-        count_by_unit(tally, network, table, Path(options["reference"]) if options["reference"] else None)
+        count_by_unit(tally, network, table, reference)
     if options["sheet"]:
         save_figure(cell_sheet(classifier, tally.least_sure), Path(options["sheet"]))
     return EXIT_UNREADABLE if tally.unreadable else 0
 
 
-def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable", reference: Path | None) -> None:
+def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable", reference: "DataFrame | None") -> None:
     """Write and print the differential count of each slide, and compare it with an examiner's."""
-    from bcc_lightning.differential.console import print_agreement, print_differential
+    from bcc_lightning.differential.agreement import agree, by_slide, unmatched
     from bcc_lightning.differential.counting import differential
-    from bcc_lightning.differential.figures import agreement_figure, differential_figure
-    from bcc_lightning.evaluation.figures import save_figure
-    from bcc_lightning.files import write_csv
+    from bcc_lightning.differential.report import agreement_cells, differential_cells, write_agreement, write_differential
     from bcc_lightning.prediction.confusions import known_confusions
-
-    counted = tally.counts()
-    found = differential(counted, known_confusions(network, tally.class_names))
-    beside = table.target.with_suffix("")
-    write_csv(found, beside.with_suffix(".differential.csv"))
-    save_figure(differential_figure(found), beside.with_suffix(".differential.png"))
-    print_differential(found)
-    if reference:
-        from bcc_lightning.differential.agreement import agree, kappa_by_class
-        from bcc_lightning.differential.reference import read_reference
-
-        cells = table.read(["path", "predicted", str(table.heading.by)])
-        theirs = read_reference(reference, tally.class_names, cells.set_index("path")[table.heading.by])
-        say_missing(list(counted.index), list(theirs.counts.index), reference)
-        predicted = cells.set_index("path")["predicted"]
-        labels = theirs.labels
-        kappa = None if labels is None else kappa_by_class(labels, predicted.loc[labels.index], tally.class_names)
-        agreement = agree(counted, theirs.counts, kappa)
-        write_csv(agreement, beside.with_suffix(".agreement.csv"))
-        save_figure(agreement_figure(counted, theirs.counts, theirs.observers), beside.with_suffix(".agreement.png"))
-        print_agreement(agreement)
-
-
-def say_missing(counted: list[str], reference: list[str], file: Path) -> None:
-    """Say which slides only one of the two has, and refuse where they have none in common."""
     from bcc_lightning.printable import printable
 
-    if not set(counted) & set(reference):
-        raise UserError(
-            f"--reference {file} has none of the slides that were counted: it has {', '.join(reference[:3])}, counted were "
-            f"{', '.join(counted[:3])}; use the same names"
-        )
-    for one, other, where in ((counted, reference, f"only counted, not in {file}"), (reference, counted, f"only in {file}")):
-        if alone := [name for name in one if name not in set(other)]:
-            print(printable(f"{where}: {len(alone)} slides, e.g. {alone[0]}"))
+    beside = table.target.with_suffix("")
+    confusion = known_confusions(network, tally.class_names)
+    found = differential(tally.counts(), confusion)
+    write_differential(found, beside.with_suffix(".differential.csv"))
+    slides = list(dict.fromkeys(found["slide"]))
+    for slide in slides[:PRINTED]:
+        rows = found[found["slide"] == slide]
+        headings = ("class", "cells", "% (95 % limits)", "corrected, % (95 % limits)")
+        title = f"{slide}: {int(rows['count'].sum()):,} cells"
+        print_rows(title, headings, [cells for _, *cells in differential_cells(rows)])
+    if len(slides) > PRINTED:
+        print(f"{len(slides) - PRINTED} more are in the table")
+    if confusion is None:
+        print("not corrected: nothing is filed of what the network answers for its validation set; name a run with --run")
+    if reference is not None:
+        counted = by_slide(found, "share" if confusion is None else "corrected")
+        for sentence in unmatched(counted, reference):
+            print(printable(sentence))
+        write_agreement(counted, reference, beside.with_suffix(".agreement.csv"))
+        limits = ("slope, Passing-Bablok", "slope, Deming", "Lin", "limits of two examiners")
+        headings = ("class", "slides", "bias", "limits of agreement", *limits)
+        print_rows("network and examiner, in percent of the cells", headings, agreement_cells(agree(counted, reference)))
+
+
+def print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; names may hold anything."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bcc_lightning.printable import plain
+
+    table = Table(title=plain(title))
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*map(plain, row))
+    Console().print(table)
 
 
 def report(tally: "Tally", notices: Any, out: Path) -> None:  # noqa: ANN401 - an iterable of sentences
