@@ -9,6 +9,8 @@ from bcc_lightning.cli.command import run_command
 from bcc_lightning.errors import UserError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from bcc_lightning.cli.parser import ExperimentParser
     from bcc_lightning.prediction.answers import AnswerTable
     from bcc_lightning.prediction.files import Tally
@@ -112,9 +114,11 @@ def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable
         for sentence in unmatched(counted, reference):
             print(printable(sentence))
         write_agreement(counted, reference, beside.with_suffix(".agreement.csv"))
-        limits = ("slope, Passing-Bablok", "slope, Deming", "Lin", "limits of two examiners")
-        headings = ("class", "slides", "bias", "limits of agreement", *limits)
-        print_rows("network and examiner, in percent of the cells", headings, agreement_cells(agree(counted, reference)))
+        rows_of_classes = [
+            (name, bias, limits, lin) for name, _, bias, limits, _, _, lin, _ in agreement_cells(agree(counted, reference))
+        ]
+        title = "network and examiner, in percent of the cells; regressions are in the table and the figure"
+        print_rows(title, ("class", "bias", "limits of agreement", "Lin's correlation"), rows_of_classes)
 
 
 def print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
