@@ -17,6 +17,9 @@ from bcc_lightning.evaluation.metrics import TEST, in_words
 from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.printable import plain, printable
 
+TOLD = 3
+"""Pairs that are told in sentences on the terminal."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run ``python -m bcc_lightning.compare --run A --run B [...] --out DIR [--set NAME]``.
@@ -54,15 +57,24 @@ def declare(parser: ExperimentParser) -> None:
 
 
 def print_comparison(found: Comparison) -> None:
-    """Print the figures in a table, and the verdict in sentences."""
+    """Print the figures in tables that fit a terminal, and the verdict in sentences; the page has the rest."""
     headings, rows = metrics_table(found)
     print(printable("\n".join(found.names)))
     title = f"{in_words(found.name)}: {found.figures.cells:,} cells; in brackets the 95 % interval"
-    letters = [found.letters[place] if place < len(found.letters) else heading for place, heading in enumerate(headings[1:])]
-    print_table(title, ["", *letters], rows)
-    if len(found.figures.pairs) > 1:
-        print_table("differences", *differences_table(found))
-    for sentence in found.verdict:
+    if len(found.figures.pairs) == 1:
+        print_table(title, ["", *found.letters, headings[-1]], rows)
+    else:
+        columns = [
+            [row[0], *(cell if place == 0 else cell.partition(" (")[0] for cell in row[1:])] for place, row in enumerate(rows)
+        ]
+        print_table(
+            title,
+            ["", *(column[0] for column in columns)],
+            list(map(list, zip(found.letters, *(c[1:] for c in columns), strict=True))),
+        )
+        headings, rows = differences_table(found)
+        print_table("differences", [*headings[:2], *headings[6:]], [[*row[:2], *row[6:]] for row in rows])
+    for sentence in found.verdict if len(found.figures.pairs) <= TOLD else found.summary:
         print(printable(sentence))
 
 

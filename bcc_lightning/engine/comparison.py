@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bcc_lightning.engine.repetitions import Repetition
+from bcc_lightning.engine.repetitions import Repetition, in_favour
 from bcc_lightning.evaluation.comparison import PairedFigures
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
@@ -59,6 +59,14 @@ class Comparison:
         return [*(one.sentence for one in self.repetitions), *by_cells, *self._below_most_frequent()]
 
     @property
+    def summary(self) -> list[str]:
+        """Sentences like those of `verdict`, with the pairs counted."""
+        decided = [f"{self.letters[p.first]} and {self.letters[p.second]}" for p in self.figures.pairs if p.is_decided]
+        named = f": {', '.join(decided)}" if decided else ""
+        counted = f"{len(decided)} of {len(self.figures.pairs)} pairs differ in accuracy beyond chance{named}."
+        return [*(one.sentence for one in self.repetitions), counted, *self._below_most_frequent()]
+
+    @property
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Run id to metric to ``value``, ``low`` and ``high``."""
         found = zip(self.run_ids, self.figures.metrics, strict=True)
@@ -98,18 +106,18 @@ class Comparison:
         """Sum up a pair in one sentence."""
         pair = self.figures.pairs[number]
         found = pair.differences["accuracy"]
-        value, low, high = (100 * (bound or 0.0) for bound in (found.value, found.low, found.high))
-        better, worse = (pair.second, pair.first) if value >= 0 else (pair.first, pair.second)
-        low, high = (low, high) if value >= 0 else (-high, -low)
+        value, low, high = in_favour(found)
+        better, worse = (pair.second, pair.first) if (found.value or 0.0) >= 0 else (pair.first, pair.second)
         tested = f"95 % interval {low:.1f} to {high:.1f}; exact McNemar {in_p(pair.p_value)}"
         tested += (
             "" if pair.p_holm is None else f", {in_p(pair.p_holm)} after Holm's correction for {len(self.figures.pairs)} pairs"
         )
         only = {pair.first: pair.only_first, pair.second: pair.only_second}
-        cells = f"{only[better]:,} cells only {self.letters[better]} gets right, {only[worse]:,} only {self.letters[worse]}"
+        noun = "cell" if only[better] == 1 else "cells"
+        cells = f"{only[better]:,} {noun} only {self.letters[better]} gets right, {only[worse]:,} only {self.letters[worse]}"
         if pair.only_first == pair.only_second == 0:
             return f"{self.names[pair.first]} and {self.names[pair.second]} are right and wrong on exactly the same cells."
-        points = f"{abs(value):.1f} points of accuracy"
+        points = f"{value:.1f} points of accuracy"
         if pair.is_decided:
             return f"{self.names[better]} is better than {self.names[worse]} by {points} ({tested}): {cells}."
         if value == 0:

@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bcc_lightning.engine.comparable import by_cell
-from bcc_lightning.evaluation.comparison import ALPHA, METRICS, ResampledDifference, corrected_resampled_t, draw_metrics, holm
+from bcc_lightning.evaluation.comparison import (
+    ALPHA,
+    METRICS,
+    Estimate,
+    ResampledDifference,
+    corrected_resampled_t,
+    draw_metrics,
+    holm,
+)
 from bcc_lightning.evaluation.metrics import TEST
 from bcc_lightning.reproduction.results import recipe
 from bcc_lightning.safe_names import class_of_column
@@ -49,19 +57,17 @@ class Repetition:
         """Sum up the comparison in one sentence."""
         accuracy = self.metrics["accuracy"]
         found = accuracy.difference
-        value = 100 * (found.value or 0.0)
-        better, worse = (self.second, self.first) if value >= 0 else (self.first, self.second)
+        value, low, high = in_favour(found)
+        better, worse = (self.second, self.first) if (found.value or 0.0) >= 0 else (self.first, self.second)
         lead = f"Over {self.trainings} {self.over}, {better} is"
-        if accuracy.p_value is None or found.low is None or found.high is None:
-            return f"{lead} {abs(value):.1f} points of accuracy above {worse} in each of them; without a spread there is no test."
-        sign = 1 if value >= 0 else -1
-        low, high = sorted((sign * 100 * found.low, sign * 100 * found.high))
+        if accuracy.p_value is None:
+            return f"{lead} {value:.1f} points of accuracy above {worse} in each of them; without a spread there is no test."
         p_value = accuracy.p_value if self.p_holm is None else self.p_holm
         corrected = "" if self.p_holm is None else " after Holm's correction"
         tested = f"95 % interval {low:.1f} to {high:.1f}; corrected resampled t-test p = {p_value:.2g}{corrected}"
         if p_value < ALPHA:
-            return f"{lead} better than {worse} by {abs(value):.1f} points of accuracy ({tested})."
-        return f"{lead} {abs(value):.1f} points of accuracy above {worse}, but the difference may be chance ({tested})."
+            return f"{lead} better than {worse} by {value:.1f} points of accuracy ({tested})."
+        return f"{lead} {value:.1f} points of accuracy above {worse}, but the difference may be chance ({tested})."
 
     def as_dict(self) -> dict[str, Any]:
         """Return a plain dict for JSON."""
@@ -69,6 +75,13 @@ class Repetition:
             name: {**asdict(one.difference), "t": one.statistic, "p_value": one.p_value} for name, one in self.metrics.items()
         }
         return {**asdict(self), "metrics": figures}
+
+
+def in_favour(difference: Estimate) -> tuple[float, float, float]:
+    """Return a difference and its interval in points, with the sign turned so that it favours the better one."""
+    points = [round(100 * (bound or 0.0), 1) for bound in (difference.value, difference.low, difference.high)]
+    value, low, high = points if (difference.value or 0.0) >= 0 else (-points[0], -points[2], -points[1])
+    return value + 0.0, low + 0.0, high + 0.0  # without the sign of a zero
 
 
 def repetitions(

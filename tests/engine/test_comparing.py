@@ -171,7 +171,7 @@ def test_cross_validations_with_the_same_folds() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ready_store")
-def test_seeds_of_two_experiments() -> None:
+def test_seeds_of_two_experiments(capsys: pytest.CaptureFixture[str]) -> None:
     """Mistakes 2, 3, 4 and 6, 8, 7 of 40 cells; the seeds of one experiment are not compared with one another."""
     mistakes = {"a": {0: 2, 1: 3, 2: 4}, "b": {2: 7, 0: 6, 1: 8}}
     ids = [add(name, seed, test=table(set(range(wrong)))) for name, seeds in mistakes.items() for seed, wrong in seeds.items()]
@@ -184,6 +184,12 @@ def test_seeds_of_two_experiments() -> None:
     assert (one.over, one.trainings) == ("seeds", 3)
     assert one.metrics["accuracy"].statistic == pytest.approx(differences.mean() / error)
     assert found.verdict[0].startswith("Over 3 seeds, a is better than b by 10.0 points of accuracy")
+
+    assert main([*runs(*ids), "--out", "out"]) == 0
+    output = capsys.readouterr().out
+    assert found.verdict[0] in output
+    assert "0 of 9 pairs differ in accuracy beyond chance." in output
+    assert "D - A" in output
 
     alike = add("a", 5, params={"model.lr": "9"}, lr=9, test=table(set()))  # another recipe is no further seed
     assert [one.trainings for one in compare([network(run_id) for run_id in [*ids, alike]]).repetitions] == [3]
