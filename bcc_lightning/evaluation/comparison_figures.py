@@ -74,9 +74,10 @@ def differences_figure(pairs: Sequence[tuple[str, dict[str, Estimate]]], names: 
     axes.set(xlabel="difference in points (hundredths), 95 % interval", ylim=(len(names) - 0.4, -0.7))
     axes.grid(axis="x", alpha=0.25)
     if len(drawn) == 1:
-        axes.set_title(f"{drawn[0][0]}", fontsize=10)
+        axes.set_title(drawn[0][0], fontsize=10)
     else:
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        title = f"{len(drawn)} of {len(pairs)} pairs" if len(drawn) < len(pairs) else None
+        axes.legend(title=title, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
