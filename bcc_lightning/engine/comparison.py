@@ -108,7 +108,7 @@ class Comparison:
         found = pair.differences["accuracy"]
         value, low, high = in_favour(found)
         better, worse = (pair.second, pair.first) if (found.value or 0.0) >= 0 else (pair.first, pair.second)
-        tested = f"95 % interval {low:.1f} to {high:.1f}; exact McNemar {in_p(pair.p_value)}"
+        tested = f"95 % interval {low:.2f} to {high:.2f}; exact McNemar {in_p(pair.p_value)}"
         tested += (
             "" if pair.p_holm is None else f", {in_p(pair.p_holm)} after Holm's correction for {len(self.figures.pairs)} pairs"
         )
@@ -117,10 +117,10 @@ class Comparison:
         cells = f"{only[better]:,} {noun} only {self.letters[better]} gets right, {only[worse]:,} only {self.letters[worse]}"
         if pair.only_first == pair.only_second == 0:
             return f"{self.names[pair.first]} and {self.names[pair.second]} are right and wrong on exactly the same cells."
-        points = f"{value:.1f} points of accuracy"
+        points = f"{value:.2f} points of accuracy"
         if pair.is_decided:
             return f"{self.names[better]} is better than {self.names[worse]} by {points} ({tested}): {cells}."
-        if value == 0:
+        if pair.only_first == pair.only_second:
             return f"{self.names[pair.first]} and {self.names[pair.second]} have the same accuracy ({tested}): {cells}."
         return (
             f"{self.names[better]} is {points} above {self.names[worse]}, but the difference may be chance ({tested}): {cells}."
@@ -131,8 +131,8 @@ class Comparison:
         most = self.figures.most_frequent
         accuracies = [metrics["accuracy"].value or 0.0 for metrics in self.figures.metrics]
         return [
-            f"{name} is no better than always answering {self.figures.most_frequent_class}: {100 * accuracy:.1f} % of the cells "
-            f"instead of {100 * most:.1f} %."
+            f"{name} is no better than always answering {self.figures.most_frequent_class}: {100 * accuracy:.2f} % of the cells "
+            f"instead of {100 * most:.2f} %."
             for name, accuracy in zip(self.names, accuracies, strict=True)
             if accuracy <= most
         ]

@@ -61,13 +61,13 @@ class Repetition:
         better, worse = (self.second, self.first) if (found.value or 0.0) >= 0 else (self.first, self.second)
         lead = f"Over {self.trainings} {self.over}, {better} is"
         if accuracy.p_value is None:
-            return f"{lead} {value:.1f} points of accuracy above {worse} in each of them; without a spread there is no test."
+            return f"{lead} {value:.2f} points of accuracy above {worse} in each of them; without a spread there is no test."
         p_value = accuracy.p_value if self.p_holm is None else self.p_holm
         corrected = "" if self.p_holm is None else " after Holm's correction"
-        tested = f"95 % interval {low:.1f} to {high:.1f}; corrected resampled t-test p = {p_value:.2g}{corrected}"
+        tested = f"95 % interval {low:.2f} to {high:.2f}; corrected resampled t-test p = {p_value:.2g}{corrected}"
         if p_value < ALPHA:
-            return f"{lead} better than {worse} by {value:.1f} points of accuracy ({tested})."
-        return f"{lead} {value:.1f} points of accuracy above {worse}, but the difference may be chance ({tested})."
+            return f"{lead} better than {worse} by {value:.2f} points of accuracy ({tested})."
+        return f"{lead} {value:.2f} points of accuracy above {worse}, but the difference may be chance ({tested})."
 
     def as_dict(self) -> dict[str, Any]:
         """Return a plain dict for JSON."""
@@ -79,7 +79,7 @@ class Repetition:
 
 def in_favour(difference: Estimate) -> tuple[float, float, float]:
     """Return a difference and its interval in points, with the sign turned so that it favours the better one."""
-    points = [round(100 * (bound or 0.0), 1) for bound in (difference.value, difference.low, difference.high)]
+    points = [round(100 * (bound or 0.0), 2) for bound in (difference.value, difference.low, difference.high)]
     value, low, high = points if (difference.value or 0.0) >= 0 else (-points[0], -points[2], -points[1])
     return value + 0.0, low + 0.0, high + 0.0  # without the sign of a zero
 

@@ -99,7 +99,7 @@ def test_two_runs_whatever_the_order_of_cells_and_classes(capsys: pytest.Capture
     assert set(answers.index[answers["differ"]]) == {f"c{cell}" for cell in [0, 1, *range(4, 13)]}
     assert answers.loc["c4", f"predicted_{second[:8]}"] == "z"
     assert answers.loc["c4", f"true_probability_{second[:8]}"] == pytest.approx(0.1)
-    sentence = f"A good ({first[:8]}) is 17.5 points of accuracy above B poor ({second[:8]}), but the difference may be chance "
+    sentence = f"A good ({first[:8]}) is 17.50 points of accuracy above B poor ({second[:8]}), but the difference may be chance "
     output = capsys.readouterr().out
     page = Path("out/comparison.html").read_text()
     for text in (output, page, Path("out/comparison.md").read_text(), found["verdict"][0]):
@@ -122,9 +122,9 @@ def test_three_runs_are_corrected_by_holm_and_a_hopeless_one_is_named() -> None:
     assert [one["p_value"] for one in written()["holm"]] == pytest.approx([1.0, 3 * exact[1], 3 * exact[1]])
     assert [pair.is_decided for pair in found.figures.pairs] == [False, True, True]
     assert "have the same accuracy" in found.verdict[0]
-    assert f"A a ({ids[0][:8]}) is better than C c ({ids[2][:8]}) by 87.5 points of accuracy" in found.verdict[1]
+    assert f"A a ({ids[0][:8]}) is better than C c ({ids[2][:8]}) by 87.50 points of accuracy" in found.verdict[1]
     assert found.verdict[-1].startswith(
-        f"C c ({ids[2][:8]}) is no better than always answering x: 5.0 % of the cells instead of 35.0 %"
+        f"C c ({ids[2][:8]}) is no better than always answering x: 5.00 % of the cells instead of 35.00 %"
     )
     assert repr(found) == "\n".join(found.verdict)
 
@@ -183,7 +183,7 @@ def test_seeds_of_two_experiments(capsys: pytest.CaptureFixture[str]) -> None:
     error = (differences.var(ddof=1) * (1 / 3 + 40 / 80)) ** 0.5
     assert (one.over, one.trainings) == ("seeds", 3)
     assert one.metrics["accuracy"].statistic == pytest.approx(differences.mean() / error)
-    assert found.verdict[0].startswith("Over 3 seeds, a is better than b by 10.0 points of accuracy")
+    assert found.verdict[0].startswith("Over 3 seeds, a is better than b by 10.00 points of accuracy")
 
     assert main([*runs(*ids), "--out", "out"]) == 0
     output = capsys.readouterr().out
