@@ -13,10 +13,12 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 import pytest
 from matplotlib.figure import Figure
-from mlflow import MlflowClient
 
 from bcc_lightning.errors import command_line
+from bcc_lightning.files import copy_whole
 from bcc_lightning.processes import STOPPING
+from bcc_lightning.tracking import store
+from bcc_lightning.tracking.store import make_database
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +63,25 @@ def coarse_figures() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables and nothing in them; making one takes as long as a short training."""
+    """An MLflow database with its tables and nothing in them."""
     file = tmp_path_factory.mktemp("tables") / "mlflow.db"
-    MlflowClient(f"sqlite:///{file}").search_experiments()
+    make_database(file)
     return file
+
+
+@pytest.fixture(autouse=True)
+def tables_are_copied(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy the tables of each new store from one that was made before: making them takes as long as a short training.
+
+    Processes that a test starts make their own, and so do tests with the fixture `tables_are_made`.
+    """
+    if "tables_are_made" not in request.fixturenames:
+        monkeypatch.setattr(store, "make_database", lambda file: copy_whole(request.getfixturevalue("tables"), file))
+
+
+@pytest.fixture
+def tables_are_made() -> None:
+    """Ask for stores whose tables are really made."""
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """How reliable a result is: 95 % intervals, and warnings about networks that have learnt little."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -58,15 +58,28 @@ def intervals(predictions: Predictions, class_names: list[str]) -> dict[str, Int
 def probability_metrics(predictions: Predictions) -> dict[str, npt.NDArray[np.float64]]:
     """Compute ``auroc_macro`` and ``ece``, which need the probabilities of drawn cells, for `RESAMPLES` draws: (R,) each."""
     probability, label = predictions.probability.numpy(), predictions.label.numpy()
-    cells, generator = len(label), np.random.default_rng(0)
-    at_once = max(1, CELLS_AT_ONCE // cells)
     found: dict[str, list[npt.NDArray[np.float64]]] = {"auroc_macro": [], "ece": []}
-    for start in range(0, RESAMPLES, at_once):
-        draws = generator.integers(cells, size=(min(at_once, RESAMPLES - start), cells))
-        counts = np.stack([np.bincount(draw, minlength=cells) for draw in draws])
+    for counts in drawn_cells(len(label)):
         found["auroc_macro"].append(auroc_macro(probability, label, counts))
         found["ece"].append(calibration_error(probability, label, counts))
     return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def drawn_cells(cells: int, resamples: int = RESAMPLES) -> Iterator[npt.NDArray[np.int64]]:
+    """Draw as many cells as a set has, with replacement, again and again; the same draws for every network.
+
+    Args:
+        cells: number of cells N of the set.
+        resamples: number of draws.
+
+    Yields:
+        (R, N), how often each cell was drawn in R of the draws, as many as fit in memory.
+    """
+    generator = np.random.default_rng(0)
+    at_once = max(1, CELLS_AT_ONCE // cells)
+    for start in range(0, resamples, at_once):
+        draws = generator.integers(cells, size=(min(at_once, resamples - start), cells))
+        yield np.stack([np.bincount(draw, minlength=cells) for draw in draws])
 
 
 COLLAPSED = 0.95

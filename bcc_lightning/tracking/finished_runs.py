@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
-from bcc_lightning.safe_names import file_name
+from bcc_lightning.safe_names import file_name, name_of_file
 from bcc_lightning.tracking.dead_runs import tidy
 from bcc_lightning.tracking.filing import headline
 from bcc_lightning.tracking.place import sqlite_file
@@ -83,6 +83,22 @@ class FinishedRun:
         """Its predictions of the test set, or of a further test set, as a local file."""
         return self.artifact(f"predictions/{file_name(name)}.parquet")
 
+    @property
+    def evaluated_sets(self) -> list[str]:
+        """Names of the sets whose predictions the run has filed, such as ``test``.
+
+        Raises:
+            UserError: the server does not tell.
+        """
+        local = artifact_place(self.client, self.tracking, self.run.info)
+        if local is not None:
+            return sets_in(local)
+        try:
+            found = self.client.list_artifacts(self.run_id, "predictions")
+        except (MlflowException, RequestException) as error:
+            raise UserError(f"run {self.run_id} ({self.experiment}): its files could not be listed ({error!s:.200})") from error
+        return sorted(name_of_file(PurePosixPath(file.path).stem) for file in found)
+
     def artifact(self, name: str) -> Path:
         """Return an artifact as a local file: in its place on this machine, or downloaded once from the server.
 
@@ -115,6 +131,12 @@ class FinishedRun:
         if "folds" in self.run.data.tags and name != "summary.json":
             return "; it is the parent of a cross-validation. Next step: name one of its folds, which its summary.json lists"
         return "; name another run, or train it again"
+
+
+def sets_in(artifacts: Path) -> list[str]:
+    """List the sets whose predictions are among the artifacts of a run."""
+    files = (artifacts / "predictions").glob("[!.]*.parquet")  # files that are being written begin with a dot
+    return sorted(name_of_file(file.stem) for file in files)
 
 
 def folder_of(checkpoint: Path) -> RunFolder | None:

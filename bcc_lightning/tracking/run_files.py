@@ -5,13 +5,15 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bcc_lightning.evaluation.reliability import Interval
 from bcc_lightning.files import whole_file
 from bcc_lightning.safe_names import file_name
+
+if TYPE_CHECKING:  # it imports torch, which takes seconds; the workers of a search do without
+    from bcc_lightning.evaluation.reliability import Interval
 
 PARENT_VARIABLE = "MLFLOW_PARENT_RUN_ID"
 """Environment variable that names the run whose children new runs are."""
@@ -171,7 +173,7 @@ class Summary:
     failure: str | None = None
     checkpoint: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
-    intervals: dict[str, Interval] = field(default_factory=dict)
+    intervals: "dict[str, Interval]" = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
     identity: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import in_words
 from bcc_lightning.files import read_mapping
-from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, folder_of, open_for_reading
+from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, folder_of, open_for_reading, sets_in
 from bcc_lightning.tracking.run_files import Summary, read_summary
 from bcc_lightning.tracking.store import Tracking
 
@@ -51,6 +51,21 @@ class TrainedNetwork:
     def run_id(self) -> str | None:
         """MLflow's id of its run; None for a checkpoint without a run."""
         return self.summary.run_id if self.summary else None
+
+    @property
+    def evaluated_sets(self) -> list[str]:
+        """Names of the sets that it has filed predictions of; none for a checkpoint without a run.
+
+        Raises:
+            UserError: a server does not tell.
+        """
+        if self.folds:
+            common = set.intersection(*(set(fold.evaluated_sets) for fold in self.folds))
+            return sorted(common | set(self.run.evaluated_sets if self.run else ()))
+        if self.run:
+            return self.run.evaluated_sets
+        folder = folder_of(self.checkpoint)
+        return sets_in(folder.artifacts) if folder else []
 
     def predictions(self, name: str = "test") -> pd.DataFrame:
         """Read what it answered for a set of its run: ``id``, ``label``, and a column of probabilities per class.

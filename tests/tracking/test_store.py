@@ -11,6 +11,8 @@ from bcc_lightning.tracking.finished_runs import find_run
 from bcc_lightning.tracking.store import Tracking, open_store
 from tests.full_disk import file_size_limit
 
+pytestmark = pytest.mark.usefixtures("tables_are_made")
+
 
 def test_a_database_whose_making_was_interrupted_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(uri: str) -> MlflowClient:

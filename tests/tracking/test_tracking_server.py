@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -63,7 +64,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_server_that_dies_during_a_run_gets_everything_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_server_that_dies_during_a_run_gets_everything_later(
+    tmp_path: Path, tables: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tables, tmp_path / "server.db")
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     flags = [*SMALL, "--tracking.uri", uri, "--trainer.max_epochs", "3"]
