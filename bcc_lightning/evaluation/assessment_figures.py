@@ -36,7 +36,7 @@ MANY_CURVES = 15
 
 
 def mistakes_figure(assessment: Assessment) -> Figure:
-    """Draw the confusion matrix so that mistakes stand out: their share of the row in logarithmic colour, the diagonal in grey."""
+    """Draw the confusion matrix so that mistakes stand out: coloured by their share of the row, beside a grey diagonal."""
     matrix, names = np.array(assessment.confusion), shortened(assessment.classes, LONGEST_NAME)
     cells = matrix.sum(axis=1, keepdims=True)
     share = matrix / np.maximum(cells, 1)
@@ -81,8 +81,8 @@ def curves_by_class_figure(assessment: Assessment, predictions: Predictions) -> 
         precision.plot(recall, precise, drawstyle="steps-pre", label=share, **style)
     corner = bool(drawn) and all((found.auroc or 0) > NEARLY_PERFECT for _, found in drawn.values())
     low, high = ((0, CORNER), (1 - CORNER, 1)) if corner else ((0, 1), (0, 1))
-    for axes, title, place, limits in ((roc, "ROC curve", "left", low), (precision, "Precision and recall", "right", high)):
-        axes.set(title=f"{title}{f': the upper {place} corner' if corner else ''}", xlim=limits, ylim=(high[0], high[1] + 0.005))
+    for axes, title, at, limits in ((roc, "ROC curve", "left", low), (precision, "Precision and recall", "right", high)):
+        axes.set(title=f"{title}{f': the upper {at} corner' if corner else ''}", xlim=limits, ylim=(high[0], high[1] + 0.005))
         axes.grid(alpha=0.25)
     roc.set(xlabel="share of the other cells taken for the class", ylabel="recall")
     precision.set(xlabel="recall", ylabel="precision")

@@ -42,7 +42,7 @@ class Calibration:
     """How far probabilities are from the frequencies that they promise.
 
     Attributes:
-        ece: expected calibration error of the predicted class, in bins of equal width, as ``test/ece`` (Naeini et al., AAAI 2015).
+        ece: expected calibration error of the predicted class in bins of equal width, ``test/ece`` (Naeini et al., AAAI 2015).
         classwise: the same for each class against the rest, averaged over all classes (Kull et al., NeurIPS 2019).
         adaptive: the same for the predicted class, in bins that hold equally many cells (Nixon et al., CVPR workshops 2019).
         log_loss: mean of -log of the true class's probability.

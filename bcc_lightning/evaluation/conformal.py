@@ -1,8 +1,8 @@
 """Conformal prediction sets: for each cell the classes that cannot be ruled out, right at a promised rate in every class.
 
-The sets are class-conditional (Mondrian; Vovk, Gammerman and Shafer 2005): each class is calibrated on the validation cells of that
-class alone, so that the promise holds for rare classes too. It holds for cells that are drawn like the validation cells; how often it
-is kept on cells of another laboratory is measured, not promised.
+The sets are class-conditional (Mondrian; Vovk, Gammerman and Shafer 2005): each class is calibrated on the validation cells of
+that class alone, so that the promise holds for rare classes too. It holds for cells that are drawn like the validation cells; how
+often it is kept on cells of another laboratory is measured, not promised.
 """
 
 import warnings
@@ -144,7 +144,7 @@ def coverage_over_resplits(
     for row in found:
         for number in np.unique(label).tolist():
             mixed = generator.permutation(score[label == number])
-            calibrating = int(round(share * len(mixed)))
+            calibrating = round(share * len(mixed))
             tested = mixed[calibrating:]
             if len(tested):
                 calibrated = fitted(mixed[:calibrating], np.zeros(calibrating, np.int64))
