@@ -281,7 +281,7 @@ def classify(classifier: TrainedClassifier, cells: CellImages, what: str) -> Pre
     with tqdm(total=len(cells), desc=f"classifying {what}", disable=None, leave=False) as bar:
         for start in range(0, len(cells), size):
             pixels = at_side(cells.take(slice(start, start + size)), classifier.side)
-            found.append(classifier.classify(np.ascontiguousarray(pixels)))
+            found.append(classifier.classify(np.array(pixels)))
             bar.update(len(pixels))
     return Predictions(torch.arange(len(cells)), torch.from_numpy(np.array(cells.labels, np.int64)), torch.cat(found))
 

@@ -139,9 +139,19 @@ def assess(name: str, predictions: Predictions, validation: Predictions | None, 
         notes=[
             *collapse(matrix, class_names, words),
             *support(matrix, class_names, words),
+            *answers_elsewhere(matrix, class_names, words),
             *([NO_VALIDATION + "."] if validation is None else []),
         ],
     )
+
+
+def answers_elsewhere(matrix: npt.NDArray[np.int64], class_names: list[str], tested: str) -> list[str]:
+    """Describe in a sentence how many cells were taken for classes that a set does not hold; empty if none were."""
+    predicted = matrix.sum(axis=0) * (matrix.sum(axis=1) == 0)
+    if not predicted.any():
+        return []
+    named = ", ".join(f"{name} ({count:,})" for name, count in zip(class_names, predicted.tolist(), strict=True) if count)
+    return [f"{predicted.sum():,} of {matrix.sum():,} cells of {tested} were taken for classes that it does not hold: {named}."]
 
 
 def without_prefix(figures: dict[str, Any]) -> dict[str, Any]:

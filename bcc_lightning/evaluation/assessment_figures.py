@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from bcc_lightning.evaluation.assessment import Assessment
@@ -53,7 +54,7 @@ def mistakes_figure(assessment: Assessment) -> Figure:
         if count:
             percent = 100 * share[row, column]
             text = f"{count:,}\n{percent:.0f} %" if percent >= 1 else f"{count:,}\n{percent:.1f} %"
-            dark = row != column and share[row, column] > 0.3  # noqa: PLR2004 - where the colours turn dark
+            dark = row != column and share[row, column] > 0.12  # noqa: PLR2004 - where the colours turn dark
             axes.text(
                 column, row, text, ha="center", va="center", fontsize=max(5, 10 * pitch), color="white" if dark else "#222222"
             )
@@ -67,7 +68,7 @@ def mistakes_figure(assessment: Assessment) -> Figure:
 
 def curves_by_class_figure(assessment: Assessment, predictions: Predictions) -> Figure:
     """Draw the ROC and the precision-recall curve of each class against the rest; classes without cells have none."""
-    figure = Figure(figsize=(11.5, 5), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(12.5, 4.6), dpi=DPI, layout="constrained")
     roc, precision = figure.subplots(1, 2)
     probability, label = predictions.probability.numpy(), predictions.label.numpy()
     drawn = {n: (name, found) for n, (name, found) in enumerate(assessment.classes.items()) if found.auroc is not None}
@@ -75,10 +76,10 @@ def curves_by_class_figure(assessment: Assessment, predictions: Predictions) -> 
     for place, (number, (_, found)) in enumerate(drawn.items()):
         style = {"color": matplotlib.colormaps["tab10"](place % 10), "linestyle": ("-", "--", ":")[place // 10 % 3]}
         false, true, _ = roc_curve(label == number, probability[:, number])
-        roc.plot(false, true, label=f"{names[number]}  {found.auroc:.4f}", **style)
+        both = f"{names[number]}  {found.auroc:.4f} | {found.average_precision:.4f}"
+        roc.plot(false, true, label=both, **style)
         precise, recall, _ = precision_recall_curve(label == number, probability[:, number])
-        share = f"{names[number]}  {found.average_precision:.4f}"
-        precision.plot(recall, precise, drawstyle="steps-pre", label=share, **style)
+        precision.plot(recall, precise, drawstyle="steps-pre", **style)
     corner = bool(drawn) and all((found.auroc or 0) > NEARLY_PERFECT for _, found in drawn.values())
     low, high = ((0, CORNER), (1 - CORNER, 1)) if corner else ((0, 1), (0, 1))
     for axes, title, at, limits in ((roc, "ROC curve", "left", low), (precision, "Precision and recall", "right", high)):
@@ -87,8 +88,8 @@ def curves_by_class_figure(assessment: Assessment, predictions: Predictions) -> 
     roc.set(xlabel="share of the other cells taken for the class", ylabel="recall")
     precision.set(xlabel="recall", ylabel="precision")
     columns = 1 + len(drawn) // MANY_CURVES
-    roc.legend(title="area under the curve", frameon=False, fontsize=8, loc="lower right", ncols=columns)
-    precision.legend(title="average precision", frameon=False, fontsize=8, loc="lower left", ncols=columns)
+    title = "area under ROC | average precision"
+    figure.legend(title=title, frameon=False, fontsize=9, title_fontsize=9, loc="outside right center", ncols=columns)
     return figure
 
 
@@ -108,19 +109,20 @@ def reliability_figure(before: Calibration, after: Calibration | None, temperatu
         grid[1, column].bar([one.low for one in found.bins], [one.cells for one in found.bins], widths, align="edge", color=GREY)
         grid[1, column].set(xlabel="probability of the predicted class", ylabel="cells", yscale="log", xlim=(0, 1))
         grid[1, column].yaxis.set_major_formatter("{x:,.0f}")
+        grid[1, column].yaxis.set_minor_formatter(NullFormatter())
     grid[0, 0].set_ylabel("share that is right")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
     return figure
 
 
 def draw_reliability(axes: Axes, bins: Sequence[Bin]) -> None:
-    """Draw the share of correctly classified cells in each bin, and how far it is from the promise."""
+    """Draw the share of correctly classified cells in each bin, and its gap to the mean probability."""
     for one in bins:
         width = one.high - one.low
         axes.bar(one.low, one.accuracy, width, align="edge", color=TRAIN, alpha=0.75, edgecolor="white")
         axes.plot([one.confidence] * 2, [one.confidence, one.accuracy], color=VAL, linewidth=2)
-    axes.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="kept promise")
-    axes.plot([], [], color=VAL, linewidth=2, label="distance from it")
+    axes.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="perfect calibration")
+    axes.plot([], [], color=VAL, linewidth=2, label="calibration gap")
     axes.set(ylim=(0, 1.02))
 
 
@@ -199,7 +201,7 @@ COLUMNS = 6
 def gallery_figure(cells: Sequence[ShownCell]) -> Figure:
     """Draw cells in rows of `COLUMNS`, each with its map beside it: bright where the predicted class is seen."""
     rows = -(-len(cells) // COLUMNS)
-    figure = Figure(figsize=(2.35 * COLUMNS, 1.6 * rows), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(2.35 * COLUMNS, 1.75 * rows), dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
@@ -211,7 +213,7 @@ def gallery_figure(cells: Sequence[ShownCell]) -> Figure:
         true, predicted = shortened((cell.true, cell.predicted), 18) if cell.true != cell.predicted else [cell.true[:18]] * 2
         right = cell.true == cell.predicted
         below = "right" if right else f"true: {true} {100 * cell.true_probability:.1f} %"
-        axes.set_title(f"{predicted} {100 * cell.probability:.1f} %\n{below}", fontsize=8, color=RIGHT if right else WRONG)
+        axes.set_title(f"{predicted} {100 * cell.probability:.1f} %\n{below}", fontsize=10, color=RIGHT if right else WRONG)
     return figure
 
 
