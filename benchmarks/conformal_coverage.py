@@ -3,8 +3,8 @@
 python benchmarks/conformal_coverage.py --run house --resplits 200
 
 The answers that the run filed for its validation and its test set are put together, and divided anew into calibration and test
-cells again and again. No network is trained or run. The mean coverage of a class must be at least the promised one, but for the error
-of that mean.
+cells again and again. No network is trained or run. The mean coverage of a class must reach the promised one, up to the standard
+error of that mean.
 """
 
 import argparse
