@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.evaluation.calibration import Calibration, at_temperature, calibration, fit_temperature
+from bcc_lightning.evaluation.calibration import Calibration, at_temperature, calibration, fit_temperature, is_at_limit
 from bcc_lightning.evaluation.conformal import ConformalSets, conformal
 from bcc_lightning.evaluation.metrics import Predictions, confusion_matrix, final_metrics, in_words
 from bcc_lightning.evaluation.reliability import (
@@ -26,7 +26,11 @@ from bcc_lightning.evaluation.selective import RiskCoverage, risk_coverage
 from bcc_lightning.safe_names import class_of_column
 
 NO_VALIDATION = (
-    "There are no predictions of the validation set, so that nothing could be fitted on it: no temperature, no conformal sets"
+    "There are no predictions of the validation set, so that nothing could be fitted on it: no temperature, no conformal sets."
+)
+LIMIT_REACHED = (
+    "The temperature stopped at the end of the range in which it is sought ({:.2f}): the validation set is classified without a "
+    "mistake, or no better than by chance. Figures with temperature mean little."
 )
 
 
@@ -140,7 +144,8 @@ def assess(name: str, predictions: Predictions, validation: Predictions | None, 
             *collapse(matrix, class_names, words),
             *support(matrix, class_names, words),
             *answers_elsewhere(matrix, class_names, words),
-            *([NO_VALIDATION + "."] if validation is None else []),
+            *([NO_VALIDATION] if validation is None else []),
+            *([LIMIT_REACHED.format(temperature)] if temperature is not None and is_at_limit(temperature) else []),
         ],
     )
 

@@ -112,7 +112,13 @@ def fit_temperature(validation: Predictions) -> float:
 
     # In the reciprocal of the temperature the loss is convex, so there is one minimum in the logarithm too.
     found = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    # The search never reaches the ends, and stops anywhere on a plateau: cells that are all right soon have no loss at all.
+    return min((*TEMPERATURES, float(np.exp(found.x))), key=lambda temperature: loss(float(np.log(temperature))))
+
+
+def is_at_limit(temperature: float) -> bool:
+    """Check whether a temperature is at an end of the range in which it was sought, so that there may be a better one beyond."""
+    return temperature in TEMPERATURES
 
 
 def at_temperature(predictions: Predictions, temperature: float) -> Predictions:

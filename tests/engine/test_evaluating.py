@@ -260,6 +260,30 @@ def test_sets_that_mean_nothing(work: Path, capsys: pytest.CaptureFixture[str]) 
     assert not (work / "out").exists()
 
 
+@pytest.mark.usefixtures("whole_page")
+def test_folds_are_pooled_for_their_own_test_and_vote_on_a_further_set(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BCC_CACHE_DIR", str(trained / "cache"))
+    monkeypatch.setattr("bcc_lightning.engine.evaluation_page.SHOWN", 3)
+    data = ["--data", "CellFolder", "--data.root", str(trained / "cells")]
+    assert fit(["--exp", "efficientnet_b0", *data, *QUICK, "--trainer.max_epochs", "1", "--folds", "2"]) == 0
+    folds = network()
+    (own,) = evaluate(folds, Path("own"))
+    assert own.assessment.cells == len(set(folds.predictions("test")["id"])) == 96
+    pooled = folds.predictions("test")
+    right = pooled[list(EIGHT_CELL_CLASSES)].idxmax(axis=1) == pooled["label"]
+    assert own.assessment.accuracy == pytest.approx(right.mean())
+    assert "No cells are drawn" not in Path("own/evaluation.html").read_text()
+    (found,) = evaluate(folds, Path("far"), test_on=[str(trained / "clinic")], gallery=False)
+    assert found.own_test == own.assessment
+    filed = network().predictions("clinic")
+    assert len(filed) == 25
+    names = list(EIGHT_CELL_CLASSES)
+    votes = [
+        TrainedClassifier.of(fold).predict([trained / "clinic" / name for name in filed["id"]])[names] for fold in folds.folds
+    ]
+    np.testing.assert_allclose(filed[names], sum(votes) / 2, atol=1e-5)
+
+
 def test_from_python_and_with_nothing_to_fit_on(work: Path) -> None:
     (artifacts() / "predictions/validation.parquet").unlink()
     (found,) = evaluate(network(), Path("out"), test_on=["clinic"], gallery=False, file=False)

@@ -82,6 +82,12 @@ def test_nothing_is_fitted_without_a_validation_set() -> None:
     assert any("no predictions of the validation set" in note for note in found.notes)
 
 
+def test_a_temperature_at_its_limit_is_told() -> None:
+    perfect = assess("test", drawn(), answering([0, 1, 2], [0, 1, 2]), NAMES)
+    assert any("stopped at the end of the range in which it is sought (0.05)" in note for note in perfect.notes)
+    assert not any("end of the range" in note for note in assess("test", drawn(), drawn(seed=1), NAMES).notes)
+
+
 def test_what_is_fitted_depends_on_the_validation_set_alone() -> None:
     validation = drawn(seed=1)
     temperatures = {assess("a", drawn(seed=seed), validation, NAMES).temperature for seed in (2, 3)}

@@ -79,7 +79,9 @@ def test_scaling_at_the_temperature_calibrates_and_keeps_the_answers() -> None:
 
 def test_validation_cells_that_are_all_right_end_at_the_limit() -> None:
     found = fit_temperature(predictions([[0.9, 0.1], [0.2, 0.8]], [0, 1]))
-    assert found == pytest.approx(TEMPERATURES[0], rel=1e-3)
+    assert found == TEMPERATURES[0]
+    assert fit_temperature(predictions([[0.999999, 0.000001]] * 3, [0] * 3)) == TEMPERATURES[0]  # a plateau without any loss
+    assert fit_temperature(predictions([[0.9, 0.1], [0.2, 0.8]], [1, 0])) == TEMPERATURES[1]  # worse than chance
 
 
 def test_probabilities_of_zero_have_a_finite_loss() -> None:
