@@ -73,7 +73,13 @@ class CachedImages:
 
 
 def cached_images(
-    listing: CellListing, image_size: int, crop: int | None, cache_dir: str | None, bits: int = EIGHT, reread: bool = False
+    listing: CellListing,
+    image_size: int,
+    crop: int | None,
+    cache_dir: str | None,
+    bits: int = EIGHT,
+    reread: bool = False,
+    enlarge: bool = False,
 ) -> CachedImages:
     """Open the cache of a listing; build it if there is none.
 
@@ -87,13 +93,14 @@ def cached_images(
         cache_dir: folder of all caches; by default ``$BCC_CACHE_DIR``, else the user's cache folder.
         bits: see `bcc_lightning.datasets.decoding.decode`.
         reread: read and decode all files again, even if they seem unchanged.
+        enlarge: store `image_size` also where all images are smaller.
 
     Raises:
         UserError: a file cannot be read, or the cache cannot be written.
     """
     home = Path(cache_dir or os.environ.get(CACHE_DIR_VARIABLE) or platformdirs.user_cache_path("bcc_lightning"))
     key, newest = stat_key(listing)
-    known, shape = home / "known" / f"{key}.json", StoredShape(image_size, crop, bits)
+    known, shape = home / "known" / f"{key}.json", StoredShape(image_size, crop, bits, enlarge)
     with refuse_bad_disk(home):
         known.parent.mkdir(parents=True, exist_ok=True)
         survey = None if reread else trusted_survey(known, newest)
@@ -112,11 +119,12 @@ def cached_images(
 
 
 class StoredShape(NamedTuple):
-    """How images are stored: largest side in pixels, side of the square that is cropped first, bits of deep images."""
+    """How images are stored: largest side, side of the square that is cropped first, bits, whether smaller ones are enlarged."""
 
     image_size: int
     crop: int | None
     bits: int
+    enlarge: bool = False
 
 
 def stat_key(listing: CellListing) -> tuple[str, int]:
@@ -195,8 +203,8 @@ def cache_folder(home: Path, survey: dict[str, Any], shape: StoredShape) -> Path
 
 
 def stored_side(survey: dict[str, Any], shape: StoredShape) -> int:
-    """Return the side of the stored images: the network's input size, or less if the files are smaller."""
-    return max(1, min(shape.image_size, native_side(survey, shape.crop)))
+    """Return the side of the stored images: the network's input size, or less if the files are smaller and not enlarged."""
+    return shape.image_size if shape.enlarge else max(1, min(shape.image_size, native_side(survey, shape.crop)))
 
 
 def native_side(survey: dict[str, Any], crop: int | None) -> int:

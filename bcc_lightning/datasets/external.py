@@ -11,6 +11,7 @@ import numpy as np
 from bcc_lightning.datasets.cell_folder import list_cell_folder
 from bcc_lightning.datasets.cells import CellImages, shrink
 from bcc_lightning.datasets.classes import class_key, label_map
+from bcc_lightning.datasets.depth import EIGHT
 from bcc_lightning.datasets.image_set import ImageSet
 from bcc_lightning.datasets.spelling import SET_WORDS
 from bcc_lightning.datasets.splits import TEST
@@ -46,13 +47,17 @@ class TrainedOn:
         class_names: names of the C classes, in label order.
         image_size: largest side in pixels of its stored images.
         class_map: classes of further test sets, and what they are called here.
-        images: its image files; None if it is not made of files.
+        images: its image files; None if it is not made of files, or they are not on this machine.
+        bits: bits of deep images where `images` does not tell them, see `bcc_lightning.datasets.decoding.decode`.
+        enlarge: whether further sets are stored at `image_size` also where all their images are smaller.
     """
 
     class_names: Sequence[str]
     image_size: int
     class_map: Mapping[str, str] = field(default_factory=dict)
     images: ImageSet | None = None
+    bits: int = EIGHT
+    enlarge: bool = False
 
 
 def data_folder(name: str) -> Path:
@@ -134,7 +139,8 @@ def read_external(place: Path, trained_on: TrainedOn) -> ExternalSet:
     """
     listing = list_table(place) if place.suffix in TABLES else list_cell_folder(place)
     own, size = trained_on.images, trained_on.image_size
-    images = own.read_alike(listing, size) if own else ImageSet(listing, size)
+    enlarge = trained_on.enlarge
+    images = own.read_alike(listing, size, enlarge) if own else ImageSet(listing, size, bits=trained_on.bits, enlarge=enlarge)
     labels = label_map(listing.class_names, trained_on.class_names, trained_on.class_map, str(place))
     if own:
         refuse_trained_on(images, own)

@@ -28,6 +28,7 @@ class ImageSet:
         bits: bits of images with more than eight bits per channel, see `bcc_lightning.datasets.decoding.decode`.
         reread: read and decode every file again.
         cache_dir: folder of decoded images, see `cached_images`.
+        enlarge: store `image_size` also where all images are smaller.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ImageSet:
         bits: int = EIGHT,
         reread: bool = False,
         cache_dir: str | None = None,
+        enlarge: bool = False,
     ) -> None:
         self.listing = listing
         self.image_size = image_size
@@ -47,15 +49,16 @@ class ImageSet:
         self.bits = bits
         self.reread = reread
         self.cache_dir = cache_dir
+        self.enlarge = enlarge
 
-    def read_alike(self, listing: CellListing, image_size: int) -> "ImageSet":
+    def read_alike(self, listing: CellListing, image_size: int, enlarge: bool = False) -> "ImageSet":
         """Return other files that are read with the same bits and the same cache."""
-        return ImageSet(listing, image_size, bits=self.bits, reread=self.reread, cache_dir=self.cache_dir)
+        return ImageSet(listing, image_size, bits=self.bits, reread=self.reread, cache_dir=self.cache_dir, enlarge=enlarge)
 
     @cached_property
     def cached(self) -> CachedImages:
         """The decoded images."""
-        return cached_images(self.listing, self.image_size, self.crop, self.cache_dir, self.bits, self.reread)
+        return cached_images(self.listing, self.image_size, self.crop, self.cache_dir, self.bits, self.reread, self.enlarge)
 
     @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:

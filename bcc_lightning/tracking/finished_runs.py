@@ -116,6 +116,20 @@ class FinishedRun:
             raise UserError(f"run {self.run_id} ({self.experiment}) has no {name}{self._why_missing(name)}")
         return place
 
+    def has(self, name: str) -> bool:
+        """Check whether the run has an artifact, without fetching it.
+
+        Raises:
+            UserError: the server does not tell.
+        """
+        local = artifact_place(self.client, self.tracking, self.run.info)
+        if local is not None:
+            return (local / name).is_file()
+        try:
+            return any(found.path == name for found in self.client.list_artifacts(self.run_id, name.rpartition("/")[0] or None))
+        except (MlflowException, RequestException) as error:
+            raise UserError(f"run {self.run_id} ({self.experiment}): its files could not be listed ({error!s:.200})") from error
+
     def _download(self, name: str, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import in_words
 from bcc_lightning.files import read_mapping
+from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, folder_of, open_for_reading, sets_in
 from bcc_lightning.tracking.run_files import Summary, read_summary
 from bcc_lightning.tracking.store import Tracking
@@ -70,7 +71,8 @@ class TrainedNetwork:
     def predictions(self, name: str = "test") -> pd.DataFrame:
         """Read what it answered for a set of its run: ``id``, ``label``, and a column of probabilities per class.
 
-        Of a cross-validation the answers of all folds, each for cells that it was not trained on.
+        Of a cross-validation the answers of all folds, each for cells that it was not trained on; for a set that it was evaluated
+        on later, what the folds answered together.
 
         Args:
             name: ``test``, ``validation`` or a further test set.
@@ -78,7 +80,7 @@ class TrainedNetwork:
         Raises:
             UserError: it belongs to no run, or the run has no such predictions.
         """
-        if self.folds:
+        if self.folds and not (self.run and self.run.has(f"predictions/{file_name(name)}.parquet")):
             return pd.concat([fold.predictions(name) for fold in self.folds], ignore_index=True)
         if self.run:
             return pd.read_parquet(self.run.predictions(name))

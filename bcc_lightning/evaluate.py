@@ -1,0 +1,90 @@
+"""Evaluate a finished run: on its own test set, or on a labelled set that it was not tested on."""
+
+import sys
+from pathlib import Path
+
+from bcc_lightning.cli.command import run_command
+from bcc_lightning.cli.networks import network_named, network_parser, read_options
+from bcc_lightning.cli.parser import ExperimentParser
+from bcc_lightning.datamodules import CellDataModule
+from bcc_lightning.engine.evaluating import PAGE, Evaluation, evaluate
+from bcc_lightning.errors import UserError
+from bcc_lightning.files import refuse_unwritable_folder
+from bcc_lightning.printable import printable
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``python -m bcc_lightning.evaluate --run R [--data NAME ... | --data.test_on '[...]'] --out DIR``.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code: 0 when everything was evaluated, written and filed, 2 after an error that a person can mend.
+    """
+    return run_command(run, argv)
+
+
+def run(argv: list[str]) -> None:
+    """Evaluate one network.
+
+    Raises:
+        UserError: something in the arguments, the run or the data has to be mended.
+    """
+    has_data = any(argument.split("=")[0] == "--data" for argument in argv)
+
+    def declare(parser: ExperimentParser) -> None:
+        """Declare the command's own options."""
+        if has_data:
+            parser.add_subclass_arguments(CellDataModule, "data", required=True)
+        else:
+            places = "further sets: folders of class folders, or tables; --data NAME names any other data set instead"
+            parser.add_argument("--data.test_on", type=list[str] | None, default=None, help=places)
+            parser.add_argument(
+                "--data.class_map", type=dict[str, str] | None, default=None, help="classes of the sets: what the run calls them"
+            )
+        parser.add_argument(
+            "--out", type=str | None, default=None, help="folder of evaluation.html, .json and predictions.parquet"
+        )
+        parser.add_argument("--name", type=str | None, default=None, help="name of a further set; by default its folder's")
+        parser.add_argument("--file", type=bool, default=True, help="file the results in the run")
+        parser.add_argument("--gallery", type=bool, default=True, help="draw the worst mistakes and the least sure cells")
+
+    parser = network_parser("evaluate", declare)
+    options = read_options(parser, argv)
+    if not options["out"]:
+        raise UserError("--out DIR is missing; it names the folder of evaluation.html, evaluation.json and predictions.parquet")
+    out = Path(options["out"])
+    refuse_unwritable_folder("--out", out)
+    network = network_named(options)
+    common = {name: options[name] for name in ("name", "file", "gallery")}
+    if has_data:
+        found = evaluate(network, out, data=parser.build(options)["data"], **common)
+    else:
+        named = options["data"]
+        found = evaluate(network, out, test_on=named["test_on"] or (), class_map=named["class_map"], **common)
+    for one in found:
+        print(printable(describe(one)))
+
+
+def describe(found: Evaluation) -> str:
+    """Describe an evaluation for the terminal."""
+    one = found.assessment
+    low, high = one.intervals["accuracy"]
+    lines = [
+        f"{one.name}: accuracy {one.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}; most frequent class, "
+        f"{one.most_frequent_class}: {one.most_frequent:.4f}), balanced accuracy {one.balanced_accuracy:.4f}, {one.cells:,} cells"
+    ]
+    if found.own_test:
+        own = found.own_test
+        lines.append(
+            f"own test: accuracy {own.accuracy:.4f} (most frequent class: {own.most_frequent:.4f}), balanced accuracy "
+            f"{own.balanced_accuracy:.4f}, {own.cells:,} cells"
+        )
+    lines += one.notes
+    lines.append(f"written to {found.folder / PAGE}. {found.filed}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
