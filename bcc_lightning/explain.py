@@ -81,7 +81,9 @@ def refuse_contradictions(options: Any) -> None:  # noqa: ANN401 - jsonargparse'
     if options["masks"] and not options["faithfulness"]:
         raise UserError("--masks belongs to --faithfulness; add it, or leave out --masks")
     if len(options["method"]) > 1 and not options["faithfulness"]:
-        raise UserError(f"--method names {', '.join(options['method'])}; a page shows one method, --faithfulness compares several")
+        raise UserError(
+            f"--method names {', '.join(options['method'])}; a page shows one method, --faithfulness compares several"
+        )
     if options["cells"] < FEWEST_CELLS:
         raise UserError(f"--cells is {options['cells']}, it must be {FEWEST_CELLS} or more, usually 100")
     if options["neighbours"] < 0:

@@ -74,9 +74,9 @@ class Explainer:
         source = self.network.folds[0] if self.network.folds else self.network
         return rebuild(source, **({"root": self.root} if self.root else {}))[1]
 
-    def facts(self, training: str = "") -> PageFacts:
-        """Describe the network to the pages."""
-        return PageFacts(self.network.title, self.network.run_id, self.classifier.module.test_views, training)
+    def facts(self, training: str = "", typical: float | None = None) -> PageFacts:
+        """Describe the network to the pages; arguments as `PageFacts`."""
+        return PageFacts(self.network.title, self.network.run_id, self.classifier.module.test_views, training, typical)
 
     def training(self, store: Path) -> tuple[TrainingCells | None, str]:
         """Return the training cells with their features, and a sentence on them; None where they are not known.
@@ -152,7 +152,7 @@ def explain_network(
     given = list(named_images(images))
     explainer, found = Explainer(network, root), ExplainedImages()
     training, said = explainer.training(out / FEATURES) if neighbours else (None, "Training cells were not asked for.")
-    facts, rows = explainer.facts(said), []
+    facts, rows = explainer.facts(said, training.typical_similarity() if training else None), []
     for number, (name, image) in enumerate(tqdm(given, desc="explaining", disable=None, leave=False), start=1):
         try:
             cell = explainer.explain(name, image, method, training, neighbours)
@@ -206,7 +206,9 @@ def measure_faithfulness(
     side = module.prepare(images[:1].to(module.device)).shape[-1]
     masked = read_masked_cells(masks, classifier.square, classifier.crop, side) if masks else None
     judge = Judge(module, images, masked, seed)
-    found = judge.gathered(list(tqdm(judge.judge(chosen), total=len(chosen) + len(BASELINES), desc="methods", disable=None, leave=False)))
+    found = judge.gathered(
+        list(tqdm(judge.judge(chosen), total=len(chosen) + len(BASELINES), desc="methods", disable=None, leave=False))
+    )
     some = spread(EXAMPLES, len(judge.shown_pixels))
     pixels, classes = judge.shown_pixels[some], judge.shown_classes[some]
     maps = [(METHODS[name].title, maps_of(module, pixels, classes, name)) for name in chosen]

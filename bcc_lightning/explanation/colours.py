@@ -1,7 +1,7 @@
 """Maps as colours: one perceptually uniform scale for all, laid over the cell, and its legend.
 
-Equal steps of the value look like equal steps of the colour (van der Walt and Smith, SciPy 2015). Yellow and green stand out from
-the violet of a stained nucleus, where the reds of other scales are lost.
+Equal steps of the value look like equal steps of the colour (van der Walt and Smith, SciPy 2015). Below a map the cell is grey:
+beside the colours of a stain, from violet to yellow, no scale would be clear in every laboratory.
 """
 
 import cv2
@@ -34,10 +34,10 @@ def coloured(values: Maps) -> Picture:
 
 
 def overlaid(image: Picture, values: Maps) -> Picture:
-    """Lay a map (S, S) in [0, 1] over an image (P, P, 3) in [0, 1] of any size: (P, P, 3)."""
+    """Lay a map (S, S) in [0, 1] over the grey image (P, P, 3) in [0, 1] of any size: (P, P, 3)."""
     heat = enlarged(values, len(image))
     opacity = STRONGEST * heat[..., None]
-    return np.asarray((1 - opacity) * image + opacity * coloured(heat), np.float32)
+    return np.asarray((1 - opacity) * image.mean(axis=2, keepdims=True) + opacity * coloured(heat), np.float32)
 
 
 def without_peaks(values: Maps) -> Maps:

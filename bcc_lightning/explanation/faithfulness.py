@@ -18,7 +18,9 @@ from bcc_lightning.explanation.scores import Faithfulness, MethodScores
 from bcc_lightning.modules.base import CellClassifier
 
 RANDOM_NETWORKS = 3
-"""Networks with weights drawn anew, over which the sanity check is averaged."""
+"""Networks with weights drawn anew, among which the cells of the sanity check are divided: one draw could be an odd one."""
+
+BATCH = 32
 
 PARTS = ("cell", "nucleus")
 
@@ -69,9 +71,11 @@ class Judge:
         one.blank = int((maps.max(axis=(1, 2)) == 0).sum())
         one.scores["road"] = road(network, pixels, classes, maps)
         one.scores["deletion"], one.scores["insertion"] = deletion_and_insertion(network, pixels, classes, maps)
-        forgotten = [maps_by(one, module, pixels, classes) for module in self.randomised]
-        one.scores["rank_correlation"] = np.mean([np.abs(rank_correlation(maps, other)) for other in forgotten], axis=0)
-        one.scores["ssim"] = np.mean([structural_similarity(maps, other) for other in forgotten], axis=0)
+        forgotten = np.empty_like(maps)
+        for number, module in enumerate(self.randomised):
+            forgotten[number :: len(self.randomised)] = maps_by(one, module, *self._share(number))
+        one.scores["rank_correlation"] = np.abs(rank_correlation(maps, forgotten))
+        one.scores["ssim"] = structural_similarity(maps, forgotten)
         if self.masked:
             maps = maps_by(one, self.module, self.shown_pixels, self.shown_classes)
             for part in PARTS:
@@ -89,11 +93,16 @@ class Judge:
         masked_cells = len(self.masked.names) if self.masked else 0
         return Faithfulness(methods, len(self.pixels), masked_cells, (float(sharp), float(blurred)), (area[0], area[1]))
 
+    def _share(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return pixels and classes of the cells that one of the randomised networks gets."""
+        step = len(self.randomised)
+        return self.pixels[number::step], self.classes[number::step]
+
     @torch.no_grad()
     def _prepared(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the network sees of images, and what it predicts."""
         pixels = self.module.prepare(images.to(self.module.device))
-        return pixels, torch.cat([self.module.network(some).argmax(dim=1) for some in pixels.split(32)])
+        return pixels, torch.cat([self.module.network(some).argmax(dim=1) for some in torch.split(pixels, BATCH)])
 
 
 def maps_by(one: MethodScores, module: CellClassifier, pixels: Tensor, classes: Tensor) -> Maps:

@@ -68,8 +68,8 @@ def print_faithfulness(found: Faithfulness) -> None:
             table.add_row(plain(f"({one.title})" if one.is_baseline else one.title), *row)
         Console(width=150).print(table)
     print(
-        f"In brackets: 95 % intervals over the cells. {BETTER} better, {WORSE} worse than {found.reference.title} on the same cells: "
-        "the interval of the difference does not hold 0. Lines in brackets are baselines that know nothing of the network."
+        f"In brackets: 95 % intervals over the cells. {BETTER} better, {WORSE} worse than {found.reference.title} on the same "
+        "cells: the interval of the difference does not hold 0. Methods in brackets are baselines that know nothing of the network."
     )
     for metric in found.metrics:
         print(f"{metric.title}: better than every baseline: {', '.join(found.beating_baselines(metric)) or 'none'}")

@@ -58,7 +58,7 @@ def explain_images(
         UserError: there is no such method.
     """
     method_named(method)
-    rows = torch.arange(len(images)).split(CHUNK)
+    rows = torch.split(torch.arange(len(images)), CHUNK)
     parts = [explain_chunk(module, images[i], labels[i], method, None if classes is None else classes[i]) for i in rows]
     return Explanations(
         np.concatenate([part.pixels for part in parts]),
@@ -95,7 +95,7 @@ def maps_of(module: CellClassifier, pixels: Tensor, classes: Tensor, method: str
     compute, parts = method_named(method).compute, []
     with gradients_on(module):
         targets = module.cam_targets()
-        for some, wanted in zip(pixels.split(CHUNK), classes.split(CHUNK), strict=True):
+        for some, wanted in zip(torch.split(pixels, CHUNK), torch.split(classes, CHUNK), strict=True):
             parts.append(combine(compute(module.network, targets, some.to(module.device), wanted.to(module.device))))
     return np.concatenate(parts)
 

@@ -53,7 +53,8 @@ class MaskedCells:
 
     def inside(self, part: str) -> npt.NDArray[np.bool_]:
         """Return which pixels belong to the ``cell`` or its ``nucleus``: (N, M, M)."""
-        return self.masks == MaskValue.NUCLEUS if part == "nucleus" else self.masks != MaskValue.BACKGROUND
+        least = MaskValue.NUCLEUS if part == "nucleus" else MaskValue.CYTOPLASM
+        return np.asarray(self.masks >= least)
 
 
 def read_masked_cells(
@@ -81,7 +82,9 @@ def read_masked_cells(
             )
         fitted = fit_mask(mask, side, crop)
         if not (fitted != MaskValue.BACKGROUND).any():
-            raise UserError(f"mask {mask_file} has no pixel of the cell in the part of the image that the network sees; leave it out")
+            raise UserError(
+                f"mask {mask_file} has no pixel of the cell in the part of the image that the network sees; leave it out"
+            )
         images.append(square(image))
         masks.append(fitted)
     names = [str(image.relative_to(folder)) for image, _ in pairs]
@@ -182,4 +185,5 @@ def mass_inside(maps: Maps, inside: npt.NDArray[np.bool_]) -> Scores:
     """
     total = maps.sum(axis=(1, 2), dtype=np.float64)
     area = inside.mean(axis=(1, 2))
-    return np.divide((maps * inside).sum(axis=(1, 2), dtype=np.float64), total, out=area, where=total > 0)
+    share: Scores = np.divide((maps * inside).sum(axis=(1, 2), dtype=np.float64), total, out=area, where=total > 0)
+    return share

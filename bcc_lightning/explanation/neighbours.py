@@ -24,6 +24,9 @@ BATCH = 64
 MOST_CELLS = 4000
 """Training cells that are compared at most; a few thousand show what is near, and take seconds."""
 
+SAMPLE = 500
+"""Training cells whose usual similarity to others is computed."""
+
 Features = npt.NDArray[np.float32]
 
 
@@ -72,6 +75,13 @@ class TrainingCells:
         """
         similarity = features @ self.features.T
         return [self._described(row, np.argsort(-row, kind="stable")[:count]) for row in similarity]
+
+    def typical_similarity(self) -> float:
+        """Return the median similarity of a training cell and the other one that is most like it."""
+        rows = np.linspace(0, len(self.features) - 1, min(len(self.features), SAMPLE)).astype(np.int64)
+        similarity = self.features[rows] @ self.features.T
+        similarity[np.arange(len(rows)), rows] = -1  # itself
+        return float(np.median(similarity.max(axis=1)))
 
     def _described(self, similarity: Features, rows: npt.NDArray[np.int64]) -> list[Neighbour]:
         images, names = self.cells.take(rows), self.class_names

@@ -69,12 +69,14 @@ class PageFacts:
         run_id: of its run; None for a checkpoint.
         views: views of a cell over which probabilities are averaged, in words; None for one.
         training: how the training cells were chosen, or why they are not shown; a sentence.
+        typical: usual similarity of a training cell and the one most like it; None where they are not known.
     """
 
     network: str
     run_id: str | None
     views: str | None
     training: str
+    typical: float | None = None
 
 
 def write_page(cell: ExplainedCell, facts: PageFacts, target: Path) -> None:
@@ -85,7 +87,7 @@ def write_page(cell: ExplainedCell, facts: PageFacts, target: Path) -> None:
         facts: what all pages say.
         target: file that is written.
     """
-    neighbours = [(one, uri(enlarged(one.image / np.float32(255), SMALL, smooth=False))) for one in cell.neighbours or []]
+    neighbours = [(one, uri(enlarged(unit(one.image), SMALL, smooth=False))) for one in cell.neighbours or []]
     same = sum(one.label == cell.predicted for one, _ in neighbours)
     page = page_template(PACKAGE, "image.html.jinja").render(
         cell=cell,
@@ -98,12 +100,15 @@ def write_page(cell: ExplainedCell, facts: PageFacts, target: Path) -> None:
         probabilities=sorted(cell.probabilities.items(), key=lambda pair: -pair[1]),
         neighbours=neighbours,
         same=same,
+        typical=facts.typical,
     )
     with whole_file(target) as draft:
         draft.write_text(page, encoding="utf-8")
 
 
-def write_index(rows: Sequence[tuple[ExplainedCell, str, str]], unreadable: Sequence[str], facts: PageFacts, target: Path) -> None:
+def write_index(
+    rows: Sequence[tuple[ExplainedCell, str, str]], unreadable: Sequence[str], facts: PageFacts, target: Path
+) -> None:
     """Write the index of several pages.
 
     Args:
@@ -112,7 +117,9 @@ def write_index(rows: Sequence[tuple[ExplainedCell, str, str]], unreadable: Sequ
         facts: what all pages say.
         target: file that is written.
     """
-    page = page_template(PACKAGE, "index.html.jinja").render(rows=rows, unreadable=unreadable, facts=facts, legend=uri(legend(256, 12)))
+    page = page_template(PACKAGE, "index.html.jinja").render(
+        rows=rows, unreadable=unreadable, facts=facts, legend=uri(legend(256, 12))
+    )
     with whole_file(target) as draft:
         draft.write_text(page, encoding="utf-8")
 
@@ -145,7 +152,12 @@ def branch_panels(cell: ExplainedCell) -> list[tuple[str, Picture]]:
 
 def photograph(cell: ExplainedCell, side: int) -> Picture:
     """Return the photograph in a size for a page: (side, side, 3) float32 in [0, 1]."""
-    return np.clip(enlarged(cell.photograph / np.float32(255), side), 0, 1)
+    return np.asarray(np.clip(enlarged(unit(cell.photograph), side), 0, 1), np.float32)
+
+
+def unit(image: npt.NDArray[np.uint8]) -> Picture:
+    """Scale an image to [0, 1]."""
+    return image.astype(np.float32) / 255
 
 
 def uri(picture: Picture) -> str:

@@ -4,13 +4,13 @@ ROAD: Rong et al., ICML 2022 (arXiv 2202.00449), as grad-cam has it. Deletion an
 1806.07421). The scores of cells are returned one by one, so that methods can be compared cell by cell.
 """
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from pytorch_grad_cam.metrics.road import ROADCombined
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from bcc_lightning.explanation.methods import Maps
 
@@ -95,12 +95,13 @@ def deletion_and_insertion(network: nn.Module, pixels: Tensor, classes: Tensor, 
 def blur(pixels: Tensor) -> Tensor:
     """Blur images (N, 3, S, S) so much that only their colours are left."""
     sigma = pixels.shape[-1] * BLUR
-    size = 2 * min(round(3 * sigma), pixels.shape[-1] - 1) + 1  # reflected edges reach no further than the image
-    return torch.as_tensor(gaussian_blur(pixels, [size, size], [sigma, sigma]))
+    images = pixels.permute(0, 2, 3, 1).cpu().numpy()
+    blurred = np.stack([cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for image in images])
+    return torch.from_numpy(blurred).permute(0, 3, 1, 2).to(pixels)
 
 
 @torch.inference_mode()
 def probability(network: nn.Module, pixels: Tensor, classes: Tensor) -> Scores:
     """Return the probability of one class for each image: (N,) float64."""
-    found = [network(some).float().softmax(dim=1).cpu() for some in pixels.split(CHUNK)]
+    found = [network(some).float().softmax(dim=1).cpu() for some in torch.split(pixels, CHUNK)]
     return torch.cat(found).gather(1, classes.cpu()[:, None])[:, 0].double().numpy()

@@ -4,11 +4,12 @@ Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018 (arXiv 1810.03292)
 """
 
 from copy import deepcopy
+from typing import cast
 
 import numpy as np
 import torch
 from scipy.stats import rankdata
-from torch import nn
+from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from bcc_lightning.explanation.methods import Maps
@@ -57,12 +58,12 @@ def rank_correlation(first: Maps, second: Maps) -> Scores:
     ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second)]
     a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), size, out=np.zeros(len(first)), where=size > 0)
+    found: Scores = np.divide((a * b).sum(axis=1), size, out=np.zeros(len(first)), where=size > 0)
+    return found
 
 
 def structural_similarity(first: Maps, second: Maps) -> Scores:
     """Compute the structural similarity (SSIM) of each pair of maps (N, S, S) in [0, 1]: (N,), 1 for equal maps."""
-    pair = (torch.from_numpy(maps)[:, None] for maps in (first, second))
-    found = structural_similarity_index_measure(*pair, data_range=1.0, reduction="none")
-    assert isinstance(found, torch.Tensor)  # noqa: S101 - a tuple only where the whole image is asked for
-    return found.reshape(-1).double().numpy()
+    one, other = (torch.from_numpy(maps)[:, None] for maps in (first, second))
+    found = cast(Tensor, structural_similarity_index_measure(one, other, data_range=1.0, reduction="none"))
+    return np.asarray(found.reshape(-1).double().numpy())

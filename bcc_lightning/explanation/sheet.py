@@ -5,7 +5,6 @@ It is drawn for a page 1100 pixels wide, with twice as many pixels, so that it c
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -54,6 +53,15 @@ class Layout(NamedTuple):
     columns: int
     width: int
 
+    @property
+    def row(self) -> int:
+        """Height of a row of cells in pixels."""
+        return CAPTION + self.panel
+
+    def left(self, column: int) -> int:
+        """Return where the panels of a column begin, in pixels."""
+        return GAP + column * (self.width + GROUP_GAP)
+
 
 def choose_cells(predictions: Predictions, num_classes: int, per_class: int) -> list[int]:
     """Choose cells of each class: the most confident mistake, if there is one, then correctly classified ones in order.
@@ -83,32 +91,29 @@ def contact_sheet(explanations: Explanations, labels: Tensor, probability: Tenso
         class_names: names of the C classes.
     """
     names, titles = shortened(class_names, LONGEST_NAME), panel_titles(explanations)
-    classes = torch.unique_consecutive(labels).tolist()
-    members = {label: torch.nonzero(labels == label).flatten().tolist() for label in classes}
+    members = {label: torch.nonzero(labels == label).flatten().tolist() for label in torch.unique_consecutive(labels).tolist()}
     layout = arrange(len(titles), max(map(len, members.values())))
-    rows = {label: -(-len(found) // layout.columns) for label, found in members.items()}
-    row_height = CAPTION + layout.panel
-    height = LEGEND + CAPTION + len(classes) * HEADING + sum(rows.values()) * row_height + GAP
-    figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=RESOLUTION if sum(rows.values()) <= MANY else COARSE)
+    rows = sum(-(-len(cells) // layout.columns) for cells in members.values())
+    height = LEGEND + CAPTION + len(members) * HEADING + rows * layout.row + GAP
+    figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=RESOLUTION if rows <= MANY else COARSE)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
     axes.axis("off")
     draw_legend(axes, METHODS[explanations.method].title)
-    for column in range(min(layout.columns, max(map(len, members.values())))):
+    for column in range(layout.columns):
         for place, title in enumerate(titles):
-            centre = left_of(layout, column) + place * (layout.panel + GAP) + layout.panel / 2
+            centre = layout.left(column) + place * (layout.panel + GAP) + layout.panel / 2
             write(axes, centre, LEGEND + CAPTION - 8, title, GREY, size=12, align="center")
     top = LEGEND + CAPTION
-    for label in classes:
+    for label, cells in members.items():
         axes.plot([GAP, WIDTH - GAP], [top + 5, top + 5], color="#d6d6da", linewidth=0.8)
         write(axes, GAP, top + HEADING - 8, names[label], "black", size=16, weight="bold")
-        for number, cell in enumerate(members[label]):
+        top += HEADING
+        for number, cell in enumerate(cells):
             row, column = divmod(number, layout.columns)
-            place = (left_of(layout, column), top + HEADING + row * row_height + CAPTION)
-            draw_cell(axes, place, layout.panel, panels(explanations, cell, 2 * layout.panel))
-            predicted, right = int(probability[cell].argmax()), int(probability[cell].argmax()) == label
-            text = f"{'' if right else 'taken for '}{names[predicted]}, {100 * probability[cell, predicted]:.0f} %"
-            write(axes, place[0], place[1] - 8, text, RIGHT if right else WRONG, 13, weight="normal" if right else "bold")
-        top += HEADING + rows[label] * row_height
+            left, upper = layout.left(column), top + row * layout.row + CAPTION
+            draw_panels(axes, left, upper, panels(explanations, cell, 2 * layout.panel))
+            write_caption(axes, left, upper - 8, probability[cell], label, names)
+        top += -(-len(cells) // layout.columns) * layout.row
     return figure
 
 
@@ -141,16 +146,20 @@ def arrange(panels_per_cell: int, most: int) -> Layout:
     return Layout(panel, columns, panels_per_cell * (panel + GAP) - GAP)
 
 
-def left_of(layout: Layout, column: int) -> int:
-    """Return where the panels of a column begin, in pixels."""
-    return GAP + column * (layout.width + GROUP_GAP)
-
-
-def draw_cell(axes: Axes, place: tuple[int, int], panel: int, pictures: list[Picture]) -> None:
-    """Draw the panels of a cell side by side, from their upper left corner on."""
+def draw_panels(axes: Axes, left: int, top: int, pictures: list[Picture]) -> None:
+    """Draw the panels of a cell side by side; each has twice as many pixels a side as the page."""
     for number, picture in enumerate(pictures):
-        left, top = place[0] + number * (panel + GAP), place[1]
-        axes.imshow(picture, extent=(left, left + panel, top + panel, top), interpolation="none", aspect="auto")
+        panel = len(picture) // 2
+        at = left + number * (panel + GAP)
+        axes.imshow(picture, extent=(at, at + panel, top + panel, top), interpolation="none", aspect="auto")
+
+
+def write_caption(axes: Axes, left: int, bottom: int, probability: Tensor, label: int, names: list[str]) -> None:
+    """Write what a cell was taken for; a mistake in red. `probability` is (C,)."""
+    predicted = int(probability.argmax())
+    right = predicted == label
+    text = f"{'' if right else 'taken for '}{names[predicted]}, {100 * probability[predicted]:.0f} %"
+    write(axes, left, bottom, text, RIGHT if right else WRONG, 13, weight="normal" if right else "bold")
 
 
 def draw_legend(axes: Axes, method: str) -> None:
