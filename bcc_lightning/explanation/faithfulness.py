@@ -71,9 +71,7 @@ class Judge:
         one.blank = int((maps.max(axis=(1, 2)) == 0).sum())
         one.scores["road"] = road(network, pixels, classes, maps)
         one.scores["deletion"], one.scores["insertion"] = deletion_and_insertion(network, pixels, classes, maps)
-        forgotten = np.empty_like(maps)
-        for number, module in enumerate(self.randomised):
-            forgotten[number :: len(self.randomised)] = maps_by(one, module, *self._share(number))
+        forgotten = maps if one.is_baseline else self._maps_of_randomised(one.name)
         one.scores["rank_correlation"] = np.abs(rank_correlation(maps, forgotten))
         one.scores["ssim"] = structural_similarity(maps, forgotten)
         if self.masked:
@@ -93,10 +91,13 @@ class Judge:
         masked_cells = len(self.masked.names) if self.masked else 0
         return Faithfulness(methods, len(self.pixels), masked_cells, (float(sharp), float(blurred)), (area[0], area[1]))
 
-    def _share(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return pixels and classes of the cells that one of the randomised networks gets."""
-        step = len(self.randomised)
-        return self.pixels[number::step], self.classes[number::step]
+    def _maps_of_randomised(self, method: str) -> Maps:
+        """Compute the maps of the test cells, divided among the randomised networks."""
+        step, maps = len(self.randomised), np.empty((len(self.pixels), *self.pixels.shape[2:]), np.float32)
+        for first, module in enumerate(self.randomised):
+            if first < len(maps):
+                maps[first::step] = maps_of(module, self.pixels[first::step], self.classes[first::step], method)
+        return maps
 
     @torch.no_grad()
     def _prepared(self, images: Tensor) -> tuple[Tensor, Tensor]:

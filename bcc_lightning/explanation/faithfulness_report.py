@@ -69,7 +69,7 @@ def print_faithfulness(found: Faithfulness) -> None:
         Console(width=150).print(table)
     print(
         f"In brackets: 95 % intervals over the cells. {BETTER} better, {WORSE} worse than {found.reference.title} on the same "
-        "cells: the interval of the difference does not hold 0. Methods in brackets are baselines that know nothing of the network."
+        "cells: the interval of the difference does not hold 0. Methods in brackets are baselines, which know nothing of it."
     )
     for metric in found.metrics:
         print(f"{metric.title}: better than every baseline: {', '.join(found.beating_baselines(metric)) or 'none'}")

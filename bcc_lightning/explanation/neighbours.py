@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -123,7 +124,7 @@ def read_features(store: Path, key: str, count: int) -> Features | None:
             if str(stored["key"]) != key or len(stored["features"]) != count:
                 return None
             return np.asarray(stored["features"], np.float32)
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
 
@@ -152,10 +153,10 @@ def features_of(module: CellClassifier, images: npt.NDArray[np.uint8]) -> Featur
 def last_layers(module: CellClassifier) -> list[nn.Linear]:
     """Return the last linear layer of each network that votes; raises as `features_of`."""
     networks = module.network.networks if isinstance(module.network, SoftVoting) else [module.network]
-    found = []
+    found, classes = [], len(module.class_names)
     for network in networks:
-        linear = [part for part in network.modules() if isinstance(part, nn.Linear)]
-        if not linear or linear[-1].out_features != len(module.class_names):
+        linear = [part for part in network.modules() if isinstance(part, nn.Linear) and part.out_features == classes]
+        if not linear:
             raise UserError("the network does not end in a linear layer, so that it has no features to compare")
         found.append(linear[-1])
     return found

@@ -157,7 +157,7 @@ def photograph(cell: ExplainedCell, side: int) -> Picture:
 
 def unit(image: npt.NDArray[np.uint8]) -> Picture:
     """Scale an image to [0, 1]."""
-    return image.astype(np.float32) / 255
+    return np.asarray(image, np.float32) / np.float32(255)
 
 
 def uri(picture: Picture) -> str:

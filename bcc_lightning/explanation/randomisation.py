@@ -26,7 +26,8 @@ def randomised(module: CellClassifier, seed: int) -> CellClassifier:
     """
     copy = deepcopy(module)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not the seed itself: a network that began with it would be drawn again as it was before its training.
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         drawn: set[int] = set()
         for part in copy.network.modules():
             if callable(reset := getattr(part, "reset_parameters", None)):

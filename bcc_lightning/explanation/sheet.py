@@ -27,9 +27,11 @@ HEADING = 34
 LEGEND = 74
 """In pixels: side of a panel, gap between panels and between cells, height of a caption, of a class's name and of the legend."""
 
-RESOLUTION, COARSE = 200, 100
-MANY = 40
-"""Dots per inch, also for many rows of cells."""
+RESOLUTION = 200
+"""Dots per inch; two for each pixel of the page."""
+
+LONGEST = 8000
+"""Largest height of the file in pixels; a sheet of very many classes has a lower resolution."""
 
 POINTS = 0.72
 """Points of a font that is one pixel high."""
@@ -95,7 +97,7 @@ def contact_sheet(explanations: Explanations, labels: Tensor, probability: Tenso
     layout = arrange(len(titles), max(map(len, members.values())))
     rows = sum(-(-len(cells) // layout.columns) for cells in members.values())
     height = LEGEND + CAPTION + len(members) * HEADING + rows * layout.row + GAP
-    figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=RESOLUTION if rows <= MANY else COARSE)
+    figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=min(RESOLUTION, 100 * LONGEST / height))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
     axes.axis("off")
     draw_legend(axes, METHODS[explanations.method].title)
@@ -142,7 +144,7 @@ def arrange(panels_per_cell: int, most: int) -> Layout:
     smallest = panels_per_cell * (SMALLEST_PANEL + GAP) - GAP + GROUP_GAP
     columns = max(1, min(most, (WIDTH - 2 * GAP + GROUP_GAP) // smallest))
     room = (WIDTH - 2 * GAP - (columns - 1) * GROUP_GAP) // columns
-    panel = min(LARGEST_PANEL, (room + GAP) // panels_per_cell - GAP)
+    panel = min(SMALLEST_PANEL if most == 1 else LARGEST_PANEL, (room + GAP) // panels_per_cell - GAP)
     return Layout(panel, columns, panels_per_cell * (panel + GAP) - GAP)
 
 
