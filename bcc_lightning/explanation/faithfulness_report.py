@@ -72,6 +72,8 @@ def print_faithfulness(found: Faithfulness) -> None:
         "cells: the interval of the difference does not hold 0. Methods in brackets are baselines, which know nothing of it."
     )
     for metric in found.metrics:
+        if metric.is_sanity:
+            continue
         print(f"{metric.title}: better than every baseline: {', '.join(found.beating_baselines(metric)) or 'none'}")
 
 

@@ -100,7 +100,6 @@ def write_page(cell: ExplainedCell, facts: PageFacts, target: Path) -> None:
         probabilities=sorted(cell.probabilities.items(), key=lambda pair: -pair[1]),
         neighbours=neighbours,
         same=same,
-        typical=facts.typical,
     )
     with whole_file(target) as draft:
         draft.write_text(page, encoding="utf-8")

@@ -1,6 +1,7 @@
 """The scores of maps: what each says, means with intervals over the cells, and differences between methods."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ class Metric(NamedTuple):
         higher: whether higher values are better.
         on_masks: whether it needs cells with masks.
         meaning: what it says, in a sentence.
+        is_sanity: whether it only asks if a map depends on the network at all, which baselines never do.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Metric(NamedTuple):
     higher: bool
     on_masks: bool
     meaning: str
+    is_sanity: bool = False
 
 
 METRICS = (
@@ -46,8 +49,13 @@ METRICS = (
         *("rank_correlation", "Rank correlation", False, False),
         "Size of Spearman's correlation between the map and the map of the same network with all weights drawn anew. A map that "
         "hardly changes shows the image, not what the network has learnt. The baselines never look at the network.",
+        is_sanity=True,
     ),
-    Metric(*("ssim", "SSIM", False, False), "Structural similarity of the same two maps; 1 means that they are equal."),
+    Metric(
+        *("ssim", "SSIM", False, False),
+        "Structural similarity of the same two maps; 1 means that they are equal.",
+        is_sanity=True,
+    ),
     Metric(
         *("pointing_cell", "Points at cell", True, True), "Share of the cells in which the map's maximum lies inside the cell."
     ),
@@ -162,6 +170,12 @@ def is_better(one: MethodScores, other: MethodScores, metric: Metric) -> bool | 
 
 
 def bootstrap(scores: Scores) -> Interval:
-    """Compute the 95 % percentile interval of a mean over (N,) cells; equal numbers of cells are drawn alike."""
-    draws = np.random.default_rng(0).integers(len(scores), size=(RESAMPLES, len(scores)))
-    return percentiles(scores[draws].mean(axis=1))
+    """Compute the 95 % percentile interval of a mean over (N,) cells."""
+    return percentiles(draws_of(len(scores)) @ scores)
+
+
+@lru_cache(maxsize=4)
+def draws_of(cells: int) -> Scores:
+    """Draw cells with replacement: the share of each in each draw, (`RESAMPLES`, N), the same for equal N."""
+    drawn = np.random.default_rng(0).integers(cells, size=(RESAMPLES, cells))
+    return np.stack([np.bincount(draw, minlength=cells) for draw in drawn]) / cells

@@ -89,6 +89,12 @@ def test_the_judge_scores_methods_and_baselines(judged: Faithfulness) -> None:
     assert is_better(scores["hirescam"], scores["random"], METRIC["road"]) is True
 
 
+def test_the_same_seed_gives_the_same_scores() -> None:
+    first, again = (Judge(quadrant(), dark_spots(4), seed=2).score(method("saliency")) for _ in range(2))
+    for metric, scores in first.scores.items():
+        np.testing.assert_array_equal(again.scores[metric], scores, err_msg=metric)
+
+
 def test_without_masks_only_test_cells_are_scored() -> None:
     judge = Judge(quadrant(), dark_spots(2))
     found = judge.gathered(list(judge.judge([DEFAULT_METHOD])))
