@@ -15,7 +15,7 @@ from bcc_lightning.explain import main
 from bcc_lightning.fit import main as fit
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
-from tests.miniature import QUICK, write_painted_folder
+from tests.miniature import QUICK, SMALL, write_painted_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("explain")]
 
@@ -98,6 +98,19 @@ def test_a_checkpoint_without_a_run_explains_arrays(place: Path) -> None:
     assert found.cells[0].photograph.shape == (50, 50, 3)
     assert sum(found.cells[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert "belongs to no run, so its data are not known" in text_of(found.pages[0])
+
+
+def test_folds_are_explained_together(capsys: pytest.CaptureFixture[str]) -> None:
+    """Their votes, the maps of each, and the training cells of the first."""
+    assert fit([*SMALL, "--trainer.max_epochs", "1", "--folds", "2"]) == 0
+    Image.fromarray(paint_cells(np.array([0]), 40, 0.2, 1)[0]).save("cell.png")
+    assert main(["cell.png", "--run", "efficientnet_b0", "--out", "page"]) == 0
+    shown = text_of(Path("page/cell.html"))
+    assert "classified by 2 folds of efficientnet_b0" in shown
+    assert "training cells of the first fold were compared" in shown
+    assert len(re.findall(r"\b[12] efficientnet\b", shown)) == 2
+    assert main(["--faithfulness", "--cells", "10", "--method", "hirescam", "--run", "efficientnet_b0", "--out", "faith"]) == 0
+    assert "10 test cells" in capsys.readouterr().out
 
 
 def write_masks(folder: Path) -> None:

@@ -24,7 +24,7 @@ def randomised(module: CellClassifier, seed: int) -> CellClassifier:
         module: a trained module, which stays as it is.
         seed: of the draws.
     """
-    copy = deepcopy(module)
+    copy = deepcopy(module).cpu()  # where the draws are the same for all devices
     with torch.random.fork_rng(devices=[]):
         # Not the seed itself: a network that began with it would be drawn again as it was before its training.
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
@@ -36,7 +36,7 @@ def randomised(module: CellClassifier, seed: int) -> CellClassifier:
         for parameter in copy.network.parameters():
             if id(parameter) not in drawn:  # such as the position biases of transformers
                 draw_alike(parameter)
-    return copy
+    return copy.to(module.device)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from bcc_lightning.explanation.methods import DEFAULT_METHOD
 from bcc_lightning.explanation.page import PageFacts
 from bcc_lightning.explanation.scores import METRICS, Faithfulness, MethodScores, bootstrap, is_better
 from tests.explanation.quadrant import dark_spots, inside_quadrant, perfect, quadrant
+from tests.modules.test_conformance import two_that_vote
 from tests.test_pages import NAMES, SHOWN, assert_dead
 
 METRIC = {metric.name: metric for metric in METRICS}
@@ -87,6 +88,15 @@ def test_the_judge_scores_methods_and_baselines(judged: Faithfulness) -> None:
         assert scores[name].mean("rank_correlation") == pytest.approx(1)
         assert scores[name].mean("ssim") == pytest.approx(1, abs=1e-5)
     assert is_better(scores["hirescam"], scores["random"], METRIC["road"]) is True
+
+
+def test_networks_that_vote_are_judged_together() -> None:
+    """Maps of all members; the randomised ensemble forgets all of them."""
+    module = two_that_vote(class_names=["a", "b"], image_size=32, pretrained=False)
+    (first, *_, last) = Judge(module, dark_spots(3)).judge(["layercam"])
+    assert (first.name, last.name) == ("layercam", "random")
+    assert first.mean("rank_correlation") < 0.9
+    assert len(first.scores["road"]) == 3
 
 
 def test_the_same_seed_gives_the_same_scores() -> None:
