@@ -93,7 +93,6 @@ def write_page(cell: ExplainedCell, facts: PageFacts, target: Path) -> None:
         cell=cell,
         facts=facts,
         method=METHODS[cell.explanations.method],
-        side=cell.explanations.pixels.shape[1],
         panels=[(title, uri(picture)) for title, picture in panels(cell)],
         branches=[(title, uri(picture)) for title, picture in branch_panels(cell)],
         legend=uri(legend(256, 12)),
@@ -143,7 +142,7 @@ def branch_panels(cell: ExplainedCell) -> list[tuple[str, Picture]]:
     seen = enlarged(found.pixels[0], PANEL, smooth=False)
     saliency = coloured(enlarged(without_peaks(found.saliency[0]), PANEL, smooth=False))
     return [
-        (f"What the network sees: {side} × {side} pixels", seen),
+        (f"As the network sees it: {side} × {side}", seen),
         *((name, overlaid(image, maps[0])) for name, maps in branches.items()),
         ("Saliency of single pixels", saliency),
     ]

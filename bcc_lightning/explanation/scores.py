@@ -33,38 +33,54 @@ class Metric(NamedTuple):
 
 METRICS = (
     Metric(
-        *("road", "ROAD", True, False),
+        "road",
+        "ROAD",
+        True,
+        False,
         "How much more the network needs the pixels that the map calls most important than those it calls least important: half "
         "the difference in probability when 20 to 80 % of either are replaced by their surroundings. 0 is chance.",
     ),
     Metric(
-        *("insertion", "Insertion", True, False),
+        "insertion",
+        "Insertion",
+        True,
+        False,
         "Mean probability of the predicted class while a blurred image becomes sharp, the most important pixels first.",
     ),
     Metric(
-        *("deletion", "Deletion", False, False),
+        "deletion",
+        "Deletion",
+        False,
+        False,
         "Mean probability of the predicted class while the image is blurred, the most important pixels first.",
     ),
     Metric(
-        *("rank_correlation", "Rank correlation", False, False),
+        "rank_correlation",
+        "Rank correlation",
+        False,
+        False,
         "Size of Spearman's correlation between the map and the map of the same network with all weights drawn anew. A map that "
         "hardly changes shows the image, not what the network has learnt. The baselines never look at the network.",
         is_sanity=True,
     ),
     Metric(
-        *("ssim", "SSIM", False, False),
+        "ssim",
+        "SSIM",
+        False,
+        False,
         "Structural similarity of the same two maps; 1 means that they are equal.",
         is_sanity=True,
     ),
+    Metric("pointing_cell", "Points at cell", True, True, "Share of the cells in which the map's maximum lies inside the cell."),
     Metric(
-        *("pointing_cell", "Points at cell", True, True), "Share of the cells in which the map's maximum lies inside the cell."
-    ),
-    Metric(
-        *("pointing_nucleus", "Points at nucleus", True, True),
+        "pointing_nucleus",
+        "Points at nucleus",
+        True,
+        True,
         "Share of the cells in which the map's maximum lies inside the nucleus.",
     ),
-    Metric(*("mass_cell", "Mass in cell", True, True), "Share of the map's sum that lies inside the cell."),
-    Metric(*("mass_nucleus", "Mass in nucleus", True, True), "Share of the map's sum that lies inside the nucleus."),
+    Metric("mass_cell", "Mass in cell", True, True, "Share of the map's sum that lies inside the cell."),
+    Metric("mass_nucleus", "Mass in nucleus", True, True, "Share of the map's sum that lies inside the nucleus."),
 )
 
 
