@@ -38,7 +38,8 @@ METRICS = (
         higher=True,
         on_masks=False,
         meaning="How much more the network needs the pixels that the map calls most important than those it calls least "
-        "important: half the difference in probability when 20 to 80 % of either are replaced by their surroundings. 0 is chance.",
+        "important: half the difference in probability when 20 to 80 % of either are replaced by what is around them. 0 is "
+        "chance.",
     ),
     Metric(
         "insertion",
@@ -59,8 +60,8 @@ METRICS = (
         "Rank correlation",
         higher=False,
         on_masks=False,
-        meaning="Size of Spearman's correlation between the map and the map of the same network with all weights drawn anew. A map "
-        "that hardly changes shows the image, not what the network has learnt. The baselines never look at the network.",
+        meaning="Size of Spearman's correlation between the map and the map of the same network with all weights drawn anew. A "
+        "map that hardly changes shows the image, not what the network has learnt. The baselines never look at the network.",
         is_sanity=True,
     ),
     Metric(
