@@ -292,14 +292,20 @@ def fit_square(image: npt.NDArray[np.uint8], side: int, crop: int | None = None)
     Returns:
         (S, S, 3) uint8.
     """
-    height, width = image.shape[:2]
-    square = min(height, width, crop or height)
-    top, left = (height - square) // 2, (width - square) // 2
-    image = image[top : top + square, left : left + square]
+    image = central_square(image, crop)
+    square = len(image)
     if square == side:
         return image
     method = cv2.INTER_AREA if square > side else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (side, side), interpolation=method), np.uint8)
+
+
+def central_square(image: npt.NDArray[np.uint8], crop: int | None = None) -> npt.NDArray[np.uint8]:
+    """Crop the central square of an image (H, W, 3), or of a mask (H, W); `crop` as in `fit_square`."""
+    height, width = image.shape[:2]
+    square = min(height, width, crop or height)
+    top, left = (height - square) // 2, (width - square) // 2
+    return image[top : top + square, left : left + square]
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T], what: str, total: int) -> Iterator[R]:

@@ -9,7 +9,8 @@ from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.evaluation.figures import class_counts_figure, confusion_figure, curves_figure, samples_figure, save_figure
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words
-from bcc_lightning.explanation.maps import choose_cells, contact_sheet, explain_images
+from bcc_lightning.explanation.maps import explain_images
+from bcc_lightning.explanation.sheet import choose_cells, contact_sheet
 from bcc_lightning.files import whole_file
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.safe_names import column_name, file_name

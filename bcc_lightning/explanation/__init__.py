@@ -1,4 +1,4 @@
-"""Where a network looked: class activation maps and saliency, and the sheet of cells that shows them.
+"""Where a network looked: maps of single cells, the sheets and pages that show them, and how far they can be trusted.
 
 Which layers are read is declared by `architectures`; when a run is explained is decided by `engine`.
 """

@@ -135,10 +135,9 @@ PICTURES = (
     (
         "Where the network looked",
         "explain/gradcam.png",
-        "Several cells of each class, none of them trained on; a mistake comes first and is written in red. Warm colours mark "
-        "what speaks most for the predicted class: for each branch of the network and for both combined. Saliency shows which "
-        "single pixels the answer hangs on. Warm colours beside the cell are a reason to ask whether the network uses the "
-        "background.",
+        "Several cells of each class, none of them trained on; a mistake comes first and is written in red. Yellow marks what "
+        "speaks most for the predicted class: for each branch of the network, and for all of them combined. Saliency shows which "
+        "single pixels the answer hangs on. Yellow beside the cell is a reason to ask whether the network uses the background.",
     ),
     (
         "Which cells are mistaken for which",

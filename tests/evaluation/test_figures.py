@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bcc_lightning.evaluation.figures import class_counts_figure, confusion_figure, members_figure, samples_figure, save_figure
-from bcc_lightning.explanation.maps import Explanations, contact_sheet
+from bcc_lightning.explanation.maps import Explanations
+from bcc_lightning.explanation.sheet import contact_sheet
 from bcc_lightning.transforms.preview import preview_figure
 
 NASTY = ["$x$", r"$\frac{$", "_hidden", "a\nb", "\x1b[31m", "\udcff", "A" * 100, "A" * 100 + "B", "CD34+"]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.cam_target import CamTarget
-from bcc_lightning.explanation.maps import CHUNK, Explanations, Maps, explain_images, grad_cam, stretch, vanilla_gradient
+from bcc_lightning.explanation.maps import CHUNK, Explanations, explain_images
+from bcc_lightning.explanation.methods import Maps, grad_cam, stretch, vanilla_gradient
 from bcc_lightning.modules import CellClassifier, EfficientSwin, TransferClassifier
 
 SWIN = "swin_tiny_patch4_window7_224"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.head import AVERAGE, LINEAR
-from bcc_lightning.explanation.maps import grad_cam, stretch
+from bcc_lightning.explanation.methods import grad_cam, stretch
 from bcc_lightning.modules import (
     CellClassifier,
     EfficientSwin,

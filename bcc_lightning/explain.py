@@ -1,0 +1,134 @@
+"""Explain the answers of a finished run for single images, or measure how far its maps can be trusted."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcc_lightning.cli.command import run_command
+from bcc_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from bcc_lightning.cli.parser import ExperimentParser
+
+EXIT_UNREADABLE = 1
+"""Exit code where files could not be read; all others were explained."""
+
+FEWEST_CELLS = 10
+"""Fewer test cells give no interval worth the name."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``python -m bcc_lightning.explain --run R IMAGE... --out DIR`` or ``... --faithfulness [--masks DIR] --out DIR``.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code: 0 when all was explained, 1 when files could not be read, 2 after an error that a person can mend.
+    """
+    return run_command(explain, argv)
+
+
+def declare(parser: "ExperimentParser") -> None:
+    """Declare the options of the command."""
+    from bcc_lightning.engine.explaining import CELLS, NEIGHBOURS
+    from bcc_lightning.explanation.masks import LAYOUT
+    from bcc_lightning.explanation.methods import DEFAULT_METHOD, METHODS
+
+    inputs = "image files, folders (searched through), tables with a column path, or - for a list on standard input"
+    parser.add_argument("inputs", nargs="*", type=str, help=inputs)
+    parser.add_argument("--out", type=str, required=True, help="folder that gets the pages")
+    names = f"one of {', '.join(METHODS)}; by default {DEFAULT_METHOD}, with --faithfulness all (repeatable)"
+    parser.add_argument("--method", action="append", default=[], help=names)
+    parser.add_argument("--neighbours", type=int, default=NEIGHBOURS, help="most similar training cells on a page; 0 for none")
+    parser.add_argument("--faithfulness", action="store_true", help="score the methods on the run's test set instead")
+    parser.add_argument("--masks", type=str | None, default=None, help=f"with --faithfulness: {LAYOUT}")
+    parser.add_argument("--cells", type=int, default=CELLS, help="with --faithfulness: test cells, drawn from each class")
+    parser.add_argument("--seed", type=int, default=0, help="with --faithfulness: seed of what is drawn")
+    parser.add_argument("--data.root", type=str | None, default=None, help="folder of the run's data, if they have moved")
+
+
+def explain(argv: list[str]) -> int:
+    """Explain images, or measure the faithfulness of maps.
+
+    Raises:
+        UserError: something in the arguments, the run or the inputs has to be mended.
+    """
+    from bcc_lightning.cli.networks import network_named, network_parser, read_options
+    from bcc_lightning.files import refuse_unwritable_folder
+
+    options = read_options(network_parser("explain", declare), argv)
+    refuse_contradictions(options)
+    refuse_unwritable_folder("--out", Path(options["out"]))
+    if options["faithfulness"]:
+        return measure(options, network_named(options))
+    return write_pages(options, network_named(options))
+
+
+def refuse_contradictions(options: Any) -> None:  # noqa: ANN401 - jsonargparse's namespace
+    """Refuse options that do not belong together.
+
+    Raises:
+        UserError: with the next step.
+    """
+    if options["faithfulness"] and options["inputs"]:
+        raise UserError(
+            f"--faithfulness scores methods on the run's test set and takes no images, but {options['inputs'][0]} is named; "
+            "leave out one of them"
+        )
+    if not (options["faithfulness"] or options["inputs"]):
+        raise UserError("name images, folders or tables to explain, or score the methods with --faithfulness")
+    if options["masks"] and not options["faithfulness"]:
+        raise UserError("--masks belongs to --faithfulness; add it, or leave out --masks")
+    if len(options["method"]) > 1 and not options["faithfulness"]:
+        raise UserError(
+            f"--method names {', '.join(options['method'])}; a page shows one method, --faithfulness compares several"
+        )
+    if options["cells"] < FEWEST_CELLS:
+        raise UserError(f"--cells is {options['cells']}, it must be {FEWEST_CELLS} or more, usually 100")
+    if options["neighbours"] < 0:
+        raise UserError(f"--neighbours is {options['neighbours']}, it must be 0 or more")
+
+
+def write_pages(options: Any, network: Any) -> int:  # noqa: ANN401 - jsonargparse's namespace
+    """Explain images and print what was written."""
+    from bcc_lightning.datasets.left_out import LeftOut
+    from bcc_lightning.engine.explaining import explain_network
+    from bcc_lightning.explanation.methods import DEFAULT_METHOD
+    from bcc_lightning.prediction.inputs import CellInputs
+    from bcc_lightning.printable import printable
+
+    inputs = CellInputs.of(options["inputs"])
+    files = [cell.path for cell in inputs]
+    left_out: LeftOut = inputs.left_out
+    for notice in left_out.notices():
+        print(printable(notice))
+    method = next(iter(options["method"]), DEFAULT_METHOD)
+    out = Path(options["out"])
+    found = explain_network(network, files, out, method, options["neighbours"], options["data"]["root"])
+    if found.unreadable:
+        lines = "\n".join(f"error: {text}" for text in found.unreadable)
+        print(printable(f"{lines}\n{len(found.unreadable):,} of {len(files):,} files were not explained"), file=sys.stderr)
+    first = found.index or found.pages[0]
+    print(printable(f"{len(found.cells):,} cells explained; open {first}"))
+    return EXIT_UNREADABLE if found.unreadable else 0
+
+
+def measure(options: Any, network: Any) -> int:  # noqa: ANN401 - jsonargparse's namespace
+    """Score the methods and print the tables."""
+    from bcc_lightning.engine.explaining import measure_faithfulness
+    from bcc_lightning.explanation.faithfulness_report import print_faithfulness
+    from bcc_lightning.printable import printable
+
+    out = Path(options["out"])
+    masks = Path(options["masks"]) if options["masks"] else None
+    found = measure_faithfulness(
+        network, out, masks, options["cells"], options["method"], options["seed"], options["data"]["root"]
+    )
+    print_faithfulness(found)
+    print(printable(f"written to {out / 'faithfulness.html'}"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
