@@ -245,7 +245,7 @@ def mcnemar_exact(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -
     Returns:
         Two-sided p-value of the exact test (McNemar, Psychometrika 12 (1947) 153; binomial): 1 if they never differ.
     """
-    from statsmodels.stats.contingency_tables import mcnemar  # type: ignore[import-untyped]
+    from statsmodels.stats.contingency_tables import mcnemar
 
     table = [[int((first & second).sum()), int((first & ~second).sum())], [int((~first & second).sum()), 0]]
     return float(mcnemar(table, exact=True).pvalue)
@@ -253,7 +253,7 @@ def mcnemar_exact(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for their number (Holm, Scand J Stat 6 (1979) 65)."""
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+    from statsmodels.stats.multitest import multipletests
 
     return [float(p_value) for p_value in multipletests(p_values, method="holm")[1]]
 
