@@ -1,0 +1,66 @@
+"""Write a trained network as a file that others can run without this package."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bcc_lightning.cli.command import run_command
+
+if TYPE_CHECKING:
+    from bcc_lightning.cli.parser import ExperimentParser
+
+EXIT_DIFFERS = 1
+"""Exit code where the file answers otherwise than the network, or where that could not be measured."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``python -m bcc_lightning.export --run R --format onnx --out model.onnx``.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code: 0 when the file answers as the network does, 1 when it does not or that could not be measured, 2 after an error
+        that a person can mend.
+    """
+    return run_command(export, argv)
+
+
+def declare(parser: "ExperimentParser") -> None:
+    """Declare the options of the command."""
+    from bcc_lightning.deployment.export import Format, PrecisionName
+
+    parser.add_argument("--format", type=Format, default="onnx", help="onnx, or pt2 for torch.export.load")
+    parser.add_argument("--precision", type=PrecisionName, default="fp32", help="int8 quantises the weights of an ONNX file")
+    parser.add_argument("--out", type=str, required=True, help="file that is written")
+
+
+def export(argv: list[str]) -> int:
+    """Write a trained network as a file.
+
+    Raises:
+        UserError: something in the arguments or the run has to be mended, or a package is missing.
+    """
+    from bcc_lightning.cli.networks import network_named, network_parser, read_options
+    from bcc_lightning.deployment.export import export as write
+    from bcc_lightning.files import refuse_unwritable
+    from bcc_lightning.printable import printable
+
+    options = read_options(network_parser("export", declare), argv)
+    out = Path(options["out"])
+    refuse_unwritable("--out", out)
+    done = write(network_named(options), out, options["format"], options["precision"])
+    parity = done.parity
+    if parity.cells:
+        print(
+            f"{parity.cells:,} test cells: {100 * (parity.equal or 0):.2f} % get the same class, largest difference of a "
+            f"probability {parity.largest:.2g}; accuracy {parity.accuracy:.4f}, of the network {parity.network_accuracy:.4f}"
+        )
+    if done.fault:
+        print(printable(f"warning: {done.fault}"), file=sys.stderr)
+    print(printable(f"written to {out} ({out.stat().st_size / 2**20:.1f} MiB)"))
+    return EXIT_DIFFERS if done.fault else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
