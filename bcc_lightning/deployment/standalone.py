@@ -42,7 +42,8 @@ class Standalone(nn.Module):
         if self.crop is not None:
             square = torch.sym_min(square, self.crop)
         top, left = (height - square) // 2, (width - square) // 2
-        return images.narrow(1, top, square).narrow(2, left, square)
+        places = torch.arange(square, device=images.device)  # slices would be guarded against squares when they are traced
+        return images.index_select(1, places + top).index_select(2, places + left)
 
     def resize(self, pixels: Tensor) -> Tensor:
         """Bring squares to the side at which the run stored its cells: (N, P, P, 3) to (N, S, S, 3), whole numbers."""
