@@ -60,6 +60,8 @@ class Repetition:
         value, low, high = in_favour(found)
         better, worse = (self.second, self.first) if (found.value or 0.0) >= 0 else (self.first, self.second)
         lead = f"Over {self.trainings} {self.over}, {better} is"
+        if accuracy.p_value is None and value == 0:
+            return f"Over {self.trainings} {self.over}, {better} and {worse} have the same accuracy each time."
         if accuracy.p_value is None:
             return f"{lead} {value:.2f} points of accuracy above {worse} in each of them; without a spread there is no test."
         p_value = accuracy.p_value if self.p_holm is None else self.p_holm
