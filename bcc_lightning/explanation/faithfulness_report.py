@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bcc_lightning.evaluation.figures import save_figure
-from bcc_lightning.explanation.colours import enlarged, overlaid
+from bcc_lightning.explanation.colours import enlarged, overlaid, without_peaks
 from bcc_lightning.explanation.masks import Mask, MaskValue
 from bcc_lightning.explanation.methods import METHODS, Maps
 from bcc_lightning.explanation.page import PACKAGE, PageFacts
@@ -137,7 +137,7 @@ def examples_figure(pixels: Maps, maps: Iterable[tuple[str, Maps]], masks: Mask 
             axes = grid[row, column]
             axes.axis("off")
             large = enlarged(image, PANEL, smooth=False)
-            axes.imshow(large if values is None else overlaid(large, values[row]), interpolation="none")
+            axes.imshow(large if values is None else overlaid(large, without_peaks(values[row])), interpolation="none")
             if row == 0:
                 axes.set_title(title, fontsize=8.5, pad=4)
             if masks is not None:
