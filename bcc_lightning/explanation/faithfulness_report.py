@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bcc_lightning.evaluation.figures import save_figure
-from bcc_lightning.explanation.colours import enlarged, overlaid
+from bcc_lightning.explanation.colours import enlarged, overlaid, without_peaks
 from bcc_lightning.explanation.masks import Mask, MaskValue
 from bcc_lightning.explanation.methods import METHODS, Maps
 from bcc_lightning.explanation.page import PACKAGE, PageFacts
@@ -22,6 +22,9 @@ from bcc_lightning.printable import page_template, plain
 from bcc_lightning.tracking.filing import data_uri
 
 BETTER, SAME, WORSE = "▲", "", "▼"
+
+TERMINAL = 165
+"""Columns of the tables in the terminal; narrower ones could not be read."""
 
 PANEL = 240
 """Side of a panel of the examples in pixels of the figure, which is shown at half the size."""
@@ -60,13 +63,13 @@ def print_faithfulness(found: Faithfulness) -> None:
     """Print a table for each group of metrics."""
     for title, metrics in groups(found):
         table = Table(title=title)
-        table.add_column("method")
+        table.add_column("method", no_wrap=True)
         for metric in metrics:
-            table.add_column(f"{metric.title} {'↑' if metric.higher else '↓'}", justify="right")
+            table.add_column(f"{metric.title} {'↑' if metric.higher else '↓'}", justify="right", no_wrap=True)
         for one in found.methods:
-            row = [f"{' '.join(cell_text(one, metric))} {mark(found, one, metric)}".strip() for metric in metrics]
+            row = [f"{mark(found, one, metric)} {' '.join(cell_text(one, metric))}" for metric in metrics]
             table.add_row(plain(f"({one.title})" if one.is_baseline else one.title), *row)
-        Console(width=150).print(table)
+        Console(width=TERMINAL).print(table)
     print(
         f"In brackets: 95 % intervals over the cells. {BETTER} better, {WORSE} worse than {found.reference.title} on the same "
         "cells: the interval of the difference does not hold 0. Methods in brackets are baselines, which know nothing of it."
@@ -137,7 +140,7 @@ def examples_figure(pixels: Maps, maps: Iterable[tuple[str, Maps]], masks: Mask 
             axes = grid[row, column]
             axes.axis("off")
             large = enlarged(image, PANEL, smooth=False)
-            axes.imshow(large if values is None else overlaid(large, values[row]), interpolation="none")
+            axes.imshow(large if values is None else overlaid(large, without_peaks(values[row])), interpolation="none")
             if row == 0:
                 axes.set_title(title, fontsize=8.5, pad=4)
             if masks is not None:
