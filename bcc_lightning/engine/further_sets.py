@@ -1,7 +1,7 @@
 """Sets that a finished run is evaluated on later: read with its classes and its image size, never with cells that it has seen."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,9 @@ from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import folded, refuse_names
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
+AT_ONCE = 256
+"""Images whose pixels are hashed at once."""
+
 
 @dataclass(frozen=True)
 class FurtherSet:
@@ -43,9 +46,8 @@ class FurtherSet:
     @property
     def sha256(self) -> str:
         """Hash of ids and pixels, whatever their order and labels."""
-        digests = [hashlib.sha256(image.tobytes()).digest() for image in images_of(self.cells)]
         ids = self.cells.ids if isinstance(self.cells.ids, Names) else Names.of(self.cells.ids)
-        return content_hash(ids, np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32))
+        return content_hash(ids, np.frombuffer(b"".join(pixel_hashes(self.cells)), np.uint8).reshape(-1, 32))
 
 
 def own_data(network: TrainedNetwork) -> CellDataModule | str:
@@ -180,8 +182,8 @@ def refuse_seen(found: FurtherSet, network: TrainedNetwork, own: CellDataModule)
     Raises:
         UserError: with the number of shared cells, and the first.
     """
-    seen = {image.tobytes(): row for row, image in enumerate(images_of(own.cells))}
-    shared = [(row, seen[pixels]) for row, image in enumerate(images_of(found.cells)) if (pixels := image.tobytes()) in seen]
+    seen = {pixels: row for row, pixels in enumerate(pixel_hashes(own.cells))}
+    shared = [(row, seen[pixels]) for row, pixels in enumerate(pixel_hashes(found.cells)) if pixels in seen]
     if shared:
         trained = sum(int(own.codes[place] != TEST) for _, place in shared)
         raise UserError(
@@ -192,9 +194,11 @@ def refuse_seen(found: FurtherSet, network: TrainedNetwork, own: CellDataModule)
         )
 
 
-def images_of(cells: CellImages) -> "list[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]":
-    """Return the images of cells, one after another."""
-    return cells.take(slice(None))
+def pixel_hashes(cells: CellImages) -> Iterator[bytes]:
+    """Hash the pixels of each cell, some cells at a time: the images of a large set do not fit into memory."""
+    for start in range(0, len(cells), AT_ONCE):
+        for image in cells.take(np.arange(start, min(start + AT_ONCE, len(cells)))):
+            yield hashlib.sha256(image.tobytes()).digest()
 
 
 def at_side(images: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
