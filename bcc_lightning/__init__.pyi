@@ -1,4 +1,4 @@
-from .api import experiments, fit, load, runs
+from .api import compare, evaluate, experiments, explain, export, fit, load, runs
 from .datamodules import (
     AN2DL,
     PBC,
@@ -41,7 +41,11 @@ __all__ = [
     "TransferClassifier",
     "UNetClassifier",
     "UserError",
+    "compare",
+    "evaluate",
     "experiments",
+    "explain",
+    "export",
     "fit",
     "load",
     "runs",

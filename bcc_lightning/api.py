@@ -1,21 +1,31 @@
 """The package from Python: what a notebook needs, as functions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from bcc_lightning.cli.arguments import Call, experiment_names
 from bcc_lightning.cli.command import quieten
+from bcc_lightning.deployment.export import Export
+from bcc_lightning.deployment.export import export as export_network
+from bcc_lightning.engine.comparing import compare as compare_networks
+from bcc_lightning.engine.comparison import Comparison
 from bcc_lightning.engine.cross_validation import cross_validate
+from bcc_lightning.engine.evaluating import Evaluation
+from bcc_lightning.engine.evaluating import evaluate as evaluate_network
+from bcc_lightning.engine.explaining import ExplainedImages, explain_network
 from bcc_lightning.engine.fold_plan import CrossValidation
 from bcc_lightning.engine.run import run_experiment
 from bcc_lightning.errors import UserError
-from bcc_lightning.prediction.classifier import TrainedClassifier
+from bcc_lightning.prediction.classifier import Images, TrainedClassifier
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, finished_runs
 from bcc_lightning.tracking.store import Tracking
-from bcc_lightning.tracking.trained_networks import find_network, of_run_or_folds
+from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network, of_run_or_folds
+
+Source: TypeAlias = str | Path | FinishedRun
+"""A trained network: a run, its id or the beginning of it, an experiment, a checkpoint file, or ``models:/NAME@ALIAS``."""
 
 
 def fit(experiment: str | list[str], **overrides: Any) -> FinishedRun:  # noqa: ANN401 - any argument of an experiment
@@ -72,7 +82,7 @@ def text(value: object) -> str:
     return str(value) if isinstance(value, str | Path) else json.dumps(value)
 
 
-def load(source: str | Path | FinishedRun, folder: str = "mlruns") -> TrainedClassifier:
+def load(source: Source, folder: str = "mlruns") -> TrainedClassifier:
     """Load a trained network.
 
     Args:
@@ -83,12 +93,64 @@ def load(source: str | Path | FinishedRun, folder: str = "mlruns") -> TrainedCla
     Raises:
         UserError: there is no such run or file.
     """
-    network = (
-        of_run_or_folds(source)
-        if isinstance(source, FinishedRun)
-        else find_network(Tracking(folder=folder), str(source), folds=True)
-    )
-    return TrainedClassifier.of(network)
+    return TrainedClassifier.of(network_of(source, folder))
+
+
+def network_of(source: Source, folder: str) -> TrainedNetwork:
+    """Find a trained network; arguments as `load`."""
+    if isinstance(source, FinishedRun):
+        return of_run_or_folds(source)
+    return find_network(Tracking(folder=folder), str(source), folds=True)
+
+
+def evaluate(source: Source, out: str | Path, folder: str = "mlruns", **options: Any) -> list[Evaluation]:  # noqa: ANN401
+    """Evaluate a trained network on its own test set, or on sets that it was not tested on.
+
+    Args:
+        source: as `load` takes it.
+        out: folder that gets the page, figures and tables.
+        folder: folder of the runs.
+        **options: ``test_on`` (folders or tables), ``class_map``, ``data`` (a data module), ``name``, ``file``, ``gallery``; see
+            `bcc_lightning.engine.evaluating.evaluate`.
+    """
+    return evaluate_network(network_of(source, folder), Path(out), **options)
+
+
+def compare(sources: Sequence[Source], out: str | Path | None = None, folder: str = "mlruns", **options: Any) -> Comparison:  # noqa: ANN401
+    """Compare finished runs on the same cells.
+
+    Args:
+        sources: two or more, each as `load` takes it.
+        out: folder that gets the page and tables; None for none.
+        folder: folder of the runs.
+        **options: ``name`` of the set and ``root`` of the data; see `bcc_lightning.engine.comparing.compare`.
+    """
+    return compare_networks([network_of(one, folder) for one in sources], Path(out) if out else None, **options)
+
+
+def explain(source: Source, images: Images, out: str | Path, folder: str = "mlruns", **options: Any) -> ExplainedImages:  # noqa: ANN401
+    """Write a page for each image: where the network looked, its probabilities, and the most similar training cells.
+
+    Args:
+        source: as `load` takes it.
+        images: one image or several.
+        out: folder that gets the pages.
+        folder: folder of the runs.
+        **options: ``method``, ``neighbours``, ``root``; see `bcc_lightning.engine.explaining.explain_network`.
+    """
+    return explain_network(network_of(source, folder), images, Path(out), **options)
+
+
+def export(source: Source, out: str | Path, folder: str = "mlruns", **options: Any) -> Export:  # noqa: ANN401
+    """Write a trained network as a file that others can run.
+
+    Args:
+        source: as `load` takes it.
+        out: the file.
+        folder: folder of the runs.
+        **options: ``kind`` (``onnx`` or ``pt2``) and ``precision``; see `bcc_lightning.deployment.export.export`.
+    """
+    return export_network(network_of(source, folder), Path(out), **options)
 
 
 def experiments() -> list[str]:

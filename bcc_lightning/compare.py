@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bcc_lightning.api import Verb
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.networks import network_parser, networks_named, read_options
 from bcc_lightning.cli.parser import ExperimentParser
@@ -87,6 +88,8 @@ def print_table(title: str, headings: list[str], rows: list[list[str]]) -> None:
         table.add_row(plain(name), *(plain(value.replace(" (", "\n(")) for value in values))
     Console().print(table)
 
+
+sys.modules[__name__].__class__ = Verb
 
 if __name__ == "__main__":
     sys.exit(main())

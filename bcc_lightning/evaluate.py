@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from bcc_lightning.api import Verb
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.networks import network_named, network_parser, read_options
 from bcc_lightning.cli.parser import ExperimentParser
@@ -85,6 +86,8 @@ def describe(found: Evaluation) -> str:
     lines.append(f"written to {found.folder / PAGE}. {found.filed}")
     return "\n".join(lines)
 
+
+sys.modules[__name__].__class__ = Verb
 
 if __name__ == "__main__":
     sys.exit(main())

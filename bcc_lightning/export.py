@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bcc_lightning.api import Verb
 from bcc_lightning.cli.command import run_command
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def export(argv: list[str]) -> int:
     print(printable(f"written to {out} ({out.stat().st_size / 2**20:.1f} MiB)"))
     return EXIT_DIFFERS if done.fault else 0
 
+
+sys.modules[__name__].__class__ = Verb
 
 if __name__ == "__main__":
     sys.exit(main())
