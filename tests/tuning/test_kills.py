@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 AT_LENGTH = pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes minutes on a cluster of one machine: set {LONG}=1")
 
-KILLS = 20 if os.environ.get(LONG) else 12
+KILLS = 20 if os.environ.get(LONG) else 9
 TRIALS = KILLS * 3 // 2
 
 
