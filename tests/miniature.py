@@ -90,7 +90,8 @@ def runs_in(folder: Path) -> list[Run]:
     """Read all runs from a tracking folder, newest first."""
     if not (folder / "mlflow.db").is_file():
         return []
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    # Absolute: MLflow keeps connections by URI, and a relative one would lead to the folder of an earlier test.
+    client = MlflowClient(f"sqlite:///{(folder / 'mlflow.db').absolute()}")
     return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 
