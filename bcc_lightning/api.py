@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias
 
 from bcc_lightning.cli.arguments import Call, experiment_names
@@ -51,17 +50,6 @@ def fit(experiment: str | list[str], **overrides: Any) -> FinishedRun:  # noqa: 
     if summary is None:
         raise UserError("this process only trains along; the first process has the run")
     return find_run(call.tracking, summary.run_id)
-
-
-class Verb(ModuleType):
-    """A command's module that is called like the function of the same name here.
-
-    Once ``bcc_lightning.fit`` is imported, the name stands for the module; ``bcc_lightning.fit("quickstart")`` still works then.
-    """
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - of any function
-        """Call the function."""
-        return globals()[self.__name__.rpartition(".")[2]](*arguments, **named)
 
 
 def flags(overrides: Mapping[str, Any]) -> list[str]:

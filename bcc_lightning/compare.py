@@ -3,10 +3,6 @@
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from bcc_lightning.api import Verb
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.networks import network_parser, networks_named, read_options
 from bcc_lightning.cli.parser import ExperimentParser
@@ -16,7 +12,8 @@ from bcc_lightning.engine.comparison_page import differences_table, metrics_tabl
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import TEST, in_words
 from bcc_lightning.files import refuse_unwritable_folder
-from bcc_lightning.printable import plain, printable
+from bcc_lightning.printable import print_table, printable
+from bcc_lightning.verb import Verb
 
 TOLD = 3
 """Pairs that are told in sentences on the terminal."""
@@ -54,7 +51,7 @@ def declare(parser: ExperimentParser) -> None:
     """Declare the command's own options."""
     parser.add_argument("--out", type=str | None, default=None, help="folder that gets comparison.html, .json, .md and .csv")
     parser.add_argument("--set", type=str, default=TEST, help="test, validation, or a further test set that all runs have")
-    parser.add_argument("--data.root", type=str | None, default=None, help="folder of the cells, for their pictures, if it moved")
+    parser.add_argument("--data.root", type=str | None, default=None, help="folder of the run's cells, if it has moved")
 
 
 def print_comparison(found: Comparison) -> None:
@@ -63,7 +60,7 @@ def print_comparison(found: Comparison) -> None:
     print(printable("\n".join(found.names)))
     title = f"{in_words(found.name)}: {found.figures.cells:,} cells; in brackets the 95 % interval"
     if len(found.figures.pairs) == 1:
-        print_table(title, ["", *found.letters, headings[-1]], rows)
+        print_table(title, ["", *found.letters, headings[-1]], broken(rows))
     else:
         columns = [
             [row[0], *(cell if place == 0 else cell.partition(" (")[0] for cell in row[1:])] for place, row in enumerate(rows)
@@ -71,22 +68,17 @@ def print_comparison(found: Comparison) -> None:
         print_table(
             title,
             ["", *(column[0] for column in columns)],
-            list(map(list, zip(found.letters, *(c[1:] for c in columns), strict=True))),
+            broken(list(map(list, zip(found.letters, *(c[1:] for c in columns), strict=True)))),
         )
         headings, rows = differences_table(found)
-        print_table("differences", [*headings[:2], *headings[6:]], [[*row[:2], *row[6:]] for row in rows])
+        print_table("differences", [*headings[:2], *headings[6:]], broken([[*row[:2], *row[6:]] for row in rows]))
     for sentence in found.verdict if len(found.figures.pairs) <= TOLD else found.summary:
         print(printable(sentence))
 
 
-def print_table(title: str, headings: list[str], rows: list[list[str]]) -> None:
-    """Print a table: numbers on the right, each interval below its figure."""
-    table = Table(title=plain(title))
-    for place, heading in enumerate(headings):
-        table.add_column(plain(heading), justify="right" if place else "left")
-    for name, *values in rows:
-        table.add_row(plain(name), *(plain(value.replace(" (", "\n(")) for value in values))
-    Console().print(table)
+def broken(rows: list[list[str]]) -> list[list[str]]:
+    """Put each interval below its figure, so that the table fits a terminal."""
+    return [[name, *(value.replace(" (", "\n(") for value in values)] for name, *values in rows]
 
 
 sys.modules[__name__].__class__ = Verb

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from bcc_lightning.api import Verb
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.networks import network_named, network_parser, read_options
 from bcc_lightning.cli.parser import ExperimentParser
@@ -12,6 +11,7 @@ from bcc_lightning.engine.evaluating import PAGE, Evaluation, evaluate
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.printable import printable
+from bcc_lightning.verb import Verb
 
 
 def main(argv: list[str] | None = None) -> int:

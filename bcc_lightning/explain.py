@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcc_lightning.api import Verb
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.errors import UserError
+from bcc_lightning.verb import Verb
 
 if TYPE_CHECKING:
     from bcc_lightning.cli.parser import ExperimentParser

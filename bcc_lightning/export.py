@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcc_lightning.api import Verb
 from bcc_lightning.cli.command import run_command
+from bcc_lightning.verb import Verb
 
 if TYPE_CHECKING:
     from bcc_lightning.cli.parser import ExperimentParser

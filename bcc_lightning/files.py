@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, checks before long work, and YAML from untrusted sources."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -43,6 +44,12 @@ def write_json(target: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all; bytes of names that are not UTF-8 become JSON's own escapes."""
     with whole_file(target) as draft:
         draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def file_hash(file: Path) -> str:
+    """Hash the content of a file, SHA-256 in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_csv(table: "DataFrame", target: Path) -> None:

@@ -4,13 +4,13 @@ import os
 import sys
 from contextlib import nullcontext
 
-from bcc_lightning.api import Verb
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.engine.cross_validation import cross_validate
 from bcc_lightning.engine.fold_plan import CrossValidation
 from bcc_lightning.engine.run import run_experiment
 from bcc_lightning.tuning.channel import VARIABLE, TrialChannel
+from bcc_lightning.verb import Verb
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,9 +1,9 @@
 """Classify cells with a trained network, and count them by slide."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.errors import UserError
@@ -57,7 +57,7 @@ def predict(argv: list[str]) -> int:
     from bcc_lightning.cli.networks import network_named, network_parser, read_options
     from bcc_lightning.differential.reference import read_reference
     from bcc_lightning.evaluation.figures import save_figure
-    from bcc_lightning.files import refuse_unwritable
+    from bcc_lightning.files import file_hash, refuse_unwritable
     from bcc_lightning.prediction.answers import AnswerTable, Heading
     from bcc_lightning.prediction.classifier import TrainedClassifier
     from bcc_lightning.prediction.files import predict_files
@@ -77,7 +77,7 @@ def predict(argv: list[str]) -> int:
     reference = read_reference(Path(options["reference"]), classifier.class_names) if options["reference"] else None
     if options["batch_size"]:
         classifier.batch_size = options["batch_size"]
-    table = AnswerTable(out, Heading(network.run_id or str(network.checkpoint), tuple(classifier.class_names), by))
+    table = AnswerTable(out, Heading(network.run_id or file_hash(network.checkpoint), tuple(classifier.class_names), by))
     tally = predict_files(classifier, inputs, table, CELLS_PER_CLASS if options["sheet"] else 0)
     report(tally, inputs.left_out.notices(), out)
     if by:
@@ -93,18 +93,18 @@ def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable
     from bcc_lightning.differential.counting import differential
     from bcc_lightning.differential.report import agreement_cells, differential_cells, write_agreement, write_differential
     from bcc_lightning.prediction.confusions import known_confusions
-    from bcc_lightning.printable import printable
+    from bcc_lightning.printable import print_table, printable
 
-    beside = table.target.with_suffix("")
+    target = table.target
     confusion = known_confusions(network, tally.class_names)
     found = differential(tally.counts(), confusion)
-    write_differential(found, beside.with_suffix(".differential.csv"))
+    write_differential(found, target.with_name(f"{target.stem}.differential.csv"))
     slides = list(dict.fromkeys(found["slide"]))
     for slide in slides[:PRINTED]:
         rows = found[found["slide"] == slide]
         headings = ("class", "cells", "% (95 % limits)", "corrected, % (95 % limits)")
         title = f"{slide}: {int(rows['count'].sum()):,} cells"
-        print_rows(title, headings, [cells for _, *cells in differential_cells(rows)])
+        print_table(title, headings, [cells for _, *cells in differential_cells(rows)])
     if len(slides) > PRINTED:
         print(f"{len(slides) - PRINTED} more are in the table")
     if confusion is None:
@@ -113,30 +113,15 @@ def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable
         counted = by_slide(found, "share" if confusion is None else "corrected")
         for sentence in unmatched(counted, reference):
             print(printable(sentence))
-        write_agreement(counted, reference, beside.with_suffix(".agreement.csv"))
+        write_agreement(counted, reference, target.with_name(f"{target.stem}.agreement.csv"))
         rows_of_classes = [
             (name, bias, limits, lin) for name, _, bias, limits, _, _, lin, _ in agreement_cells(agree(counted, reference))
         ]
         title = "network and examiner, in percent of the cells; regressions are in the table and the figure"
-        print_rows(title, ("class", "bias", "limits of agreement", "Lin's correlation"), rows_of_classes)
+        print_table(title, ("class", "bias", "limits of agreement", "Lin's correlation"), rows_of_classes)
 
 
-def print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; names may hold anything."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from bcc_lightning.printable import plain
-
-    table = Table(title=plain(title))
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place else "left")
-    for row in rows:
-        table.add_row(*map(plain, row))
-    Console().print(table)
-
-
-def report(tally: "Tally", notices: Any, out: Path) -> None:  # noqa: ANN401 - an iterable of sentences
+def report(tally: "Tally", notices: Iterable[str], out: Path) -> None:
     """Print what was classified, what was left out and what could not be read."""
     from bcc_lightning.printable import printable
 

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +37,19 @@ def plain(text: str) -> "Text":
     from rich.text import Text
 
     return Text(printable(text))
+
+
+def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table in the terminal, names on the left and numbers on the right; texts may hold anything."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=plain(title))
+    for place, heading in enumerate(headings):
+        table.add_column(plain(heading), justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*map(plain, row))
+    Console().print(table)
 
 
 def markdown(text: str) -> str:

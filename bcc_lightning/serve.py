@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: arguments without the program's name; by default those of the process.
 
     Returns:
-        Exit code: 0 when it was stopped, 2 after an error that a person can mend.
+        Exit code: 130 when it was stopped by Ctrl-C or a signal, 2 after an error that a person can mend.
     """
     return run_command(serve, argv)
 

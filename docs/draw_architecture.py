@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tuning", "reproduction", "prediction"),
     ("engine",),
     ("deployment",),
-    ("api",),
+    ("api", "verb"),
     (
         *("fit", "tune", "data", "ensemble", "reproduce", "submission"),
         *("predict", "evaluate", "compare", "explain", "export", "serve"),

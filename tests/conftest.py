@@ -98,3 +98,11 @@ def real_data() -> Path:
     if not (folder / "bloodmnist_rebuilt" / "bloodmnist.npz").is_file():
         pytest.skip("real cells are missing: BCC_DATA_DIR names no folder with bloodmnist_rebuilt/bloodmnist.npz")
     return folder.absolute()
+
+
+@pytest.fixture(scope="session")
+def painted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with painted cells and a run that was trained on them; tests that read it are of one group."""
+    from tests.miniature import train_on_painted_folder
+
+    return train_on_painted_folder(tmp_path_factory.mktemp("painted"))

@@ -86,6 +86,16 @@ def write_painted_folder(folder: Path, size: int = 40) -> Path:
     return folder
 
 
+def train_on_painted_folder(folder: Path) -> Path:
+    """Write painted cells into ``cells`` of a folder, and train a network on them whose test sees several views of a cell."""
+    from bcc_lightning.fit import main as fit
+
+    data = ["--data", "CellFolder", "--data.root", str(write_painted_folder(folder / "cells"))]
+    few = ["--data.cache_dir", str(folder / "cache"), "--trainer.max_epochs", "1", "--model.test_time", "flips"]
+    assert fit(["--exp", "efficientnet_b0", *data, *QUICK, *few, "--tracking.folder", str(folder / "mlruns")]) == 0
+    return folder
+
+
 def runs_in(folder: Path) -> list[Run]:
     """Read all runs from a tracking folder, newest first."""
     if not (folder / "mlflow.db").is_file():

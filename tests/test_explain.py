@@ -15,24 +15,13 @@ from bcc_lightning.explain import main
 from bcc_lightning.fit import main as fit
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
-from tests.miniature import QUICK, SMALL, write_painted_folder
+from tests.miniature import SMALL
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("explain")]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with painted cells and a run that was trained on them."""
-    folder = tmp_path_factory.mktemp("explain")
-    cells = write_painted_folder(folder / "cells")
-    data = ["--data", "CellFolder", "--data.root", str(cells), "--data.cache_dir", str(folder / "cache")]
-    few = ["--trainer.max_epochs", "1", "--model.test_time", "flips", "--tracking.folder", str(folder / "mlruns")]
-    assert fit(["--exp", "efficientnet_b0", *data, *QUICK, *few]) == 0
-    return folder
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("painted_folder")]
 
 
-def run(place: Path, *argv: str) -> int:
-    return main([*argv, "--run", "efficientnet_b0", "--tracking.folder", str(place / "mlruns")])
+def run(painted_folder: Path, *argv: str) -> int:
+    return main([*argv, "--run", "efficientnet_b0", "--tracking.folder", str(painted_folder / "mlruns")])
 
 
 def text_of(page: Path) -> str:
@@ -40,9 +29,9 @@ def text_of(page: Path) -> str:
     return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL).split())
 
 
-def test_a_page_shows_a_training_cell_beside_itself(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cell = place / "cells/train/class_3/train_003.png"
-    assert run(place, str(cell), "--out", "page", "--method", "layercam", "--neighbours", "4") == 0
+def test_a_page_shows_a_training_cell_beside_itself(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = painted_folder / "cells/train/class_3/train_003.png"
+    assert run(painted_folder, str(cell), "--out", "page", "--method", "layercam", "--neighbours", "4") == 0
     assert "1 cells explained; open page/train_003.html" in capsys.readouterr().out
     assert not Path("page/index.html").exists()
     shown = text_of(Path("page/train_003.html"))
@@ -56,12 +45,12 @@ def test_a_page_shows_a_training_cell_beside_itself(place: Path, capsys: pytest.
     assert sum(shares) == pytest.approx(100, abs=0.5)
 
 
-def test_unreadable_files_are_named_and_the_others_go_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_files_are_named_and_the_others_go_on(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("cells").mkdir()
-    for number, file in enumerate(sorted((place / "cells/test/class_1").iterdir())[:2]):
+    for number, file in enumerate(sorted((painted_folder / "cells/test/class_1").iterdir())[:2]):
         (Path("cells") / f"{number}.png").write_bytes(file.read_bytes())
     Path("cells/broken.png").write_text("text")
-    assert run(place, "cells", "--out", "pages", "--neighbours", "0") == 1
+    assert run(painted_folder, "cells", "--out", "pages", "--neighbours", "0") == 1
     caught = capsys.readouterr()
     assert "error: cells/broken.png cannot be read (is not an image" in caught.err
     assert "1 of 3 files were not explained" in caught.err
@@ -72,24 +61,24 @@ def test_unreadable_files_are_named_and_the_others_go_on(place: Path, capsys: py
     assert "Training cells were not asked for." in text_of(Path("pages/0001_0.html"))
 
 
-def test_data_that_are_not_here_are_said_to_be_missing(place: Path) -> None:
-    cell = place / "cells/test/class_1"
-    (place / "cells").rename(place / "moved")
+def test_data_that_are_not_here_are_said_to_be_missing(painted_folder: Path) -> None:
+    cell = painted_folder / "cells/test/class_1"
+    (painted_folder / "cells").rename(painted_folder / "moved")
     try:
-        cell = place / "moved/test/class_1"
-        assert run(place, str(cell), "--out", "pages") == 0
+        cell = painted_folder / "moved/test/class_1"
+        assert run(painted_folder, str(cell), "--out", "pages") == 0
         shown = text_of(sorted(Path("pages").glob("0001*.html"))[0])
         assert "The training cells are not shown:" in shown
-        assert run(place, str(cell), "--out", "found", "--data.root", str(place / "moved")) == 0
+        assert run(painted_folder, str(cell), "--out", "found", "--data.root", str(painted_folder / "moved")) == 0
         assert "All 48 training cells were compared." in text_of(sorted(Path("found").glob("0001*.html"))[0])
     finally:
-        (place / "moved").rename(place / "cells")
+        (painted_folder / "moved").rename(painted_folder / "cells")
 
 
-def test_a_checkpoint_without_a_run_explains_arrays(place: Path) -> None:
-    filed = find_network(Tracking(folder=str(place / "mlruns")), "efficientnet_b0").checkpoint
+def test_a_checkpoint_without_a_run_explains_arrays(painted_folder: Path) -> None:
+    filed = find_network(Tracking(folder=str(painted_folder / "mlruns")), "efficientnet_b0").checkpoint
     Path("alone.ckpt").write_bytes(filed.read_bytes())
-    network = find_network(Tracking(folder=str(place / "mlruns")), "alone.ckpt", folds=True)
+    network = find_network(Tracking(folder=str(painted_folder / "mlruns")), "alone.ckpt", folds=True)
     images = paint_cells(np.array([0, 5]), 50, 0.2, 1)
     found = explain_network(network, images, Path("pages"), "saliency")
     assert [cell.image for cell in found.cells] == [0, 1]
@@ -122,10 +111,10 @@ def write_masks(folder: Path) -> None:
         Image.fromarray(cv2.circle(mask, (24, 24), 9, 255, -1)).save(folder / f"{number:03}.png")
 
 
-def test_faithfulness_is_measured_on_the_test_set_and_on_masks(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faithfulness_is_measured_on_the_test_set_and_on_masks(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_masks(Path("masks"))
     few = ["--cells", "16", "--method", "gradcam", "--method", "layercam"]
-    assert run(place, "--faithfulness", "--masks", "masks", *few, "--out", "faith") == 0
+    assert run(painted_folder, "--faithfulness", "--masks", "masks", *few, "--out", "faith") == 0
     printed = capsys.readouterr().out
     assert "16 test cells" in printed
     assert "6 cells with masks" in printed
@@ -157,9 +146,9 @@ def test_faithfulness_is_measured_on_the_test_set_and_on_masks(place: Path, caps
         (["a.png", "--out", "a.png"], "--out a.png cannot be written to"),
     ],
 )
-def test_mistakes(place: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
-    Path("a.png").write_bytes(next((place / "cells/test").rglob("*.png")).read_bytes())
+def test_mistakes(painted_folder: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
+    Path("a.png").write_bytes(next((painted_folder / "cells/test").rglob("*.png")).read_bytes())
     Path("broken.png").write_text("text")
-    assert run(place, *argv) == 2
+    assert run(painted_folder, *argv) == 2
     assert message in capsys.readouterr().err
     assert not list(Path().glob("o/*.html"))

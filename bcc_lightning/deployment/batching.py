@@ -76,18 +76,21 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        while (batch := self._gather()) is not None:
+        while (gathered := self._gather()) is not None:
+            batch = [one for one in gathered if one.answer.set_running_or_notify_cancel()]  # the others were given up
+            with self._lock:
+                self._waiting -= len(gathered)
+            if not batch:
+                continue
             try:
                 answers = self.classifier.classify(np.stack([one.image for one in batch])).numpy()
-                self.batches += 1
-                for one, answer in zip(batch, answers, strict=True):
-                    one.answer.set_result(answer)
             except Exception as error:  # the thread must live; each request reports it
                 for one in batch:
-                    if not one.answer.done():
-                        one.answer.set_exception(error)
-            with self._lock:
-                self._waiting -= len(batch)
+                    one.answer.set_exception(error)
+                continue
+            self.batches += 1
+            for one, answer in zip(batch, answers, strict=True):
+                one.answer.set_result(answer)
 
     def _gather(self) -> list[Waiting] | None:
         """Take the first image that waits and those that follow at once; None at the end."""

@@ -250,7 +250,7 @@ def compare(run: Any, classifier: TrainedClassifier, cells: Any, labels: Any) ->
 def describe(
     network: TrainedNetwork, classifier: TrainedClassifier, parity: Parity, precision: PrecisionName, fault: str | None
 ) -> dict[str, str]:
-    """Say what the file is, in its own metadata."""
+    """Describe the file, for its own metadata."""
     from bcc_lightning import __version__
 
     return {

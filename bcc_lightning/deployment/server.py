@@ -2,21 +2,21 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Annotated, Any
 
-import numpy as np
 import pandas as pd
 from fastapi import Body, FastAPI, File, HTTPException, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from bcc_lightning.deployment.batching import Batcher, QueueFullError
-from bcc_lightning.differential.counting import differential
+from bcc_lightning.deployment.batching import Batcher, Probabilities, QueueFullError
+from bcc_lightning.differential.counting import Confusion, differential
 from bcc_lightning.errors import UserError
+from bcc_lightning.prediction.answers import Answer
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
 from bcc_lightning.prediction.confusions import known_confusions
 
@@ -24,7 +24,7 @@ INTENDED_USE = (
     "Research on single, cropped blood cells. Not for diagnosis. Figures of the run's own test set say nothing about other "
     "stains, cameras or laboratories: evaluate it on labelled cells of your own first."
 )
-LOOPBACK = {"127.0.0.1", "localhost", "::1", "[::1]", "testserver"}
+LOOPBACK = {"127.0.0.1", "localhost", "::1", "[::1]"}
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -67,10 +67,13 @@ def make_app(
         loopback: whether it only answers this machine, under names of this machine.
     """
     limits = limits or Limits()
+    facts = describe(classifier)
+    confusion = known_confusions(classifier.network, classifier.class_names) if classifier.network else None
     batcher, readers = Batcher(classifier, limits.max_waiting), ThreadPoolExecutor(thread_name_prefix="decode")
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> Any:  # noqa: ANN401 - a context manager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """Answer what waits before the server stops."""
         yield
         batcher.close()
         readers.shutdown()
@@ -93,18 +96,18 @@ def make_app(
 
     @app.get("/health")
     def health() -> dict[str, str]:
-        """Say that the server is up."""
+        """Return whether the server is up."""
         return {"status": "ok"}
 
     @app.get("/model")
     def model() -> dict[str, Any]:
         """Describe the network: classes, run, data, figures, and what it is meant for."""
-        return describe(classifier)
+        return facts
 
     @app.post("/differential")
     def count(counts: Annotated[dict[str, int], Body()]) -> list[dict[str, Any]]:
         """Compute shares with exact limits, and corrected ones, from counts by class."""
-        return count_cells(classifier, counts)
+        return count_cells(classifier.class_names, counts, confusion)
 
     @app.post("/predict")
     async def predict(files: Annotated[list[UploadFile], File()]) -> JSONResponse:
@@ -131,20 +134,19 @@ async def answer_files(
         return JSONResponse({"detail": "too many images wait; try again later"}, 503, {"Retry-After": "2"})
     except TimeoutError:
         raise HTTPException(504, f"no answer within {limits.timeout:g} seconds") from None
+    names = classifier.class_names
     rows = [
-        {"filename": name, "error": image} if isinstance(image, str) else {"filename": name, **row(classifier, next(answers))}
+        {"filename": name, "error": image} if isinstance(image, str) else {"filename": name, **row(names, next(answers))}
         for (name, _), image in zip(contents, images, strict=True)
     ]
     return JSONResponse(rows, 200 if readable else 422)
 
 
-def count_cells(classifier: TrainedClassifier, counts: dict[str, int]) -> list[dict[str, Any]]:
+def count_cells(names: list[str], counts: dict[str, int], confusion: Confusion | None) -> list[dict[str, Any]]:
     """Compute the differential of counts by class; what is not known is null."""
-    names = classifier.class_names
     if set(counts) - set(names) or any(value < 0 or value > MOST_CELLS for value in counts.values()):
         raise HTTPException(422, f"counts are whole numbers from 0 of the classes {', '.join(names)}")
     table = pd.DataFrame([[counts.get(name, 0) for name in names]], ["cells"], names)
-    confusion = known_confusions(classifier.network, names) if classifier.network else None
     found = differential(table, confusion).drop(columns="slide").astype(object)
     return [{str(key): value for key, value in one.items()} for one in found.where(found.notna(), None).to_dict("records")]
 
@@ -184,14 +186,14 @@ def read(classifier: TrainedClassifier, content: bytes) -> Pixels | str:
         return str(error)
 
 
-def row(classifier: TrainedClassifier, probability: Any) -> dict[str, Any]:  # noqa: ANN401 - an array (C,)
-    """Lay out the answer for one image."""
-    second, first = np.partition(probability, -2)[-2:]
-    names = classifier.class_names
+def row(names: list[str], probabilities: Probabilities) -> dict[str, Any]:
+    """Lay out the answer for one image: its class, and the (C,) probabilities."""
+    answer = Answer("", probabilities)
+    first, second = answer.best_two
     return {
-        "predicted": names[int(probability.argmax())],
+        "predicted": names[answer.label],
         "probability": float(first),
-        "probabilities": dict(zip(names, map(float, probability), strict=True)),
+        "probabilities": dict(zip(names, map(float, probabilities), strict=True)),
         "margin": float(first - second),
         "error": None,
     }

@@ -44,7 +44,7 @@ def read_comparable(networks: Sequence[TrainedNetwork], name: str) -> list[pd.Da
 
 
 def by_cell(table: pd.DataFrame) -> pd.DataFrame:
-    """Give each cell one row; where several folds answered for it, with the mean of their probabilities."""
+    """Reduce a table to one row per cell: where several folds answered for it, the mean of their probabilities."""
     if not table["id"].duplicated().any():
         return table.set_index("id")
     cells = table.groupby("id", sort=False)
@@ -165,8 +165,7 @@ def refuse_other_data(first: TrainedNetwork, other: TrainedNetwork, name: str) -
     one, two = first.facts.get(fact), other.facts.get(fact)
     if one is None or two is None or one == two or first.summary is None or other.summary is None:
         return
-    its = other.summary.identity
-    components = [part for part, value in first.summary.identity.items() if its.get(part, value) != value]
+    components = first.differing_parts(other.summary.identity)
     differing = f"; their {', '.join(components)} differ" if components else ""
     raise UserError(
         f"{first.title} and {other.title} name the same cells of {in_words(name)}, but their data differ: {fact} {one[:12]} in "

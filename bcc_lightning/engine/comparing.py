@@ -29,7 +29,7 @@ def compare(networks: Sequence[TrainedNetwork], out: Path | None = None, name: s
         networks: two or more networks with runs; cross-validations, too.
         out: folder that gets ``comparison.json``, ``.html``, ``.md``, ``.csv`` and sheets of cells; None to write nothing.
         name: the set: ``test``, ``validation`` or a further test set that all runs have.
-        root: folder of the cells if it has moved since the runs; only the pictures of the sheets need it.
+        root: folder of the cells if it has moved since the runs; only the sheets of cells need it.
 
     Raises:
         UserError: the networks cannot be compared; the message says what differs.
@@ -92,7 +92,7 @@ def differing_configuration(networks: Sequence[TrainedNetwork]) -> dict[str, lis
 
 
 def cautions(networks: Sequence[TrainedNetwork], name: str) -> list[str]:
-    """Say what a reader should know of how these figures came about."""
+    """Describe how these figures came about, as far as a reader should know."""
     found = [
         f"Intervals of differences: {RESAMPLES:,} draws of cells with replacement from {in_words(name)}, the same cells for all "
         "networks (paired percentile bootstrap; not drawn class by class, since the number of cells of a class is chance too). "

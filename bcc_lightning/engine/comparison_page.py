@@ -1,6 +1,5 @@
-"""The files of a comparison: ``comparison.json`` and ``.csv`` for programs, ``.html`` and ``.md`` for readers, and pictures."""
+"""The files of a comparison: ``comparison.json``, ``.csv``, ``.html`` and ``.md``, and its figures."""
 
-from base64 import b64encode
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +17,7 @@ from bcc_lightning.evaluation.figures import save_figure
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, in_words
 from bcc_lightning.files import whole_file, write_json
 from bcc_lightning.printable import markdown, page_template
+from bcc_lightning.tracking.filing import data_uri
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 STEM = "comparison"
@@ -50,9 +50,9 @@ def write_comparison(found: Comparison, out: Path, root: str | None = None) -> N
         out: folder, created if missing.
         root: folder of the cells if it has moved.
     """
-    pictures = {"differences": out / "differences.png"}
+    drawn = {"differences": out / "differences.png"}
     labelled = [(pair_name(found, pair), pair.differences) for pair in found.figures.pairs]
-    save_figure(differences_figure(labelled, NAMES), pictures["differences"])
+    save_figure(differences_figure(labelled, NAMES), drawn["differences"])
     cells = cells_of(found, root)
     sheets: list[Path | None] = [None] * len(found.figures.pairs)
     if not isinstance(cells, str):
@@ -73,9 +73,9 @@ def write_comparison(found: Comparison, out: Path, root: str | None = None) -> N
         repetitions=repetitions_table(found),
         classes=classes_table(found),
         configuration=configuration_table(found),
-        pictures={name: embedded(file) for name, file in pictures.items()},
+        figures={name: data_uri(file) for name, file in drawn.items()},
         pairs=[
-            (pair_name(found, pair), pair, embedded(sheet) if sheet else None, examples(found, pair))
+            (pair_name(found, pair), pair, data_uri(sheet) if sheet else None, examples(found, pair))
             for pair, sheet in zip(found.figures.pairs, sheets, strict=True)
         ],
         no_sheet=cells if isinstance(cells, str) else f"Sheets are drawn for the first {SHEETS} pairs.",
@@ -84,11 +84,6 @@ def write_comparison(found: Comparison, out: Path, root: str | None = None) -> N
     with whole_file(out / f"{STEM}.html") as draft:
         draft.write_text(page, encoding="utf-8")
     write_json(out / f"{STEM}.json", found.as_dict())
-
-
-def embedded(file: Path) -> str:
-    """Embed a picture, so that the page can be forwarded."""
-    return f"data:image/png;base64,{b64encode(file.read_bytes()).decode()}"
 
 
 def pair_name(found: Comparison, pair: Pair) -> str:

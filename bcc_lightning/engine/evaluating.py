@@ -95,7 +95,7 @@ def evaluate(
     is_further = data is not None or bool(test_on)
     if name and not is_further:
         raise UserError(f"--name {name}: the run's own test set has its name; name a further set with --data or --data.test_on")
-    own = own_data(network) if gallery or is_further else "pictures were not asked for"
+    own = own_data(network) if gallery or is_further else "images were not requested"
     evaluator = Evaluator(network, own, gallery)
     if not is_further:
         return [evaluator.on_own_test(out, file)]
@@ -165,7 +165,7 @@ class Evaluator:
     ) -> Look | str:
         """Prepare the gallery of the own test set; `part` is the fold of each cell (N,), `ids` are the names of the cells."""
         if isinstance(self.own, str) or not self.gallery:
-            reason = self.own if self.gallery else "pictures were not asked for"
+            reason = self.own if self.gallery else "images were not requested"
             return f"No cells are drawn: {reason}"
         cells = self.own.cells
         places = {cell: row for row, cell in enumerate(cells.ids)}
@@ -199,7 +199,7 @@ class Evaluator:
             (*one.notices, *self.further_notices()),
             assessment,
             predictions,
-            look if self.gallery else "No cells are drawn: pictures were not asked for",
+            look if self.gallery else "No cells are drawn: images were not requested",
         )
         try:
             own = [self.own_test()[0]]
@@ -213,7 +213,7 @@ class Evaluator:
         return Evaluation(assessment, own[0].assessment if own else None, folder, filed)
 
     def further_notices(self) -> list[str]:
-        """Say what a reader of a further set's figures should know of this network."""
+        """Describe what a reader of a further set's figures should know of this network."""
         found = []
         if isinstance(self.own, str):
             found.append(f"Whether the network was trained on these cells could not be checked: {self.own}")

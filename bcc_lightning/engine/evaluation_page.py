@@ -67,7 +67,7 @@ def write_page(file: Path, network: str, run_id: str | None, sets: Sequence[Eval
         sets: what was evaluated, the most important first.
         test_time: over which views of a cell the probabilities were averaged; None where each was looked at once.
     """
-    drawn = [(one, embedded(pictures(one))) for one in sets]
+    drawn = [(one, embedded(figures_of(one))) for one in sets]
     page = page_template("bcc_lightning.engine", "evaluation.html.jinja").render(
         network=network, run_id=run_id, sets=drawn, test_time=test_time
     )
@@ -75,7 +75,7 @@ def write_page(file: Path, network: str, run_id: str | None, sets: Sequence[Eval
         draft.write_text(page, encoding="utf-8")
 
 
-def pictures(one: EvaluatedSet) -> dict[str, Figure]:
+def figures_of(one: EvaluatedSet) -> dict[str, Figure]:
     """Draw the figures of a set, by their names in the page."""
     found, predictions = one.assessment, one.predictions
     figures = {
@@ -95,7 +95,7 @@ def pictures(one: EvaluatedSet) -> dict[str, Figure]:
 
 
 def embedded(figures: dict[str, Figure]) -> dict[str, str]:
-    """Draw figures as URIs that hold their pictures."""
+    """Draw figures as URIs that hold their images."""
     found = {}
     with TemporaryDirectory() as folder:
         for name, figure in figures.items():

@@ -74,10 +74,10 @@ def deletion_and_insertion(network: nn.Module, pixels: Tensor, classes: Tensor, 
     """Score maps by blurring the most important pixels first, and by sharpening them first in the blurred image.
 
     Args:
-        network: network in evaluation mode.
-        pixels: (N, 3, S, S) float32 in [0, 1].
-        classes: (N,) int64, classes that the maps explain.
-        maps: (N, S, S) float32.
+        network: as the other three, see `road`.
+        pixels: the images.
+        classes: classes that the maps explain.
+        maps: the maps.
 
     Returns:
         Areas under the curves of the class's probability, (N,) in [0, 1] each: deletion, lower is better; insertion, higher is

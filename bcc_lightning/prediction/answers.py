@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, Self
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -32,9 +32,20 @@ class Answer(NamedTuple):
     """
 
     path: str
-    probabilities: Sequence[np.float32]
+    probabilities: Sequence[np.float32] | npt.NDArray[np.float32]
     error: str = ""
     group: str = ""
+
+    @property
+    def label(self) -> int:
+        """The most probable class."""
+        return int(np.argmax(self.probabilities))
+
+    @property
+    def best_two(self) -> tuple[np.float32, np.float32]:
+        """The largest probability and the second largest; their difference is the margin."""
+        second, first = np.partition(np.asarray(self.probabilities, np.float32), -2)[-2:]
+        return first, second
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class Heading:
     """What all rows of a table have in common; a table is only completed by a call that has the same.
 
     Attributes:
-        network: run id or file of the network, or what else identifies it.
+        network: run id, or hash of the file, of the network.
         class_names: names of the C classes.
         by: name of the column of slides, patients or other units; None for no such column.
     """
@@ -67,18 +78,16 @@ class Heading:
         error, group = [answer.error], [answer.group] if self.by else []
         if not len(answer.probabilities):
             return [answer.path, *[""] * (len(self.class_names) + 3), *error, *group]
-        values = np.asarray(answer.probabilities, np.float32)
-        label = int(values.argmax())
-        second, first = np.partition(values, -2)[-2:]
-        numbers = [str(value) for value in (first, *values, first - second)]
-        return [answer.path, self.class_names[label], *numbers, *error, *group]
+        first, second = answer.best_two
+        numbers = [str(value) for value in (first, *answer.probabilities, first - second)]
+        return [answer.path, self.class_names[answer.label], *numbers, *error, *group]
 
 
 class AnswerTable:
     """A table of predictions that is being written, as CSV or Parquet.
 
-    Rows are written to a CSV file; for Parquet it is a draft beside the target, from which that is made at the end, and also when
-    the call is interrupted. Until the table is complete, a small file beside it says what belongs to it.
+    Rows are written to a CSV file, a line each. For Parquet that is a draft beside the target, from which the target is made at
+    the end, and also when the call is interrupted. Until the table is complete, a small file beside it says what it belongs to.
 
     Args:
         target: ``.csv`` or ``.parquet`` file.
@@ -96,7 +105,6 @@ class AnswerTable:
         self.is_parquet = target.suffix.lower() == ".parquet"
         self.rows_file = target.with_name(f".{target.name}.unfinished.csv") if self.is_parquet else target
         self.mark = target.with_name(f".{target.name}.unfinished.json")
-        self.completed = 0
         self._stream: IO[str] | None = None
 
     def begun(self) -> Iterator[Answer]:
@@ -127,12 +135,6 @@ class AnswerTable:
         assert self._stream is not None, "open first"  # noqa: S101 - tells the type checker
         csv.writer(self._stream).writerows(map(self.heading.row, answers))
         self._stream.flush()
-
-    def read(self, columns: list[str]) -> pd.DataFrame:
-        """Read columns of the finished table, as text."""
-        if self.is_parquet:
-            return pd.read_parquet(self.target, columns=columns).astype(str)
-        return pd.read_csv(self.target, usecols=columns, dtype=str, keep_default_na=False)
 
     def close(self, complete: bool) -> None:
         """End writing: the target is valid, whether complete or not."""
@@ -168,7 +170,6 @@ def write_parquet(source: Path, target: Path, heading: Heading) -> None:
     options = pyarrow.csv.ConvertOptions(
         column_types=dict(zip(schema.names, schema.types, strict=True)), strings_can_be_null=False
     )
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
     with whole_file(target) as draft, pyarrow.parquet.ParquetWriter(draft, schema) as writer:
-        for block in pyarrow.csv.open_csv(source, convert_options=options, parse_options=parse):
+        for block in pyarrow.csv.open_csv(source, convert_options=options):
             writer.write_batch(block)

@@ -62,8 +62,8 @@ class Tally:
                 if len(self.first_unreadable) < NAMED:
                     self.first_unreadable.append(f"{answer.path} ({answer.error})")
                 continue
-            second, first = np.partition(answer.probabilities, -2)[-2:]
-            predicted = self.class_names[int(np.argmax(answer.probabilities))]
+            first, second = answer.best_two
+            predicted = self.class_names[answer.label]
             self.by_group.setdefault(answer.group, Counter())[predicted] += 1
             unsure, one = self.least_sure.setdefault(predicted, []), (-float(first - second), self.cells, answer.path)
             if len(unsure) < self.keep:
@@ -127,7 +127,7 @@ def answered(classifier: TrainedClassifier, cells: Iterator[Cell]) -> Iterator[l
         try:
             return classifier.square(cell.path)
         except UnreadableFileError as error:
-            return error.reason
+            return " ".join(error.reason.split())
 
     waiting: deque[tuple[list[Cell], list[Future[Pixels | str]]]] = deque()
     with ThreadPoolExecutor() as pool:
@@ -153,5 +153,5 @@ def answer_batch(classifier: TrainedClassifier, cells: list[Cell], images: list[
 
 
 def printed(path: str) -> str:
-    """Return a path as a table can hold it: bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a path as a line of a table can hold it: line breaks and bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\n", "\\n").replace("\r", "\\r")

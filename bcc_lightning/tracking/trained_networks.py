@@ -1,6 +1,6 @@
 """Trained networks by name: members of an ensemble, and networks whose weights a new training starts from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,11 @@ class TrainedNetwork:
     def facts(self) -> dict[str, str]:
         """What its run recorded of the data, such as ``data.sha256``; empty for a checkpoint without a run."""
         return self.summary.data if self.summary else {}
+
+    def differing_parts(self, identity: Mapping[str, str]) -> list[str]:
+        """List the components of its data, such as ``labels``, whose hashes differ from those of other data."""
+        own = self.summary.identity if self.summary else {}
+        return [name for name, value in own.items() if identity.get(name, value) != value]
 
     @property
     def run_id(self) -> str | None:
@@ -270,7 +275,7 @@ def refuse_disagreement(sources: list[TrainedNetwork], facts: dict[str, str], id
         its = source.summary.data
         for fact, what in MUST_AGREE.items():
             if its.get(fact) != facts[fact]:
-                differing = [name for name, value in source.summary.identity.items() if identity.get(name, value) != value]
+                differing = source.differing_parts(identity)
                 parts = f" (its {', '.join(differing)} differ)" if differing else ""
                 raise UserError(
                     f"{source.title} has another {what} than the ensemble{parts}: {describe(its, fact)}, "

@@ -17,6 +17,7 @@ from bcc_lightning.serve import main
 from tests.miniature import Colours, write_colours
 
 CLASSES = ["red", "green", "blue"]
+LOCAL = "http://127.0.0.1"
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def colours() -> TrainedClassifier:
 
 @pytest.fixture
 def client(colours: TrainedClassifier) -> Iterator[TestClient]:
-    with TestClient(make_app(colours, Limits(max_body=100_000, max_images=40))) as client:
+    with TestClient(make_app(colours, Limits(max_body=100_000, max_images=40)), LOCAL) as client:
         yield client
 
 
@@ -78,7 +79,7 @@ def test_a_full_queue_is_said(colours: TrainedClassifier) -> None:
     with pytest.raises(QueueFullError):
         batcher.submit([np.zeros((32, 32, 3), np.uint8)] * 3)
     batcher.close()
-    with TestClient(make_app(colours, Limits(max_waiting=1))) as client:
+    with TestClient(make_app(colours, Limits(max_waiting=1)), LOCAL) as client:
         files = write_colours(Path(), ["1_red.png", "2_red.png"])
         answer = client.post("/predict", files=upload(*files))
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
@@ -87,12 +88,12 @@ def test_a_full_queue_is_said(colours: TrainedClassifier) -> None:
 
 def test_a_network_that_does_not_answer_is_given_up(colours: TrainedClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Batcher, "_gather", lambda self: self._queue.get() and None)
-    with TestClient(make_app(colours, Limits(timeout=0.1))) as client:
+    with TestClient(make_app(colours, Limits(timeout=0.1)), LOCAL) as client:
         assert client.post("/predict", files=upload(*write_colours(Path(), ["1_red.png"]))).status_code == 504
 
 
 def test_other_sites_and_strangers_stay_out(colours: TrainedClassifier) -> None:
-    with TestClient(make_app(colours, token="secret")) as client:
+    with TestClient(make_app(colours, token="secret"), LOCAL) as client:
         assert client.get("/health").json() == {"status": "ok"}
         assert client.get("/model").status_code == 401
         assert client.get("/model", headers={"Authorization": "Bearer wrong"}).status_code == 401
