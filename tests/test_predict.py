@@ -30,6 +30,20 @@ def test_the_test_set_gets_its_filed_probabilities_to_the_last_bit(
     assert Path("sheet.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_smears_are_counted_beside_an_examiner(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The painted classes stand for slides: five cells in each of the first five, four in the others."""
+    Path("examiner.csv").write_text("slide,class_0,class_1\nclass_0,5,0\nclass_1,0,5\nward,1,1\n")
+    flags = ["--by", "slide", "--reference", "examiner.csv"]
+    assert run(painted_folder, str(painted_folder / "cells/test"), "--out", "cells.v2.csv", *flags) == 0
+    table = pd.read_csv("cells.v2.differential.csv")
+    assert table.groupby("slide")["count"].sum().to_dict() == {f"class_{number}": 5 if number < 5 else 4 for number in range(8)}
+    assert table["corrected"].notna().any()
+    assert {"cells.v2.differential.png", "cells.v2.agreement.csv", "cells.v2.agreement.png"} <= {p.name for p in Path().iterdir()}
+    out = capsys.readouterr().out
+    assert "class_0: 5 cells" in out
+    assert "ward" in out  # a slide that only the examiner has
+
+
 def test_unreadable_files_are_counted_and_give_exit_code_1(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("cells").mkdir()
     Path("cells/a.png").write_text("text")

@@ -1,6 +1,8 @@
 """The server: it answers as the network does, joins what comes at once, and refuses what is too much."""
 
 import io
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -84,6 +86,19 @@ def test_a_full_queue_is_said(colours: TrainedClassifier) -> None:
         answer = client.post("/predict", files=upload(*files))
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
         assert client.post("/predict", files=upload(files[0])).status_code == 200
+
+
+def test_a_request_that_is_given_up_harms_no_other(colours: TrainedClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, classify = threading.Event(), colours.classify
+    monkeypatch.setattr(colours, "classify", lambda pixels: go.wait(20) and classify(pixels))
+    batcher, red = Batcher(colours), np.full((32, 32, 3), (200, 40, 40), np.uint8)
+    first, given_up, other = (batcher.submit([red])[0] for _ in range(3))
+    while not first.running():
+        time.sleep(0.01)
+    given_up.cancel()
+    go.set()
+    assert first.result(20).argmax() == other.result(20).argmax() == 0
+    batcher.close()
 
 
 def test_a_network_that_does_not_answer_is_given_up(colours: TrainedClassifier, monkeypatch: pytest.MonkeyPatch) -> None:

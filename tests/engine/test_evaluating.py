@@ -62,7 +62,7 @@ def work(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def without_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take seconds, where a test does not look at them."""
     if "whole_page" not in request.fixturenames:
-        monkeypatch.setattr("bcc_lightning.engine.evaluation_page.pictures", lambda _: {})
+        monkeypatch.setattr("bcc_lightning.engine.evaluation_page.figures_of", lambda _: {})
 
 
 @pytest.fixture

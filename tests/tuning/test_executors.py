@@ -79,8 +79,8 @@ def test_another_driver_of_this_machine_ends_the_workers_of_the_first(tmp_path: 
 
 
 def test_no_trial_is_begun_when_time_is_up(tmp_path: Path, executor: ExecutorName) -> None:
-    seconds = 6 if executor in CLUSTERS else 3  # a cluster takes a while to start a worker
-    trials_last(seconds / 2.4, tmp_path)
+    seconds, lasting = (15, 6) if executor in CLUSTERS else (6, 2.5)  # a cluster takes a while to start a worker
+    trials_last(lasting, tmp_path)
     search = OpenStudy.create(storage_of(None, tmp_path), stub_plan(tmp_path, trials=50))
     Watch(search, executor_of(executor, search, 1), 1, seconds=seconds, tick=0.1).until_done()
     assert 1 <= len(search.trials()) <= 3
