@@ -38,11 +38,13 @@ def errors_name_flags() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def interrupt_handlers() -> Iterator[None]:
-    """Give signals back to the tests: commands take SIGTERM and SIGHUP over, Lightning ignores Ctrl-C after the first one, and
-    so do programs that a shell starts in the background.
+    """Give signals back to the tests: commands take SIGTERM and SIGHUP over, Lightning ignores Ctrl-C after the first one. A
+    shell may have had the tests ignore some from the start: Ctrl-C in the background, SIGHUP under nohup.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOPPING)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL)
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

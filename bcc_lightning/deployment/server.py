@@ -1,218 +1,247 @@
-"""A server for single blood cells: images in, classes and a differential count out; a page for people at ``/``."""
+"""The server: its paths, and how it starts and stops."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+import base64
+import errno
+import hashlib
+import re
+import signal
+import socket
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
-import pandas as pd
-from fastapi import Body, FastAPI, File, HTTPException, Request, Response, UploadFile
+import uvicorn
+from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 
-from bcc_lightning.deployment.batching import Batcher, Probabilities, QueueFullError
-from bcc_lightning.differential.counting import Confusion, differential
+from bcc_lightning.deployment.access import Access
+from bcc_lightning.deployment.answering import Answering, Sent
+from bcc_lightning.deployment.limits import Guard
+from bcc_lightning.deployment.model_facts import model_facts
 from bcc_lightning.errors import UserError
-from bcc_lightning.prediction.answers import Answer
-from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
-from bcc_lightning.prediction.confusions import known_confusions
+from bcc_lightning.printable import page_template
+from bcc_lightning.processes import STOPPING
 
-INTENDED_USE = (
-    "Research on single, cropped blood cells. Not for diagnosis. Figures of the run's own test set say nothing about other "
-    "stains, cameras or laboratories: evaluate it on labelled cells of your own first."
-)
-LOOPBACK = {"127.0.0.1", "localhost", "::1", "[::1]"}
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+PACKAGE = "bcc_lightning.deployment"
+
+MULTIPART = "multipart/form-data"
+
+FIELD = "files"
+
+MOST_CELLS = 100_000_000
+
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            MULTIPART: {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {FIELD: {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            }
+        },
+    }
 }
-MOST_CELLS = 10**9
-OPEN = {"/health", "/"}
-"""Paths that need no token: the page asks for it."""
+"""The body of ``/predict`` as OpenAPI describes it; it is read by hand, since FastAPI would take any number of files."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a request may cost.
+class Counts(BaseModel):
+    """Counted cells.
 
-    Args:
-        max_body: bytes of a request.
-        max_images: images of a request.
-        max_waiting: images that wait for the network.
-        timeout: seconds until a request is given up.
+    Attributes:
+        counts: class to number of cells; classes may be missing.
+        of: classes that make up the 100 %; all by default.
     """
 
-    max_body: int = 64 * 2**20
-    max_images: int = 256
-    max_waiting: int = 4096
-    timeout: float = 60.0
+    counts: dict[str, Annotated[int, Field(ge=0, le=MOST_CELLS)]]
+    of: list[str] | None = None
 
 
-def make_app(
-    classifier: TrainedClassifier, limits: Limits | None = None, token: str | None = None, loopback: bool = True
-) -> FastAPI:
-    """Build the server's application.
+def create_app(answering: Answering, access: Access | None = None) -> FastAPI:
+    """Create the application.
 
     Args:
-        classifier: the network.
-        limits: what a request may cost.
-        token: what requests must present as ``Authorization: Bearer TOKEN``; None for none.
-        loopback: whether it only answers this machine, under names of this machine.
+        answering: answers what is asked.
+        access: who may ask; by default everybody on this machine.
     """
-    limits = limits or Limits()
-    facts = describe(classifier)
-    confusion = known_confusions(classifier.network, classifier.class_names) if classifier.network else None
-    batcher, readers = Batcher(classifier, limits.max_waiting), ThreadPoolExecutor(thread_name_prefix="decode")
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Answer what waits before the server stops."""
+    async def threads(app: FastAPI) -> AsyncIterator[None]:
+        """Run the threads while the server runs."""
+        answering.start()
         yield
-        batcher.close()
-        readers.shutdown()
+        await asyncio.to_thread(answering.stop)
 
-    app = FastAPI(title="bcc_lightning", description=INTENDED_USE, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.batcher = batcher
+    facts, limits = model_facts(answering.classifier), answering.limits
+    # FastAPI's own pages of documentation load their scripts from a content delivery network, which hospitals do not reach.
+    app = FastAPI(
+        title="bcc_lightning", version=version("bcc-lightning"), docs_url=None, redoc_url=None, lifespan=threads,
+        description=f"Classifies images of single blood cells. {facts['intended_use']}",
+    )  # fmt: skip
+    app.add_middleware(Guard, limits=limits, access=access or Access())
+    page, policy = page_and_policy()
 
-    @app.middleware("http")
-    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Refuse what may not come in, before its body is read."""
-        refused = refusal(request, limits, token, loopback)
-        response = refused or await answer(request)
-        response.headers.update(HEADERS)
-        return response
+    @app.exception_handler(UserError)
+    async def refused(request: Request, error: UserError) -> JSONResponse:
+        """Say what is wrong with a request."""
+        return JSONResponse({"detail": str(error)}, 422)
 
-    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    def page() -> str:
+    @app.get("/", include_in_schema=False)
+    async def show_page() -> HTMLResponse:
         """Return the page for people."""
-        return (files("bcc_lightning.deployment") / "page.html").read_text(encoding="utf-8")
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        """Return the description of all paths for people."""
+        text = page_template(PACKAGE, "reference.html.jinja").render(api=app.openapi(), limits=limits)
+        return HTMLResponse(text, headers={"Content-Security-Policy": f"{NOTHING_ELSE}; style-src '{hash_of(text, 'style')}'"})
 
     @app.get("/health")
-    def health() -> dict[str, str]:
-        """Return whether the server is up."""
-        return {"status": "ok"}
+    async def health() -> JSONResponse:
+        """Tell whether the network can answer: 200 or 503, and how many images wait."""
+        working = answering.batches.is_working
+        body = {"status": "ok" if working else "failed", "images_waiting": answering.batches.admitted}
+        return JSONResponse(body, 200 if working else 503)
 
     @app.get("/model")
-    def model() -> dict[str, Any]:
-        """Describe the network: classes, run, data, figures, and what it is meant for."""
-        return facts
+    async def model() -> dict[str, Any]:
+        """Describe the network: classes, run, data, figures of its test, intended use, limitations, and limits of requests."""
+        sizes = {name: getattr(limits, name) for name in ("body", "images", "pixels", "maps", "seconds")}
+        return {**facts, "limits": sizes, "corrects_confusions": answering.confusion is not None}
+
+    @app.post("/predict", openapi_extra=FORM, response_model=None)
+    async def predict(request: Request, map: bool = False) -> JSONResponse:
+        """Classify images of single cells, sent in the field `files`.
+
+        An image that cannot be read has an `error`; the status is 422 only if none could be read. With `map=true` each answer
+        also has `image`, as the network reads it, and `map`, where it looked for its class: PNG files in URIs.
+        """
+        images = await images_of(request, limits.maps if map else limits.images)
+        answers = await answering.answer(images, map)
+        return JSONResponse(answers, 200 if any(answer["error"] is None for answer in answers) else 422)
 
     @app.post("/differential")
-    def count(counts: Annotated[dict[str, int], Body()]) -> list[dict[str, Any]]:
-        """Compute shares with exact limits, and corrected ones, from counts by class."""
-        return count_cells(classifier.class_names, counts, confusion)
+    async def differential(counted: Counts) -> list[dict[str, Any]]:
+        """Compute the differential of counted cells.
 
-    @app.post("/predict")
-    async def predict(files: Annotated[list[UploadFile], File()]) -> JSONResponse:
-        """Classify images, sent as ``files``; one that cannot be read gets an error, the others are answered."""
-        contents = [(file.filename or "", await file.read()) for file in files]
-        return await answer_files(classifier, batcher, readers, limits, contents)
+        Shares come with exact binomial 95 % limits (Clopper and Pearson; Rümke's table), and corrected for the confusions that
+        are known from the network's validation set, where there is one.
+        """
+        return await answering.count(counted.counts, counted.of)
 
     return app
 
 
-async def answer_files(
-    classifier: TrainedClassifier, batcher: Batcher, readers: Executor, limits: Limits, contents: list[tuple[str, bytes]]
-) -> JSONResponse:
-    """Classify the files of a request: names and contents."""
-    if len(contents) > limits.max_images:
-        raise HTTPException(413, f"{len(contents)} images in one request; at most {limits.max_images} are taken, send parts")
-    loop = asyncio.get_running_loop()
-    images = await asyncio.gather(*(loop.run_in_executor(readers, read, classifier, content) for _, content in contents))
-    readable = [image for image in images if not isinstance(image, str)]
-    try:
-        futures = [asyncio.wrap_future(future) for future in batcher.submit(readable)]
-        answers = iter(await asyncio.wait_for(asyncio.gather(*futures), limits.timeout))
-    except QueueFullError:
-        return JSONResponse({"detail": "too many images wait; try again later"}, 503, {"Retry-After": "2"})
-    except TimeoutError:
-        raise HTTPException(504, f"no answer within {limits.timeout:g} seconds") from None
-    names = classifier.class_names
-    rows = [
-        {"filename": name, "error": image} if isinstance(image, str) else {"filename": name, **row(names, next(answers))}
-        for (name, _), image in zip(contents, images, strict=True)
-    ]
-    return JSONResponse(rows, 200 if readable else 422)
+async def images_of(request: Request, most: int) -> list[Sent]:
+    """Read the images of a request.
 
+    Args:
+        request: the request.
+        most: most images that it may have.
 
-def count_cells(names: list[str], counts: dict[str, int], confusion: Confusion | None) -> list[dict[str, Any]]:
-    """Compute the differential of counts by class; what is not known is null."""
-    if set(counts) - set(names) or any(value < 0 or value > MOST_CELLS for value in counts.values()):
-        raise HTTPException(422, f"counts are whole numbers from 0 of the classes {', '.join(names)}")
-    table = pd.DataFrame([[counts.get(name, 0) for name in names]], ["cells"], names)
-    found = differential(table, confusion).drop(columns="slide").astype(object)
-    return [{str(key): value for key, value in one.items()} for one in found.where(found.notna(), None).to_dict("records")]
-
-
-def refusal(request: Request, limits: Limits, token: str | None, loopback: bool) -> Response | None:
-    """Return the answer to a request that may not come in, or None.
-
-    A page of another site can send requests to this machine, under a name of its own: both are refused on loopback.
+    Raises:
+        HTTPException: it holds something else, or too many.
     """
-    host = request.headers.get("host", "")
-    origin = request.headers.get("origin")
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if loopback and host.rsplit(":", 1)[0] not in LOOPBACK:
-        return JSONResponse({"detail": f"this server answers this machine only, not {host}"}, 421)
-    if origin and origin.partition("://")[2] != host:
-        return JSONResponse({"detail": "requests of other sites are refused"}, 403)
-    if token and request.url.path not in OPEN and not secrets.compare_digest(given.encode(), token.encode()):
-        return JSONResponse({"detail": "a token is needed: Authorization: Bearer TOKEN"}, 401, {"WWW-Authenticate": "Bearer"})
-    return oversized(request, limits) if request.method == "POST" else None
-
-
-def oversized(request: Request, limits: Limits) -> Response | None:
-    """Return the answer to a request that is too large, or does not say how large it is, or None."""
-    length = request.headers.get("content-length", "")
-    if not length.isdigit():
-        return JSONResponse({"detail": "the length of the request is missing (Content-Length)"}, 411)
-    if int(length) > limits.max_body:
-        return JSONResponse({"detail": f"{int(length):,} bytes; at most {limits.max_body:,} are taken, send parts"}, 413)
-    return None
-
-
-def read(classifier: TrainedClassifier, content: bytes) -> Pixels | str:
-    """Read an image, or say why it cannot be read."""
+    kind = request.headers.get("content-type", "nothing").partition(";")[0].strip().lower()
+    wanted = f"send images as {MULTIPART} in the field '{FIELD}', e.g. curl -F {FIELD}=@cell.png"
+    if kind != MULTIPART:
+        raise HTTPException(415, f"the request holds {kind[:100]}; {wanted}")
     try:
-        return classifier.square(content)
-    except UserError as error:
-        return str(error)
+        form = await request.form(max_files=most, max_fields=16)
+    except HTTPException as error:
+        if error.status_code != 400:  # noqa: PLR2004 - others come from the guard
+            raise
+        if "Too many files" in str(error.detail):
+            many = f"the request has more than {most} images, as many as are allowed here; send them in several requests"
+            raise HTTPException(413, many) from error
+        raise HTTPException(400, f"the request is damaged ({error.detail}); {wanted}") from error
+    try:
+        sent = [one for one in form.getlist(FIELD) if isinstance(one, UploadFile)]
+        if not sent:
+            fields = ", ".join(dict.fromkeys(form))[:100] or "none"
+            raise HTTPException(422, f"the request has no image in the field '{FIELD}' (its fields: {fields}); {wanted}")
+        return [Sent(one.filename or "", await one.read()) for one in sent]
+    finally:
+        await form.close()
 
 
-def row(names: list[str], probabilities: Probabilities) -> dict[str, Any]:
-    """Lay out the answer for one image: its class, and the (C,) probabilities."""
-    answer = Answer("", probabilities)
-    first, second = answer.best_two
-    return {
-        "predicted": names[answer.label],
-        "probability": float(first),
-        "probabilities": dict(zip(names, map(float, probabilities), strict=True)),
-        "margin": float(first - second),
-        "error": None,
-    }
+SCRIPTS = ("network", "classifying", "cells", "differential", "start")
+"""Parts of the page's script in their order; the last one starts it."""
+
+NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-def describe(classifier: TrainedClassifier) -> dict[str, Any]:
-    """Describe a network for programs and people."""
-    network = classifier.network
-    summary = network.summary if network else None
-    metrics = summary.metrics if summary else {}
-    return {
-        "classes": classifier.class_names,
-        "network": network.title if network else type(classifier.module).__name__,
-        "run_id": network.run_id if network else None,
-        "data": network.facts.get("data.name") if network else None,
-        "data_sha256": network.facts.get("data.sha256") if network else None,
-        "resolution": network.facts.get("data.resolution") if network else None,
-        "accuracy": metrics.get("test/accuracy"),
-        "accuracy_interval": summary.intervals.get("test/accuracy") if summary else None,
-        "most_frequent": metrics.get("test/most_frequent"),
-        "intended_use": INTENDED_USE,
-    }
+def page_and_policy() -> tuple[str, str]:
+    """Return the page for people, and its policy: no script runs and nothing is loaded but what it contains itself."""
+    folder = files(PACKAGE) / "page"
+    page, style = ((folder / name).read_text(encoding="utf-8") for name in ("index.html", "style.css"))
+    script = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    page = page.replace("<style></style>", f"<style>{style}</style>").replace("<script></script>", f"<script>{script}</script>")
+    own = f"script-src '{hash_of(page, 'script')}'; style-src '{hash_of(page, 'style')}'"
+    return page, f"{NOTHING_ELSE}; {own}; img-src data: blob:; connect-src 'self'"
+
+
+def hash_of(page: str, element: str) -> str:
+    """Return the hash of the only script or style of a page, as a policy names it."""
+    (content,) = re.findall(f"<{element}>(.*?)</{element}>", page, re.DOTALL)
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on an address; 0 takes any free port.
+
+    Raises:
+        UserError: the port is in use or not allowed, or the host is none of this machine's.
+    """
+    if not 0 <= port < 2**16:
+        raise UserError(f"--port is {port}; it must be from 0, any free port, to {2**16 - 1}")
+    try:
+        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(place[:2], family=family, backlog=2048)
+    except socket.gaierror as error:
+        raise UserError(f"--host {host} is not known ({error.strerror}); name an address of this machine") from error
+    except OSError as error:
+        next_steps = {
+            errno.EADDRINUSE: f"it is in use; stop the program that uses it, or name another, e.g. --port {port + 1}",
+            errno.EACCES: "this user may not use it; name one from 1024, e.g. --port 8000",
+            errno.EADDRNOTAVAIL: "this machine does not have that address; name one that it has, or 0.0.0.0 for all",
+        }
+        reason = next_steps.get(error.errno or 0, f"{error.strerror or error}; name another with --host and --port")
+        raise UserError(f"port {port} of {host} cannot be opened: {reason}") from error
+
+
+def run_server(app: FastAPI, opened: socket.socket, seconds: float) -> NoReturn:
+    """Answer requests until Ctrl-C, SIGTERM or SIGHUP; requests that have begun are answered first.
+
+    Args:
+        app: the application.
+        opened: a socket that listens.
+        seconds: for how long requests that have begun are waited for.
+
+    Raises:
+        KeyboardInterrupt: at the end, since only a signal stops it.
+    """
+    settings = uvicorn.Config(
+        app, log_config=None, log_level="warning", access_log=False, server_header=False, lifespan="on", ws="none",
+        timeout_graceful_shutdown=int(seconds) + 1,
+    )  # fmt: skip
+    server = uvicorn.Server(settings)
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, server.handle_exit)  # uvicorn itself does not take over all of them
+    try:
+        server.run(sockets=[opened])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    raise KeyboardInterrupt
