@@ -62,6 +62,11 @@ def tune(argv: list[str]) -> int:
     """
     options, flags = read_options(argv)
     tracking = tracking_of(flags)
+    if tracking.register and not options.confirm:
+        raise UserError(
+            f"--tracking.register {tracking.register} registers what --confirm SEEDS trains: a trial is not tested. "
+            "Next step: add --confirm 1, or leave --tracking.register out"
+        )
     refuse_password("--tracking.uri", tracking.uri or "", "MLFLOW_TRACKING_URI, whole, or MLFLOW_TRACKING_PASSWORD")
     cli = build_untrained(options.exp, flags)
     plan = make_plan(options, flags, cli, tracking)

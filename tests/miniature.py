@@ -86,13 +86,13 @@ def write_painted_folder(folder: Path, size: int = 40) -> Path:
     return folder
 
 
-def train_on_painted_folder(folder: Path) -> Path:
+def train_on_painted_folder(folder: Path, *flags: str) -> Path:
     """Write painted cells into ``cells`` of a folder, and train a network on them whose test sees several views of a cell."""
     from bcc_lightning.fit import main as fit
 
     data = ["--data", "CellFolder", "--data.root", str(write_painted_folder(folder / "cells"))]
     few = ["--data.cache_dir", str(folder / "cache"), "--trainer.max_epochs", "1", "--model.test_time", "flips"]
-    assert fit(["--exp", "efficientnet_b0", *data, *QUICK, *few, "--tracking.folder", str(folder / "mlruns")]) == 0
+    assert fit(["--exp", "efficientnet_b0", *data, *QUICK, *few, "--tracking.folder", str(folder / "mlruns"), *flags]) == 0
     return folder
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,6 +98,10 @@ def test_the_ensemble_predicts_its_filed_probabilities_to_the_last_bit(folder: P
     """Members of 32 and 48 pixels see the same stored images of 28, which each enlarges for itself."""
     found = bcc.load(fitted.info.run_id, str(folder / "mlruns")).predict(miniature_arrays()["test_images"])
     assert np.array_equal(found[CLASSES].to_numpy(), filed(folder, fitted.info.run_id))
+    (output,) = fitted.outputs.model_outputs
+    place = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db").get_logged_model(output.model_id).artifact_location
+    again = mlflow.pyfunc.load_model(place).predict(miniature_arrays()["test_images"])
+    assert np.array_equal(again[CLASSES].to_numpy(), filed(folder, fitted.info.run_id))
 
 
 def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], fitted: Run) -> None:

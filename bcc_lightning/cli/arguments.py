@@ -118,9 +118,8 @@ class Call:
 
 def tracking_of(argv: list[str]) -> Tracking:
     """Read from the arguments where runs are kept."""
-    return Tracking(
-        **{name.removeprefix("tracking."): values[-1] for name, values in separate(argv, PLACES)[0].items() if values}
-    )
+    places, _ = separate(argv, PLACES)
+    return Call.read([f"--{name}={values[-1]}" for name, values in places.items() if values]).tracking
 
 
 def experiment_folders() -> list[Path]:

@@ -13,7 +13,7 @@ from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_folds
 from bcc_lightning.engine.fold_plan import CrossValidation, filed_fold, interrupted_fold
-from bcc_lightning.engine.recorder import RunRecorder, provenance
+from bcc_lightning.engine.recorder import RunRecorder, provenance, publish
 from bcc_lightning.engine.run import OpenRun, is_first_process, open_tracked, run_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
@@ -70,7 +70,9 @@ class ParentRecorder(RunRecorder):
         draw_folds(self.summary, self.folder, self.experiment.model.class_names)
 
     def finish(self) -> None:
-        """Print mean and standard deviation, and delete the folder."""
+        """Log the folds as one model, which vote, print mean and standard deviation, and delete the folder."""
+        if self.trial is None:
+            publish(self.run, self.summary, self.experiment.model.class_names)
         print_folds(self.run, self.summary)
         self.folder.remove()
 

@@ -12,6 +12,12 @@ from bcc_lightning.tracking.resume import find_resumable, resume_arguments
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import PARENT, RunFolder
 
+OF_PARENT = ("tracking.run_name", "tracking.log_model", "tracking.register")
+"""Options of a call that are meant for the parent run."""
+
+NO_MODEL = ("--tracking.log_model=false", "--tracking.register=null")
+"""Flags of a fold: the folds are one model together, that of the parent run."""
+
 
 @dataclass
 class CrossValidation:
@@ -83,14 +89,14 @@ class CrossValidation:
         Each fold of a cross-validation that goes on gets the configuration that the parent was started with, then the flags that
         are given now.
         """
-        flags = without(self.call.flags, "tracking.run_name")
+        flags = without(self.call.flags, *OF_PARENT)
         begin = resume_arguments(self.resumed, self.call.tracking, flags) if self.resumed else flags
-        own = [*self._fold_flags(fold), "--tracking.run_name", f"fold {fold}"]
+        own = [*self._fold_flags(fold), "--tracking.run_name", f"fold {fold}", *NO_MODEL]
         return replace(self.call, resume=None, folds=None, repeats=None, summary=None, flags=[*begin, *own])
 
     def resumed_fold_call(self, folder: RunFolder) -> Call:
         """Build the call of a fold that was interrupted."""
-        flags = without(self.call.flags, "tracking.run_name") if self.resumed else []
+        flags = [*(without(self.call.flags, *OF_PARENT) if self.resumed else []), *NO_MODEL]
         return Call(resume=folder.path.name, tracking=self.call.tracking, flags=flags)
 
     def _fold_flags(self, fold: int) -> list[str]:

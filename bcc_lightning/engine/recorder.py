@@ -3,6 +3,7 @@
 import getpass
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,9 +20,12 @@ from bcc_lightning.cli.experiment import ExperimentCLI, flatten
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_result, print_unfinished
 from bcc_lightning.engine.drawing import draw_confusion, draw_curves, draw_data, explain_cells, file_predictions
+from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words, metrics_of
 from bcc_lightning.evaluation.reliability import collapse, intervals, support
 from bcc_lightning.files import write_json
+from bcc_lightning.prediction.mlflow_model import log_model
+from bcc_lightning.printable import printable
 from bcc_lightning.tracking.filing import ending, file_run
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.tracking.run import TrackedRun
@@ -194,13 +198,26 @@ class RunRecorder(Recorder):
             summary.intervals |= metrics_of(name, intervals(predictions, model.class_names))
 
     def finish(self) -> None:
-        """Print the closing table, and delete the folder."""
+        """Log the model, print the closing table, and delete the folder."""
+        if self.trial is None:
+            publish(self.run, self.summary, self.experiment.model.class_names)
         print_result(self.run, self.summary, self.experiment.tracking)
         self.folder.remove()
 
     def release(self) -> None:
         """Allow other processes to resume the run."""
         self.run.claim.release()
+
+
+def publish(run: TrackedRun, summary: Summary, class_names: list[str]) -> None:
+    """Log the network of a finished run as an MLflow model; a fault costs the model only, since the run has been filed."""
+    try:
+        registered = log_model(run, summary, class_names)
+    except UserError as error:
+        print(printable(f"warning: {error}"), file=sys.stderr)
+    else:
+        if registered:
+            print(printable(f"registered as {registered}"))
 
 
 PACKAGES = ("torch", "lightning", "timm", "torchmetrics", "albumentations", "mlflow", "grad-cam")

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.engine.console import print_result
-from bcc_lightning.engine.recorder import Recorder, RunRecorder
+from bcc_lightning.engine.recorder import Recorder, RunRecorder, publish
 from bcc_lightning.engine.training import Learner, Training, refuse_idle_training
 from bcc_lightning.errors import Pruned, UserError
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION
@@ -230,6 +230,7 @@ def send_complete(experiment: ExperimentCLI, claim: Claim) -> Summary:
         summary = read_summary(run.folder.summary)
         if waiting := file_run(run, summary, copy=experiment.config["summary"]):
             raise UserError(waiting)
+        publish(run, summary, experiment.model.class_names)
         print_result(run, summary, experiment.tracking)
         run.folder.remove()
         return summary

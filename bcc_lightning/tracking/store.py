@@ -41,6 +41,9 @@ LOCK_SECONDS = 5.0
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Where servers listen whose URI names no port."""
 
+NOT_IN_NAMES = "/:.%\"'"
+"""Characters that MLflow takes in no name of a model."""
+
 WAYS_OUT = (
     "Next step: start the server, or name another with --tracking.uri URI or MLFLOW_TRACKING_URI; without either, mlruns/ is used"
 )
@@ -55,12 +58,29 @@ class Tracking:
         experiment: name of the MLflow experiment.
         folder: local folder of the embedded store and of runs at work.
         run_name: name of the run; by default experiment and seed.
+        log_model: log the network of each finished run as an MLflow model, for ``mlflow.pyfunc`` and ``mlflow models serve``.
+        register: name under which that model is registered as a new version.
     """
 
     uri: str | None = None
     experiment: str = "bcc_lightning"
     folder: str = "mlruns"
     run_name: str | None = None
+    log_model: bool = True
+    register: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that MLflow does not take, before hours of training.
+
+        Raises:
+            UserError: with the name.
+        """
+        if self.register is None:
+            return
+        if not self.register.strip() or set(self.register) & set(NOT_IN_NAMES):
+            raise UserError(f"--tracking.register is '{self.register}'; name a model without any of {' '.join(NOT_IN_NAMES)}")
+        if not self.log_model:
+            raise UserError(f"--tracking.register {self.register} needs the model: leave out --tracking.log_model false")
 
     @property
     def home(self) -> Path:

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import bcc_lightning as bcc
@@ -148,6 +150,17 @@ def test_the_folds_together_are_a_network(finished: Path) -> None:
     ids = network.predictions("test")["id"]
     assert len(ids) == len(set(ids)) == 24
     assert len(network.predictions("validation")) == sum(len(fold.predictions("validation")) for fold in network.folds)
+
+
+def test_the_folds_are_one_mlflow_model_which_votes(finished: Path) -> None:
+    client = MlflowClient(f"sqlite:///{finished}/mlruns/mlflow.db")
+    parent, children = family(finished)
+    assert not any(child.outputs.model_outputs for child in children)
+    (output,) = parent.outputs.model_outputs
+    model = mlflow.pyfunc.load_model(client.get_logged_model(output.model_id).artifact_location)
+    cells = [str(file) for file in sorted((finished / "cells").rglob("*.png"))][:5]
+    expected = bcc.load(parent.info.run_id, folder=str(finished / "mlruns")).predict(cells)
+    pd.testing.assert_frame_equal(model.predict(cells), expected.drop(columns="image"))
 
 
 def test_a_fold_alone_gives_what_it_gives_among_others(finished: Path, tmp_path: Path) -> None:

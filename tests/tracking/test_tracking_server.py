@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import mlflow
+import numpy as np
 import pytest
 from lightning import LightningModule, Trainer
 from mlflow import MlflowClient
@@ -70,7 +72,7 @@ def test_server_that_dies_during_a_run_gets_everything_later(
     shutil.copy(tables, tmp_path / "server.db")
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
-    flags = [*SMALL, "--tracking.uri", uri, "--trainer.max_epochs", "3"]
+    flags = [*SMALL, "--tracking.uri", uri, "--trainer.max_epochs", "3", "--tracking.register", "cells"]
     with server(tmp_path, port) as process, pytest.MonkeyPatch.context() as patch:
 
         def kill_in_second_epoch(self: EpochSeeding, trainer: Trainer, module: LightningModule, *_: object) -> None:
@@ -85,7 +87,7 @@ def test_server_that_dies_during_a_run_gets_everything_later(
     assert f"--resume {work.name}" in error
     assert json.loads((work / "artifacts" / "summary.json").read_text())["status"] == "FINISHED"
 
-    with server(tmp_path, port):
+    with server(tmp_path, port), pytest.MonkeyPatch.context() as patch:
         assert main(["--resume", work.name]) == 0
         client = MlflowClient(uri)
         run = client.get_run(work.name)
@@ -93,4 +95,12 @@ def test_server_that_dies_during_a_run_gets_everything_later(
         assert [metric.step for metric in client.get_metric_history(work.name, "val/accuracy")] == [0, 1, 2]
         assert "test/accuracy" in run.data.metrics
         assert {file.path for file in client.list_artifacts(work.name, "explain")} == {"explain/gradcam.png"}
+        assert client.get_model_version("cells", "1").run_id == work.name
+        (model,) = run.outputs.model_outputs
+        assert {file.path for file in client.list_logged_model_artifacts(model.model_id, "networks/000/artifacts")} >= {
+            "networks/000/artifacts/checkpoints",
+            "networks/000/artifacts/summary.json",
+        }
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert len(mlflow.pyfunc.load_model("models:/cells/1").predict([np.zeros((32, 32, 3), np.uint8)])) == 1
     assert not work.exists()

@@ -10,6 +10,8 @@ import yaml
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
+from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.trained_networks import find_network
 from bcc_lightning.tune import default_pruner, main, schedules
 from bcc_lightning.tuning.progress import Standing
 from bcc_lightning.tuning.space import read_space
@@ -30,7 +32,7 @@ def family(folder: Path) -> tuple[Run, list[Run]]:
 
 
 def test_a_search_of_real_trainings(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    flags = [*PAINTED, *QUICK, "--model.head.hidden", "[8]", "--trainer.max_epochs", "1"]
+    flags = [*PAINTED, *QUICK, "--model.head.hidden", "[8]", "--trainer.max_epochs", "1", "--tracking.register", "tuned"]
     assert main(["--exp", "pbc_cnn", "--space", "standard", "--trials", "1", "--confirm", "1", "--", *flags]) == 0
     parent, (confirmation, *trials) = family(tmp_path / "mlruns")
     assert [run.info.run_name for run in (confirmation, *trials)] == ["confirmation, seed 1", "trial 0"]
@@ -39,6 +41,8 @@ def test_a_search_of_real_trainings(tmp_path: Path, capfd: pytest.CaptureFixture
     assert trials[0].data.params["model.lr"] == "0.001"  # the experiment's own
     assert not any(name.startswith("test/") for run in trials for name in run.data.metrics)
     assert "test/accuracy" in confirmation.data.metrics
+    assert [len(run.outputs.model_outputs) for run in (confirmation, *trials)] == [1, 0]
+    assert find_network(Tracking(), "models:/tuned/1").run_id == confirmation.info.run_id
     assert confirmation.data.params["seed_everything"] == "1"
     best = max(run.data.metrics["val/accuracy"] for run in trials)
     assert parent.data.metrics["best/val/accuracy"] == pytest.approx(best)
