@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from bcc_lightning.cli.command import run_command
@@ -68,10 +69,10 @@ def serve(argv: list[str]) -> None:
         raise UserError(f"--batch_size is {options['batch_size']}, it must be 1 or more")
     access = Access.of(options["host"], options["allowed_host"], os.environ)
     with listen(options["host"], options["port"]) as opened:  # before seconds are spent on loading the network
-        network = network_named(options)
-        classifier = TrainedClassifier.of(network)
-        confusion = known_confusions(network, classifier.class_names)
-        answering = Answering(classifier, limits, confusion, options["batch_size"])
+        thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        classifier = thread.submit(lambda: TrainedClassifier.of(network_named(options))).result()
+        confusion = known_confusions(classifier.network, classifier.class_names) if classifier.network else None
+        answering = Answering(classifier, limits, confusion, options["batch_size"], thread)
         app = create_app(answering, access)
         host, port = opened.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host

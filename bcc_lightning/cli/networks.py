@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.errors import UserError
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.store import FOUND_BY, Tracking
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network
 
 RUN = "a run id or its beginning, the name of an experiment (its newest finished run), or models:/NAME@ALIAS"
@@ -28,7 +28,7 @@ def network_parser(command: str, declare: Callable[[ExperimentParser], None]) ->
     parser.add_argument("--checkpoint", action="append", default=[], help="a checkpoint file instead of a run")
     places = parser.add_argument_group("where runs are kept")
     for field in fields(Tracking):
-        if field.name != "run_name":
+        if field.name in FOUND_BY:
             places.add_argument(f"--tracking.{field.name}", type=str | None, default=field.default)
     return parser
 

@@ -1,7 +1,6 @@
 """What a server answers: predictions of images, maps, and the differential of counted cells."""
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -43,11 +42,15 @@ class Classified(NamedTuple):
 class Answering:
     """Answers requests with a trained network: images are decoded in threads, the network computes in one.
 
+    That one should also have loaded the network: OpenMP keeps threads of its own for each thread that computes, and those of two
+    take the processor from one another.
+
     Args:
         classifier: the trained network.
         limits: limits of size.
         confusion: its confusions on its validation set, by which a differential is corrected; None where they are unknown.
         batch_size: most images that the network sees at once; by default as in its run.
+        network: the thread in which the network computes; by default a new one.
     """
 
     def __init__(
@@ -56,12 +59,13 @@ class Answering:
         limits: Limits,
         confusion: Confusion | None = None,
         batch_size: int | None = None,
+        network: ThreadPoolExecutor | None = None,
     ) -> None:
         self.classifier = classifier
         self.limits = limits
         self.confusion = confusion
         self.batches = Batches(self._classify, batch_size or classifier.batch_size, limits.queue)
-        self._network = threading.Lock()  # a map's hooks would also see the images of others
+        self._network = network or ThreadPoolExecutor(1, thread_name_prefix="network")
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="images")
 
     def start(self) -> None:
@@ -73,6 +77,7 @@ class Answering:
     def stop(self) -> None:
         """Answer what waits, and end the threads."""
         self.batches.stop()
+        self._network.shutdown()
         self._threads.shutdown(cancel_futures=True)
 
     async def answer(self, images: Sequence[Sent], with_maps: bool = False) -> list[dict[str, Any]]:
@@ -122,8 +127,7 @@ class Answering:
         return [{str(name): value for name, value in row.items()} for row in rows.where(found.notna(), None).to_dict("records")]
 
     def _classify(self, images: Pixels) -> Tensor:
-        with self._network:
-            return self.classifier.classify(images)
+        return self._network.submit(self.classifier.classify, images).result()
 
     async def _read(self, content: bytes) -> Classified | str:
         """Decode and classify an image, or return why it cannot be read."""
@@ -172,8 +176,10 @@ class Answering:
         module = self.classifier.module
         labels = torch.tensor([int(one.probabilities.argmax()) for one in cells])
         images = torch.from_numpy(np.stack([one.image for one in cells])).permute(0, 3, 1, 2)
-        with self._network:
-            maps = maps_of(module, module.prepare(images.to(module.device)), labels, DEFAULT_METHOD)
+        # In the network's thread, since the hooks of a map would otherwise also see the images of a batch.
+        maps = self._network.submit(
+            lambda: maps_of(module, module.prepare(images.to(module.device)), labels, DEFAULT_METHOD)
+        ).result()
         drawn = [np.clip(enlarged(unit(one.image), PANEL), 0, 1) for one in cells]
         return [(uri(picture), uri(overlaid(picture, values))) for picture, values in zip(drawn, maps, strict=True)]
 

@@ -1,12 +1,13 @@
 """Write a trained network as ONNX or as a torch program, and measure that the file answers as the network does."""
 
 import json
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,14 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION
 from bcc_lightning.files import whole_file
 from bcc_lightning.optional_imports import optional_import
-from bcc_lightning.prediction.classifier import TrainedClassifier
+from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
+from bcc_lightning.safe_names import column_name
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 Format = Literal["onnx", "pt2"]
 PrecisionName = Literal["fp32", "int8"]
+Runner: TypeAlias = Callable[[Pixels], npt.NDArray[np.float32]]
+"""Gives probabilities (N, C) for images (N, H, W, 3)."""
 
 LARGEST_SIDE, LARGEST_BATCH = 8192, 4096
 """Largest image and batch that the file takes."""
@@ -101,14 +105,14 @@ def export(network: TrainedNetwork, out: Path, kind: Format = "onnx", precision:
         raise UserError(f"--precision {precision} goes with --format onnx only; leave it out, or write --format onnx")
     classifier = TrainedClassifier.of(network)
     standalone = Standalone(classifier).eval()
-    cells, labels, validation = known_cells(network)
+    cells = known_cells(network)
     with TemporaryDirectory() as folder:
         draft = Path(folder) / f"draft.{kind}"
         write_program(standalone, draft) if kind == "pt2" else write_onnx(standalone, draft)
         if precision == "int8":
-            draft = quantise(draft, validation)
+            draft = quantise(draft, cells.validation if cells else None)
         run = program_runner(draft) if kind == "pt2" else onnx_runner(draft)
-        parity = compare(run, classifier, cells, labels)
+        parity = compare(run, classifier, cells) if cells else Parity()
         fault = parity.fault(precision)
         metadata = describe(network, classifier, parity, precision, fault)
         if kind == "onnx":
@@ -121,14 +125,33 @@ def export(network: TrainedNetwork, out: Path, kind: Format = "onnx", precision:
     return Export(out, parity, fault, metadata)
 
 
-def known_cells(network: TrainedNetwork) -> tuple[Any, Any, Any]:
-    """Return test images, their labels and validation images of a run; None where they are not on this machine."""
+@dataclass(frozen=True)
+class KnownCells:
+    """Cells of a run: those of its test set (N, S, S, 3), with which a file is compared, and some of its validation set.
+
+    Attributes:
+        test: test images.
+        labels: their labels (N,).
+        answers: what the run answered for them (N, C); None where it has not filed that, as of folds, which vote only now.
+        validation: validation images.
+    """
+
+    test: Pixels
+    labels: npt.NDArray[np.int64]
+    answers: npt.NDArray[np.float32] | None
+    validation: Pixels
+
+
+def known_cells(network: TrainedNetwork) -> KnownCells | None:
+    """Return cells of a run; None where they are not on this machine."""
     try:
         data = rebuild(network.folds[0] if network.folds else network)[1]
         test, validation = data.evaluated_cells(TEST), data.evaluated_cells(VALIDATION)
+        filed = None if network.folds else network.predictions(TEST)
     except UserError:
-        return None, None, None
-    return test.images, test.labels, validation.take(slice(0, CALIBRATION_CELLS))
+        return None
+    answers = None if filed is None else filed[[column_name(name) for name in data.class_names]].to_numpy(np.float32)
+    return KnownCells(test.images, np.asarray(test.labels), answers, validation.take(slice(0, CALIBRATION_CELLS)))
 
 
 def dynamic_shapes() -> dict[str, dict[int, Any]]:
@@ -213,7 +236,7 @@ def quantise(file: Path, validation: npt.NDArray[np.uint8] | None) -> Path:
     return quantised
 
 
-def onnx_runner(file: Path) -> Any:  # noqa: ANN401 - a function of images
+def onnx_runner(file: Path) -> Runner:
     """Return a function that classifies images with ONNX Runtime."""
     import onnxruntime
 
@@ -221,29 +244,29 @@ def onnx_runner(file: Path) -> Any:  # noqa: ANN401 - a function of images
     return lambda images: session.run(None, {"images": images})[0]
 
 
-def program_runner(file: Path) -> Any:  # noqa: ANN401 - a function of images
+def program_runner(file: Path) -> Runner:
     """Return a function that classifies images with a torch program."""
     module = torch.export.load(file).module()
     return lambda images: module(torch.from_numpy(images)).numpy()
 
 
-def compare(run: Any, classifier: TrainedClassifier, cells: Any, labels: Any) -> Parity:  # noqa: ANN401 - arrays that may be None
+def compare(run: Runner, classifier: TrainedClassifier, cells: KnownCells) -> Parity:
     """Compare file and network on the run's test cells."""
-    if cells is None or not len(cells):
-        return Parity()
-    size = classifier.batch_size
+    starts = range(0, len(cells.test), classifier.batch_size)
+    batches = (np.ascontiguousarray(cells.test[start : start + classifier.batch_size]) for start in starts)
     own, other = [], []
-    for start in range(0, len(cells), size):
-        images = np.ascontiguousarray(cells[start : start + size])
-        own.append(classifier.classify(np.stack([classifier.square(image) for image in images])).numpy())
+    for images in batches:
         other.append(run(images))
-    one, two = np.concatenate(own), np.concatenate(other)
+        if cells.answers is None:
+            own.append(classifier.classify(np.stack([classifier.square(image) for image in images])).numpy())
+    one, two = np.concatenate(own) if own else cells.answers, np.concatenate(other)
+    assert one is not None  # noqa: S101 - tells the type checker
     return Parity(
         len(one),
         float((one.argmax(axis=1) == two.argmax(axis=1)).mean()),
         float(np.abs(one - two).max()),
-        float((two.argmax(axis=1) == labels).mean()),
-        float((one.argmax(axis=1) == labels).mean()),
+        float((two.argmax(axis=1) == cells.labels).mean()),
+        float((one.argmax(axis=1) == cells.labels).mean()),
     )
 
 

@@ -41,6 +41,9 @@ LOCK_SECONDS = 5.0
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Where servers listen whose URI names no port."""
 
+FOUND_BY = ("uri", "experiment", "folder")
+"""Fields of `Tracking` that say where runs are; the others say how a new one is filed."""
+
 NOT_IN_NAMES = "/:.%\"'"
 """Characters that MLflow takes in no name of a model."""
 
