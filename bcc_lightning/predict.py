@@ -9,7 +9,7 @@ from bcc_lightning.cli.command import run_command
 from bcc_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from bcc_lightning.cli.parser import ExperimentParser
     from bcc_lightning.prediction.answers import AnswerTable
@@ -42,7 +42,10 @@ def declare(parser: "ExperimentParser") -> None:
     parser.add_argument("--out", type=str, required=True, help="table that is written, .csv or .parquet")
     by = "count cells by slide or patient (a column of a table, or the folders below an input) or by another column"
     parser.add_argument("--by", type=str | None, default=None, help=by)
-    reference = "an examiner's counts, which the network's are compared with: CSV with a column slide, and one per class"
+    reference = (
+        "an examiner's counts, which the network's are compared with: CSV with a column slide, and one per class; "
+        "or an examiner's labels of single cells: CSV with the columns path and label"
+    )
     parser.add_argument("--reference", type=str | None, default=None, help=reference)
     parser.add_argument("--sheet", type=str | None, default=None, help="PNG of cells by predicted class, least sure first")
     parser.add_argument("--batch_size", type=int | None, default=None, help="images at once; by default as in the run")
@@ -55,6 +58,7 @@ def predict(argv: list[str]) -> int:
         UserError: something in the arguments, the run or the inputs has to be mended.
     """
     from bcc_lightning.cli.networks import network_named, network_parser, read_options
+    from bcc_lightning.differential.cell_labels import read_cell_labels
     from bcc_lightning.differential.reference import read_reference
     from bcc_lightning.evaluation.figures import save_figure
     from bcc_lightning.files import file_hash, refuse_unwritable
@@ -69,12 +73,14 @@ def predict(argv: list[str]) -> int:
     for name in ("out", "sheet"):
         if options[name]:
             refuse_unwritable(f"--{name}", Path(options[name]))
-    if options["reference"] and not by:
-        raise UserError("--reference compares counts by slide; add --by slide")
     inputs = CellInputs.of(options["inputs"], by)
     network = network_named(options)
     classifier = TrainedClassifier.of(network)
-    reference = read_reference(Path(options["reference"]), classifier.class_names) if options["reference"] else None
+    given = Path(options["reference"]) if options["reference"] else None
+    labels = read_cell_labels(given, classifier.class_names) if given else None
+    if given and labels is None and not by:
+        raise UserError("--reference compares counts by slide: add --by slide, or give a table with the columns path and label")
+    reference = read_reference(given, classifier.class_names) if given and labels is None else None
     if options["batch_size"]:
         classifier.batch_size = options["batch_size"]
     table = AnswerTable(out, Heading(network.run_id or file_hash(network.checkpoint), tuple(classifier.class_names), by))
@@ -82,6 +88,8 @@ def predict(argv: list[str]) -> int:
     report(tally, inputs.left_out.notices(), out)
     if by:
         count_by_unit(tally, network, table, reference)
+    if labels is not None:
+        compare_labels(table, labels, classifier.class_names)
     if options["sheet"]:
         save_figure(cell_sheet(classifier, tally.least_sure), Path(options["sheet"]))
     return EXIT_UNREADABLE if tally.unreadable else 0
@@ -119,6 +127,22 @@ def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable
         ]
         title = "network and examiner, in percent of the cells; regressions are in the table and the figure"
         print_table(title, ("class", "bias", "limits of agreement", "Lin's correlation"), rows_of_classes)
+
+
+def compare_labels(table: "AnswerTable", labels: "Series", class_names: list[str]) -> None:
+    """Write and print Cohen's kappa of the network and an examiner who labelled the same cells."""
+    from bcc_lightning.differential.cell_labels import compare_cells
+    from bcc_lightning.printable import print_table
+
+    target = table.target
+    found, sentence = compare_cells(target, labels, class_names, target.with_name(f"{target.stem}.kappa.csv"))
+    rows = [
+        (row["class"], f"{row['cells']:,}", f"{100 * row['agreement']:.1f}",
+         "unknown" if row["kappa"] != row["kappa"] else f"{row['kappa']:.3f} ({row['kappa_low']:.3f} to {row['kappa_high']:.3f})")
+        for row in found.to_dict("records")
+    ]  # fmt: skip
+    print_table("network and examiner, cell by cell", ("class", "cells", "same label, %", "Cohen's kappa (95 % limits)"), rows)
+    print(sentence)
 
 
 def report(tally: "Tally", notices: Iterable[str], out: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from bcc_lightning.predict import main
 from bcc_lightning.tracking.finished_runs import find_run
@@ -42,6 +43,24 @@ def test_smears_are_counted_beside_an_examiner(painted_folder: Path, capsys: pyt
     out = capsys.readouterr().out
     assert "class_0: 5 cells" in out
     assert "ward" in out  # a slide that only the examiner has
+
+
+def test_cells_are_compared_one_by_one_with_an_examiners_labels(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The examiner says what the cells are; scikit-learn computes kappa of the two."""
+    files = sorted((painted_folder / "cells/test").rglob("*.png"))
+    labels = pd.DataFrame({"path": files, "label": [file.parent.name for file in files]})
+    labels[:30].to_csv("examiner.csv", index=False)
+    flags = ["--out", "cells.csv", "--reference", "examiner.csv"]
+    assert run(painted_folder, str(painted_folder / "cells/test"), *flags) == 0
+    answers = pd.read_csv("cells.csv").set_index("path").loc[list(map(str, files[:30])), "predicted"]
+    table = pd.read_csv("cells.kappa.csv").set_index("class")
+    assert table.loc["all", "kappa"] == pytest.approx(cohen_kappa_score(labels["label"][:30], answers))
+    assert table.loc["all", "cells"] == 30
+    assert "30 of 37 classified cells and of 30 labelled ones were compared" in capsys.readouterr().out
+    labels.assign(label="blast").to_csv("other.csv", index=False)
+    assert run(painted_folder, str(files[0]), "--out", "one.csv", "--reference", "other.csv") == 2
+    assert "line 2 of other.csv has the label 'blast', which is not a class of the network" in capsys.readouterr().err
+    assert not Path("one.csv").exists()
 
 
 def test_unreadable_files_are_counted_and_give_exit_code_1(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

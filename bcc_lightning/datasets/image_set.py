@@ -52,8 +52,10 @@ class ImageSet:
         self.enlarge = enlarge
 
     def read_alike(self, listing: CellListing, image_size: int, enlarge: bool = False) -> "ImageSet":
-        """Return other files that are read with the same bits and the same cache."""
-        return ImageSet(listing, image_size, bits=self.bits, reread=self.reread, cache_dir=self.cache_dir, enlarge=enlarge)
+        """Return other files that are cropped and read in the same way, as `predict` reads them too."""
+        return ImageSet(
+            listing, image_size, self.crop, bits=self.bits, reread=self.reread, cache_dir=self.cache_dir, enlarge=enlarge
+        )
 
     @cached_property
     def cached(self) -> CachedImages:

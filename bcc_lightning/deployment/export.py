@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.deployment.standalone import Standalone
 from bcc_lightning.engine.rebuild import rebuild
 from bcc_lightning.errors import UserError
@@ -127,17 +128,15 @@ def export(network: TrainedNetwork, out: Path, kind: Format = "onnx", precision:
 
 @dataclass(frozen=True)
 class KnownCells:
-    """Cells of a run: those of its test set (N, S, S, 3), with which a file is compared, and some of its validation set.
+    """Cells of a run.
 
     Attributes:
-        test: test images.
-        labels: their labels (N,).
+        test: the N cells of its test set, with which a file is compared.
         answers: what the run answered for them (N, C); None where it has not filed that, as of folds, which vote only now.
-        validation: validation images.
+        validation: some images of its validation set, (M, S, S, 3).
     """
 
-    test: Pixels
-    labels: npt.NDArray[np.int64]
+    test: CellImages
     answers: npt.NDArray[np.float32] | None
     validation: Pixels
 
@@ -151,7 +150,7 @@ def known_cells(network: TrainedNetwork) -> KnownCells | None:
     except UserError:
         return None
     answers = None if filed is None else filed[[column_name(name) for name in data.class_names]].to_numpy(np.float32)
-    return KnownCells(test.images, np.asarray(test.labels), answers, validation.take(slice(0, CALIBRATION_CELLS)))
+    return KnownCells(test, answers, validation.take(slice(0, CALIBRATION_CELLS)))
 
 
 def dynamic_shapes() -> dict[str, dict[int, Any]]:
@@ -253,7 +252,7 @@ def program_runner(file: Path) -> Runner:
 def compare(run: Runner, classifier: TrainedClassifier, cells: KnownCells) -> Parity:
     """Compare file and network on the run's test cells."""
     starts = range(0, len(cells.test), classifier.batch_size)
-    batches = (np.ascontiguousarray(cells.test[start : start + classifier.batch_size]) for start in starts)
+    batches = (np.ascontiguousarray(cells.test.take(slice(start, start + classifier.batch_size))) for start in starts)
     own, other = [], []
     for images in batches:
         other.append(run(images))
@@ -265,8 +264,8 @@ def compare(run: Runner, classifier: TrainedClassifier, cells: KnownCells) -> Pa
         len(one),
         float((one.argmax(axis=1) == two.argmax(axis=1)).mean()),
         float(np.abs(one - two).max()),
-        float((two.argmax(axis=1) == cells.labels).mean()),
-        float((one.argmax(axis=1) == cells.labels).mean()),
+        float((two.argmax(axis=1) == cells.test.labels).mean()),
+        float((one.argmax(axis=1) == cells.test.labels).mean()),
     )
 
 

@@ -25,10 +25,15 @@ def paint(class_names: tuple[str, ...], per_class: int, seed: int, size: int = S
 
 
 def write_folder(
-    root: Path, class_names: tuple[str, ...] = EIGHT_CELL_CLASSES, per_class: int = 12, seed: int = 0, **names: str
+    root: Path,
+    class_names: tuple[str, ...] = EIGHT_CELL_CLASSES,
+    per_class: int = 12,
+    seed: int = 0,
+    size: int = SIZE,
+    **names: str,
 ) -> Path:
     """Write PNG files into class folders; `names` gives folders another name."""
-    images, labels = paint(class_names, per_class, seed)
+    images, labels = paint(class_names, per_class, seed, size)
     for row, (image, label) in enumerate(zip(images, labels, strict=True)):
         folder = root / names.get(class_names[label], class_names[label])
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from mlflow.entities import Run
 
 from bcc_lightning.datamodules import CellFolder
+from bcc_lightning.datasets.cache import fit_square
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES, label_map
 from bcc_lightning.datasets.external import names_of
 from bcc_lightning.errors import UserError
@@ -35,6 +37,23 @@ def test_a_class_without_counterpart() -> None:
         UserError, match=r"a set holds the class blast, which is not among .*--data.class_map '\{blast: basophil\}'"
     ):
         label_map(["monocyte", "blast"], EIGHT_CELL_CLASSES, {}, "a set")
+
+
+def test_images_are_cropped_as_those_of_the_training_are(tmp_path: Path) -> None:
+    """Files of 40 pixels lose their margins; of those with 20 pixels nothing can be cut off."""
+    root = write_folder(tmp_path / "own", WHITE_CELL_CLASSES, per_class=9, size=40)
+    large = write_folder(tmp_path / "large", WHITE_CELL_CLASSES, per_class=1, size=40, seed=3)
+    small = write_folder(tmp_path / "small", WHITE_CELL_CLASSES, per_class=1, size=20, seed=4)
+    data = CellFolder(root=str(root), crop=24, image_size=24, test_on=[str(large), str(small)])
+    data.setup("test")
+    for folder, square in ((large, 24), (small, 20)):
+        cells = data.evaluated_cells(folder.name)
+        for position, name in enumerate(cells.ids):
+            pixels = cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB)
+            margin = (len(pixels) - square) // 2
+            expected = pixels[margin : margin + square, margin : margin + square]
+            found = cells.take(slice(position, position + 1))[0]
+            assert np.array_equal(found, expected if square == 24 else fit_square(expected, len(found)))
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,14 @@ import torch
 
 import bcc_lightning as bcc
 from bcc_lightning.datasets.cache import fit_square
-from bcc_lightning.deployment.export import Parity, export
+from bcc_lightning.deployment.export import Parity, export, onnx_runner, quantise, write_onnx
 from bcc_lightning.deployment.standalone import Standalone, resize_weights
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.modules.checkpoint import save_classifier
 from bcc_lightning.prediction.classifier import TrainedClassifier
-from bcc_lightning.tracking.trained_networks import of_file
+from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.trained_networks import find_network, of_file
 
 SIZES = [(32, 32), (40, 40), (64, 64), (131, 97), (20, 24)]
 
@@ -94,6 +95,37 @@ def test_the_script_of_the_docs_needs_no_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] in {"a", "b"}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("painted_folder")
+def test_the_test_set_of_a_run_is_classified_by_the_file(painted_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="the extra `export` is missing")
+    network = find_network(Tracking(folder=str(painted_folder / "mlruns")), "efficientnet_b0")
+    done = export(network, tmp_path / "model.onnx")
+    filed = network.predictions()
+    right = filed[[f"class_{number}" for number in range(8)]].idxmax(axis=1) == filed["label"]
+    assert done.parity.cells == len(filed) == 37
+    assert done.parity.network_accuracy == pytest.approx(right.mean())
+    assert done.parity.equal == 1.0
+    assert done.parity.largest == pytest.approx(0, abs=2e-3)
+    assert done.fault is None
+    assert done.metadata["run_id"] == network.run_id
+
+
+@pytest.mark.slow
+def test_int8_is_smaller_and_answers_nearly_alike(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="the extra `export` is missing")
+    torch.manual_seed(0)
+    classifier = TrainedClassifier(bcc.PlainCNN(class_names=["a", "b", "c"], image_size=32).eval())
+    plain, images = tmp_path / "plain.onnx", smooth_images(32, 32, 24)
+    write_onnx(Standalone(classifier).eval(), plain)
+    quantised = quantise(plain, images)
+    assert quantised.stat().st_size < 0.6 * plain.stat().st_size
+    expected = classifier.predict(images)[classifier.class_names].to_numpy()
+    found = onnx_runner(quantised)(images)
+    assert found == pytest.approx(expected, abs=0.05)
+    assert not np.array_equal(found, onnx_runner(plain)(images))
 
 
 def test_what_does_not_go_together(tmp_path: Path) -> None:
