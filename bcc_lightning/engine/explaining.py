@@ -214,7 +214,8 @@ def measure_faithfulness(
     maps = [(METHODS[name].title, maps_of(module, pixels, classes, name)) for name in chosen]
     outlines = masked.masks[some] if masked else None
     examples = examples_figure(pixels.permute(0, 2, 3, 1).cpu().numpy(), maps, outlines)
-    write_faithfulness(found, explainer.facts(), examples, out)
+    seen = "The other folds were trained on these test cells of the first fold." if network.folds else ""
+    write_faithfulness(found, explainer.facts(seen), examples, out)
     return found
 
 
