@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from bcc_lightning.architectures.acceleration import Precision, lay_out, suited_precision
 from bcc_lightning.architectures.cam_target import CamTarget, deepest_stage
 from bcc_lightning.architectures.image_input import ChannelOrder, InputNormalisation, Statistic, check_image_size, swin_window
-from bcc_lightning.architectures.pretrained import find_weights, load_backbone_weights, read_state_dict
+from bcc_lightning.architectures.pretrained import Origin, find_weights, load_backbone_weights, load_origin, read_state_dict
 from bcc_lightning.errors import UserError
 
 WEIGHTS = {"cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"}
@@ -74,7 +75,7 @@ class Backbone(nn.Module):
     Args:
         name: timm's name, e.g. ``swin_tiny_patch4_window7_224``.
         image_size: side of the square input in pixels.
-        pretrained: take timm's weights from the cache or the hub.
+        pretrained: take timm's weights from the hub's cache, a package, or the hub.
         weights: local weights file; `pretrained` is then ignored.
         mean: mean to subtract, in [0, 1], one value per channel, instead of the backbone's own.
         std: standard deviation to divide by, likewise.
@@ -83,6 +84,9 @@ class Backbone(nn.Module):
         pooled: return pooled features; else the last feature map, for a head that pools.
         small_stem: see `bcc_lightning.architectures.backbone`.
         **timm_arguments: passed to ``timm.create_model``.
+
+    Attributes:
+        origin: where the weights come from that the network starts from; None if they are random.
 
     Raises:
         UserError: the image size is not allowed, or the weights are not available.
@@ -110,11 +114,17 @@ class Backbone(nn.Module):
         check_image_size(name, image_size, small_stem)
         if name.startswith("swin_"):
             timm_arguments = {"img_size": image_size, "window_size": swin_window(image_size), **timm_arguments}
-        from_hub = pretrained and weights is None
-        if from_hub and (cached := find_weights(name)):
-            timm_arguments = {"pretrained_cfg_overlay": {"file": cached}, **timm_arguments}
+        self.origin = find_weights(name) if pretrained and weights is None else None
+        from_hub = self.origin is not None and not self.origin.is_packaged
+        if self.origin and self.origin.file and from_hub:
+            timm_arguments = {"pretrained_cfg_overlay": {"file": self.origin.file}, **timm_arguments}
         self.network = create_network(name, from_hub, timm_arguments)
+        if self.origin and self.origin.is_packaged:
+            load_origin(self.network, self.origin)
+        elif self.origin and not self.origin.file:
+            self.origin = find_weights(name)  # it has been downloaded
         if weights is not None:
+            self.origin = Origin(Path(weights).name, weights)
             load_backbone_weights(self.network, read_state_dict(weights), weights)
         if small_stem:
             put_small_stem(self.network, name)

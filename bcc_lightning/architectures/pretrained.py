@@ -1,7 +1,8 @@
-"""Weights from the hub's cache, the hub or a local file; never silently random."""
+"""Weights from the hub's cache, a package, the hub or a local file; never silently random."""
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from sys import modules
@@ -14,7 +15,9 @@ from safetensors import SafetensorError
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
+from bcc_lightning.architectures.weight_packages import PACKAGES, find_package, in_timms_names, installed_backbones
 from bcc_lightning.errors import UserError
+from bcc_lightning.files import file_hash
 from bcc_lightning.network import check_connection
 
 HUB_TIMEOUT = 3.0
@@ -26,47 +29,72 @@ OWN_BACKBONE = "network.backbone.network."
 """Prefix of a backbone's keys in a checkpoint of `TransferClassifier`."""
 
 
-def find_weights(name: str) -> str | None:
-    """Find a backbone's pretrained weights in the hub's cache, or make sure that the hub can be reached.
+@dataclass(frozen=True)
+class Origin:
+    """Where the weights come from that a network starts from.
+
+    Attributes:
+        name: the hub's repository, the package, or the file.
+        place: the file on this machine, which may not be there yet.
+        is_packaged: whether the file is from a package, which names layers in its own way.
+    """
+
+    name: str
+    place: str
+    is_packaged: bool = False
+
+    @property
+    def file(self) -> str | None:
+        """The file; None if it has yet to be downloaded."""
+        return self.place if Path(self.place).is_file() else None
+
+    def __str__(self) -> str:
+        """Name the origin and the SHA-256 of the file."""
+        return f"{self.name}, sha256 {file_hash(Path(self.place))}" if self.file else self.name
+
+
+def find_weights(name: str) -> Origin:
+    """Find a backbone's pretrained weights: in the hub's cache, in an installed package, or at the hub.
 
     Args:
         name: timm's name of the backbone.
 
     Returns:
-        Path of the cached file, which is loaded without asking the hub for a newer one; None if it must be downloaded.
+        Where they come from. A file that is here is loaded without asking the hub for a newer one.
 
     Raises:
-        UserError: timm has no weights for it, or they are neither cached nor reachable (within about 3 seconds).
+        UserError: timm has no weights for it, or they are neither here nor reachable (within about 3 seconds).
     """
     from huggingface_hub import constants
 
     cfg = timm.get_pretrained_cfg(name)
-    if cfg is not None and cfg.hf_hub_id is None and cfg.url:
-        return find_download(name, str(cfg.url))
-    if cfg is None or cfg.hf_hub_id is None:
+    if cfg is None or not (cfg.hf_hub_id or cfg.url):
         raise UserError(f"timm has no pretrained weights for '{name}'; use --model.pretrained false")
-    cached = cached_file(cfg.hf_hub_id)
-    if cached or (not constants.HF_HUB_OFFLINE and hub_answers(constants.ENDPOINT)):
-        return cached
-    raise out_of_reach(name, cfg.hf_hub_id, constants.HF_HUB_CACHE)
-
-
-def find_download(name: str, url: str) -> str | None:
-    """Find weights that timm downloads from a plain URL; result and errors as in `find_weights`."""
-    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", maxsplit=1)[-1]
-    if file.is_file():
-        return str(file)
-    if hub_answers(url):
-        return None
-    raise out_of_reach(name, url, str(file.parent))
+    if cfg.hf_hub_id:
+        origin, cache = Origin(cfg.hf_hub_id, cached_file(cfg.hf_hub_id) or ""), constants.HF_HUB_CACHE
+        may_ask, source = not constants.HF_HUB_OFFLINE, constants.ENDPOINT
+    else:
+        cache, source, may_ask = f"{torch.hub.get_dir()}/checkpoints", str(cfg.url), True
+        origin = Origin(source, f"{cache}/{source.rsplit('/', maxsplit=1)[-1]}")
+    if origin.file:
+        return origin
+    if packaged := find_package(name):
+        file, package = packaged
+        return Origin(package, str(file), is_packaged=True)
+    if may_ask and hub_answers(source):
+        return origin
+    raise out_of_reach(name, origin.name, cache)
 
 
 def out_of_reach(name: str, source: str, cache: str) -> UserError:
-    """Describe that weights are neither cached nor reachable, and the next step."""
+    """Describe that weights are neither here nor reachable, and the next step."""
+    package, here = PACKAGES.get(name), ", ".join(installed_backbones())
+    ways = [f"install {package} (the extra weights)"] if package else []
+    ways += ["run once with a network connection", "give a file with --model.weights FILE"]
+    ways += [f"take a backbone whose weights are here ({here})"] if here else []
     return UserError(
         f"pretrained weights of '{name}' ({source}) are not in the cache {cache} and the hub cannot be reached.\n"
-        "Next step: run once with a network connection, or give a file with --model.weights FILE, "
-        "or train from random weights with --model.pretrained false"
+        f"Next step: {', or '.join(ways)}, or train from random weights with --model.pretrained false"
     )
 
 
@@ -89,6 +117,12 @@ def hub_answers(endpoint: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def load_origin(backbone: nn.Module, origin: Origin) -> None:
+    """Load the weights of a package into a timm network without classifier; arguments as `load_backbone_weights`."""
+    state = in_timms_names(read_state_dict(origin.place), backbone.state_dict())
+    load_strictly(backbone, state, origin.place)
 
 
 def load_backbone_weights(backbone: nn.Module, state: dict[str, Tensor], file: str | Path) -> None:

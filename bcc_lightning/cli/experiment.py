@@ -260,6 +260,12 @@ class ExperimentCLI(LightningCLI):
                 arguments[name] = False if name == "pretrained" else None
         return config
 
+    def weight_origins(self) -> dict[str, str]:
+        """Say where the first weights come from: as `CellClassifier.weight_origins`, and from which runs."""
+        titles = {name.removesuffix("weights").strip("_") or "network": source.title for name, source in self.starts.items()}
+        origins = self.model.weight_origins()
+        return {part: f"{titles[part]}: {origin}" if part in titles else origin for part, origin in origins.items()}
+
     def _starts(self) -> list[str]:
         """List the module's arguments that say where its weights start from."""
         return [name for name in vars(self.config["model"]["init_args"]) if name == "pretrained" or name.endswith("weights")]

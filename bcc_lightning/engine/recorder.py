@@ -23,7 +23,7 @@ from bcc_lightning.engine.drawing import draw_confusion, draw_curves, draw_data,
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words, metrics_of
 from bcc_lightning.evaluation.reliability import collapse, intervals, support
-from bcc_lightning.files import write_json
+from bcc_lightning.files import read_json, write_json
 from bcc_lightning.prediction.mlflow_model import log_model
 from bcc_lightning.printable import printable
 from bcc_lightning.tracking.filing import ending, file_run
@@ -120,11 +120,15 @@ class RunRecorder(Recorder):
         summary.data, summary.identity = data.facts(), data.identity()
         write_split(data.splits, self.folder.split)
         write_json(self.folder.data_record, data.record())
+        if not experiment.has_trained:
+            write_json(self.folder.weight_origins, experiment.weight_origins())
+        summary.weights = read_json(self.folder.weight_origins) or {}
         summary.test_time = experiment.model.test_views
         summary.parameters = sum(p.numel() for p in experiment.model.parameters())
         self.run.log_params(flatten(config))
         warning = experiment.warning()
-        self.run.set_tags({**provenance(), **summary.data, **({"warning": warning} if warning else {})})
+        weights = {f"weights.{part}": origin for part, origin in summary.weights.items()}
+        self.run.set_tags({**provenance(), **summary.data, **weights, **({"warning": warning} if warning else {})})
         draw_data(self.folder, data)
 
     def callbacks(self) -> list[Callback]:

@@ -1,6 +1,7 @@
 """The LightningModule that all architectures share: steps, metrics, loss, optimiser."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
 import torch
@@ -12,10 +13,11 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from bcc_lightning.architectures.acceleration import Precision
+from bcc_lightning.architectures.backbone import Backbone
 from bcc_lightning.architectures.blocks import hold_statistics, network_blocks
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.image_input import scale_and_resize
-from bcc_lightning.architectures.pretrained import load_strictly, read_state_dict
+from bcc_lightning.architectures.pretrained import Origin, load_strictly, read_state_dict
 from bcc_lightning.argument_types import Range, check_ranges, check_types, chosen
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
@@ -159,6 +161,17 @@ class CellClassifier(LightningModule):
     def from_hub(self) -> bool:
         """Whether backbones take timm's weights: not where a file replaces them."""
         return bool(self.hparams["pretrained"]) and self.hparams["weights"] is None
+
+    def weight_origins(self) -> dict[str, str]:
+        """Say where the weights come from that the network was built with, with a SHA-256 where they are from a file.
+
+        Returns:
+            Origin by backbone, such as ``cnn``, or of the whole ``network``; ``random`` where they are from nowhere.
+        """
+        if file := self.hparams["weights"]:
+            return {"network": str(Origin(Path(file).name, str(file)))}
+        backbones = {name: module for name, module in self.network.named_modules() if isinstance(module, Backbone)}
+        return {name: str(module.origin or "random") for name, module in backbones.items()} or {"network": "random"}
 
     def build_network(self) -> nn.Module:
         """Build the network: images (B, 3, S, S) float32 in [0, 1] to logits (B, C)."""

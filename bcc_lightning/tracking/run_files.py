@@ -103,6 +103,11 @@ class RunFolder:
         return self.state / "data.json"
 
     @property
+    def weight_origins(self) -> Path:
+        """Where the weights come from that the training started from, which a resumed run does not load again."""
+        return self.state / "weights.json"
+
+    @property
     def first_split(self) -> Path:
         """Which cell is in which set in the first fold of a cross-validation, in the folder of its parent run."""
         return self.state / "split.csv"
@@ -155,6 +160,7 @@ class Summary:
         seconds: wall time by part: ``fit``, ``test``, ``total``.
         images_per_second: training images per second of training steps.
         parameters: number of parameters of the network.
+        weights: where the weights come from that training started from, by backbone; ``random`` where they are from nowhere.
         test_time: over which views of a test cell the probabilities were averaged; None where each was looked at once.
         best_epoch: the epoch whose weights were kept, from 0.
         tested_on: the set that the chosen weights were evaluated on: ``test``; ``validation`` in a search's trial, which never
@@ -179,6 +185,7 @@ class Summary:
     seconds: dict[str, float] = field(default_factory=dict)
     images_per_second: float | None = None
     parameters: int | None = None
+    weights: dict[str, str] = field(default_factory=dict)
     test_time: str | None = None
     best_epoch: int | None = None
     tested_on: str = "test"

@@ -37,27 +37,6 @@ class RunsCode:
         return os.mkdir, (str(self.file),)
 
 
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Look for weights in an empty cache, online and without proxies, whatever this machine has."""
-    cache = tmp_path / "cache"
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    for variable in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(variable, raising=False)
-        monkeypatch.delenv(variable.upper(), raising=False)
-    return cache
-
-
-@pytest.fixture
-def refusing_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the hub at a port of this machine that nobody listens on."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
-
-
 @pytest.fixture
 def silent_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the hub at a port whose queue is full: connecting to it is neither taken nor refused, as behind a firewall."""
@@ -73,17 +52,6 @@ def silent_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
         for client in waiting:
             client.close()
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail the test when anything asks for a connection."""
-
-    def refuse(*_arguments: object, **_named: object) -> None:
-        pytest.fail("the network was asked")
-
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 def put_in_cache(cache: Path, file: str) -> Path:
