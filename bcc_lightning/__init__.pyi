@@ -1,4 +1,4 @@
-from .api import compare, evaluate, experiments, explain, export, fit, load, runs
+from .api import compare, embed, evaluate, experiments, explain, export, fit, load, probe, runs
 from .datamodules import (
     AN2DL,
     PBC,
@@ -42,11 +42,13 @@ __all__ = [
     "UNetClassifier",
     "UserError",
     "compare",
+    "embed",
     "evaluate",
     "experiments",
     "explain",
     "export",
     "fit",
     "load",
+    "probe",
     "runs",
 ]

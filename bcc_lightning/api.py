@@ -7,8 +7,16 @@ from typing import Any, TypeAlias
 
 from bcc_lightning.cli.arguments import Call, experiment_names
 from bcc_lightning.cli.command import quieten
+from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.deployment.export import Export
 from bcc_lightning.deployment.export import export as export_network
+from bcc_lightning.embedding.extractor import Extractor
+from bcc_lightning.embedding.features import Embedded
+from bcc_lightning.embedding.features import embed as embed_cells
+from bcc_lightning.embedding.files import write_features
+from bcc_lightning.embedding.probing import FOLDS
+from bcc_lightning.embedding.report import Probe
+from bcc_lightning.embedding.report import probe as probe_features
 from bcc_lightning.engine.comparing import compare as compare_networks
 from bcc_lightning.engine.comparison import Comparison
 from bcc_lightning.engine.cross_validation import cross_validate
@@ -139,6 +147,52 @@ def export(source: Source, out: str | Path, folder: str = "mlruns", **options: A
         **options: ``kind`` (``onnx`` or ``pt2``) and ``precision``; see `bcc_lightning.deployment.export.export`.
     """
     return export_network(network_of(source, folder), Path(out), **options)
+
+
+def embed(
+    data: CellDataModule,
+    run: Source | None = None,
+    backbone: str | None = None,
+    weights: str | None = None,
+    out: str | Path | None = None,
+    folder: str = "mlruns",
+) -> Embedded:
+    """Compute the features of all cells of a data set.
+
+    Args:
+        data: a data module, such as ``CellFolder(root="cells", image_size=96)``.
+        run: a trained network, as `load` takes it; or
+        backbone: timm's name of a network, with its published weights.
+        weights: file with the backbone's weights instead.
+        out: file that gets them, ``.parquet`` or ``.h5``; None for none.
+        folder: folder of the runs.
+
+    Raises:
+        UserError: neither or both of run and backbone are given, or one cannot be had.
+    """
+    if (run is None) == (backbone is None):
+        raise UserError("give a trained network, run=..., or a backbone, backbone=...; one of the two")
+    if backbone is not None:
+        extractor = Extractor.of_backbone(backbone, data.image_size, weights=weights)
+    else:
+        assert run is not None  # noqa: S101 - tells the type checker
+        extractor = Extractor.of_network(network_of(run, folder))
+    found = embed_cells(data, extractor)
+    if out:
+        write_features(found, Path(out))
+    return found
+
+
+def probe(features: Embedded, out: str | Path, folds: int = FOLDS, few_shot: bool = True) -> Probe:
+    """Measure how much simple classifiers read from features.
+
+    Args:
+        features: from `embed`.
+        out: folder of page, tables and figures.
+        folds: stratified folds; 0 takes the data set's own training and test sets.
+        few_shot: whether few labelled cells are tried as well.
+    """
+    return probe_features(features, Path(out), folds, few_shot)
 
 
 def experiments() -> list[str]:

@@ -33,13 +33,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("audit", "explanation", "tracking"),
     ("callbacks",),
     ("cli",),
-    ("tuning", "reproduction", "prediction"),
+    ("tuning", "reproduction", "prediction", "embedding"),
     ("engine",),
     ("deployment",),
     ("api", "verb"),
     (
         *("fit", "tune", "data", "ensemble", "reproduce", "submission"),
-        *("predict", "evaluate", "compare", "explain", "export", "serve"),
+        *("predict", "evaluate", "compare", "explain", "export", "serve", "embed", "probe"),
         *("testing", "__main__"),
     ),
 )

@@ -98,7 +98,7 @@ def cached_images(
     Raises:
         UserError: a file cannot be read, or the cache cannot be written.
     """
-    home = Path(cache_dir or os.environ.get(CACHE_DIR_VARIABLE) or platformdirs.user_cache_path("bcc_lightning"))
+    home = cache_home(cache_dir)
     key, newest = stat_key(listing)
     known, shape = home / "known" / f"{key}.json", StoredShape(image_size, crop, bits, enlarge)
     with refuse_bad_disk(home):
@@ -193,6 +193,11 @@ def read_content(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}); restore it or leave it out") from error
+
+
+def cache_home(cache_dir: str | None = None) -> Path:
+    """Return the folder of all caches: the one that is given, ``$BCC_CACHE_DIR``, or the user's cache folder."""
+    return Path(cache_dir or os.environ.get(CACHE_DIR_VARIABLE) or platformdirs.user_cache_path("bcc_lightning"))
 
 
 def cache_folder(home: Path, survey: dict[str, Any], shape: StoredShape) -> Path:
