@@ -114,6 +114,8 @@ class Backbone(nn.Module):
         check_image_size(name, image_size, small_stem)
         if name.startswith("swin_"):
             timm_arguments = {"img_size": image_size, "window_size": swin_window(image_size), **timm_arguments}
+        elif name.startswith("vit_"):
+            timm_arguments = {"img_size": image_size, **timm_arguments}  # published position tables are resampled
         self.origin = find_weights(name) if pretrained and weights is None else None
         from_hub = self.origin is not None and not self.origin.is_packaged
         if self.origin and self.origin.file and from_hub:
@@ -176,6 +178,8 @@ class Backbone(nn.Module):
         Args:
             name: name of the map in figures.
         """
+        if hasattr(self.network, "blocks") and hasattr(self.network, "num_prefix_tokens"):
+            return token_target(name, self.network)
         stages = list(self.network.feature_info)
         stage = deepest_stage(stages_behind_small_stem(stages) if self.small_stem else stages, self.image_size)
         layer = self.network.get_submodule(str(stage["module"]))
@@ -196,6 +200,13 @@ class Backbone(nn.Module):
             for module in training:
                 module.training = True
         return sides[0]
+
+
+def token_target(name: str, network: Any) -> CamTarget:  # noqa: ANN401 - timm's transformers share no common type
+    """Return the layer that Grad-CAM reads in a ViT: before the last attention, since behind it only the class token counts."""
+    side = int(network.patch_embed.grid_size[0])
+    prefix = int(network.num_prefix_tokens)
+    return CamTarget(name, network.blocks[-1].norm1, int(network.embed_dim), side, prefix_tokens=prefix)
 
 
 STEM_REDUCTION = 4

@@ -27,6 +27,8 @@ class CamTarget:
         channels: C of the activation.
         side: H and W of the activation.
         channels_last: whether the activation is (B, H, W, C) instead of (B, C, H, W).
+        prefix_tokens: number of tokens, such as the class token, before those of the image in an activation (B, N, C); None where
+            it is a map.
         lost: places per side that convolutions without padding have removed from the map. Stretched over the whole image, the
             map would be shifted by up to half a place for each lost one; therefore zeros are added in their stead.
     """
@@ -37,6 +39,7 @@ class CamTarget:
     side: int
     channels_last: bool = False
     lost: int = 0
+    prefix_tokens: int | None = None
 
     def as_nchw(self, activation: Tensor) -> Tensor:
         """Return an activation, or its gradient, as (B, C, H, W), float32, with zeros at lost places.
@@ -45,6 +48,8 @@ class CamTarget:
             ValueError: the activation does not have the declared shape.
         """
         square = (self.side, self.side)
+        if self.prefix_tokens is not None:
+            return self._tokens_as_nchw(activation)
         expected = (*square, self.channels) if self.channels_last else (self.channels, *square)
         if tuple(activation.shape[1:]) != expected:
             raise ValueError(
@@ -54,6 +59,14 @@ class CamTarget:
         nchw = activation.permute(0, 3, 1, 2) if self.channels_last else activation
         before, after = self.lost // 2, self.lost - self.lost // 2
         return pad(nchw.to(torch.float32), (before, after, before, after))
+
+    def _tokens_as_nchw(self, activation: Tensor) -> Tensor:
+        """Return tokens (B, P + H * W, C) as (B, C, H, W)."""
+        expected = (self.side**2 + (self.prefix_tokens or 0), self.channels)
+        if tuple(activation.shape[1:]) != expected:
+            raise ValueError(f"Grad-CAM target '{self.name}' returned {tuple(activation.shape)}, not (B, {expected})")
+        image = activation[:, self.prefix_tokens :].reshape(-1, self.side, self.side, self.channels)
+        return image.permute(0, 3, 1, 2).to(torch.float32)
 
 
 def deepest_stage(stages: list[dict[str, object]], image_size: int) -> dict[str, object]:

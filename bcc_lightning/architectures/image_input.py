@@ -1,5 +1,6 @@
 """The input of a network: image size, scaling, normalisation and order of the colours."""
 
+import re
 from typing import Literal
 
 import torch
@@ -113,6 +114,9 @@ SMALLEST_INPUT_OTHERWISE = 32
 ORIGINS = ("tf_", "legacy_")
 """Prefixes that timm puts before a family's name."""
 
+PATCH = re.compile(r"vit_.*patch(\d+)")
+"""A ViT's name says the side of its patches, of which an image is a whole number."""
+
 SMALLEST_BEHIND_SMALL_STEM = 9
 """Three halvings with padding leave at least two places, where batch normalisation still has something to compare."""
 
@@ -146,13 +150,15 @@ def check_image_size(backbone: str, image_size: int, small_stem: bool = False) -
         small_stem: see `smallest_input`.
 
     Raises:
-        UserError: the size is below the family's smallest, or not a multiple of Swin's patch.
+        UserError: the size is below the family's smallest, or not a multiple of the patch of a Swin or ViT.
     """
     refuse_smaller(backbone, image_size, smallest_input(backbone, small_stem))
-    if backbone.startswith("swin_") and image_size % SWIN_PATCH:
-        near = round(image_size / SWIN_PATCH) * SWIN_PATCH
+    named = PATCH.match(backbone)
+    patch = SWIN_PATCH if backbone.startswith("swin_") else int(named[1]) if named else 1
+    if image_size % patch:
+        near = max(1, round(image_size / patch)) * patch
         raise UserError(
-            f"image_size {image_size} is not allowed for {backbone}: it must be a multiple of {SWIN_PATCH}; "
+            f"image_size {image_size} is not allowed for {backbone}: it must be a multiple of {patch}; "
             f"use --data.image_size {near}"
         )
 

@@ -25,6 +25,9 @@ HUB_TIMEOUT = 3.0
 
 SHOWN_KEYS = 3
 
+PROJECTIONS = ("dino_head.", "ibot_head.")
+"""Parts of a self-supervised training by DINOv2 that only serve its loss."""
+
 OWN_BACKBONE = "network.backbone.network."
 """Prefix of a backbone's keys in a checkpoint of `TransferClassifier`."""
 
@@ -180,6 +183,11 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], file: str | Path
     network.load_state_dict(state)
 
 
+def of_teacher(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the backbone of a self-supervised training by DINOv2, such as DinoBloom: the teacher's, without projection heads."""
+    return {key.removeprefix("backbone."): value for key, value in state.items() if not key.startswith(PROJECTIONS)}
+
+
 def count(what: str, keys: list[str]) -> str:
     """Summarise keys: their number, and the first few."""
     shown = ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
@@ -209,4 +217,6 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
         raise UserError(f"weights file {path} cannot be read as a state dict: {error!s:.200}") from error
     if not isinstance(state, dict):
         raise UserError(f"weights file {path} cannot be read as a state dict: it holds a {type(state).__name__}")
+    if isinstance(teacher := state.get("teacher"), dict):
+        state = of_teacher(teacher)
     return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}

@@ -149,6 +149,8 @@ class ExperimentCLI(LightningCLI):
             self.model.hparams.update({name: self.config["model"]["init_args"][name] for name in self._starts()})
         self.stages: list[Stage] = self.config_init["stages"]
         self.model.monitor, self.model.monitor_mode = self.selection.monitor, self.selection.mode
+        if self.stages and self.model.tuned.tuning != "full":
+            raise UserError("stages and --model.tuning exclude one another: each stage says what it trains; leave one out")
         if self.stages and self.model.averaging.average == "swa":
             raise UserError("stages and --model.average swa exclude one another; use --model.average ema, or none")
 

@@ -236,7 +236,8 @@ def sum_up(summary: Summary, plan: CrossValidation) -> None:
             summary.metrics |= {name: float(np.mean(values)), f"{name}_sd": float(np.std(values, ddof=1))}
     varying = {"data.cells", "split.sha256"}
     summary.data = {name: fact for name, fact in folds[0]["data"].items() if name not in varying}
-    summary.parameters, summary.weights = folds[0]["parameters"], folds[0].get("weights", {})
+    summary.parameters, summary.trained = folds[0]["parameters"], folds[0].get("trained")
+    summary.weights = folds[0].get("weights", {})
     summary.warnings = equal_folds([f["metrics"][summary.accuracy_of_folds] for f in folds])
     summary.warnings += [f"Fold {n}: {text}" for n, fold in enumerate(folds, start=1) for text in fold["warnings"]]
     summary.notes = [f"Fold {n}: {text}" for n, fold in enumerate(folds, start=1) for text in fold["notes"]]

@@ -14,6 +14,7 @@ import torch
 from lightning import Callback
 
 from bcc_lightning.architectures.acceleration import cpu_capabilities
+from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.callbacks.checkpoints import epoch_of
 from bcc_lightning.callbacks.epochs import Throughput
 from bcc_lightning.cli.experiment import ExperimentCLI, flatten
@@ -125,9 +126,13 @@ class RunRecorder(Recorder):
         summary.weights = read_json(self.folder.weight_origins) or {}
         summary.test_time = experiment.model.test_views
         summary.parameters = sum(p.numel() for p in experiment.model.parameters())
+        summary.trained = sum(p.numel() for p in experiment.model.parameters() if p.requires_grad)
+        seen = contamination(summary.weights.values(), [data.folder, str(data.root), *map(str, data.test_on)])
+        summary.warnings += [sentence for sentence in seen if sentence not in summary.warnings]
         self.run.log_params(flatten(config))
         warning = experiment.warning()
         weights = {f"weights.{part}": origin for part, origin in summary.weights.items()}
+        weights |= {"contamination": " ".join(seen)} if seen else {}
         self.run.set_tags({**provenance(), **summary.data, **weights, **({"warning": warning} if warning else {})})
         draw_data(self.folder, data)
 

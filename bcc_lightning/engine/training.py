@@ -16,6 +16,8 @@ from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.engine.recorder import Recorder
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import Predictions
+from bcc_lightning.modules.checkpoint import load_classifier
+from bcc_lightning.modules.tuning import merge, merge_checkpoint
 from bcc_lightning.tuning.channel import TrialChannel
 from bcc_lightning.tuning.trial import TrialReport
 
@@ -76,6 +78,9 @@ class Training:
             raise UserError(
                 "no epoch was finished, so there are no weights to test; raise --trainer.max_epochs or --trainer.max_time"
             )
+        if merge(experiment.model.network) and self.recorder.folder:
+            merge_checkpoint(Path(self.chosen), load_classifier(self.chosen).state_dict())
+        trainer.strategy.barrier("merged")
         if self.recorder.folder and resumed:
             keep_test_time(Path(self.chosen), experiment.model)
 

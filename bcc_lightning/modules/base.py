@@ -37,6 +37,7 @@ from bcc_lightning.modules.recipe import (
 )
 from bcc_lightning.modules.schedules import Length, configure_schedule
 from bcc_lightning.modules.test_time_augmentation import TestTime, describe_views, mean_log_probability
+from bcc_lightning.modules.tuning import Tuning, apply_tuning
 
 FROM_DATA: dict[str, Range] = {
     "class_names": ("two names or more, each once", lambda x: len(set(x)) == len(x) > 1),
@@ -89,6 +90,10 @@ class CellClassifier(LightningModule):
         label_smoothing: share of the target spread over all classes, in [0, 1).
         loss: ``focal`` makes confidently classified cells count less, which favours rare and difficult ones.
         focal_gamma: how much less.
+        tuning: which weights are trained: ``full``, ``head``, ``last:N``, ``bitfit`` or ``lora``, see
+            `bcc_lightning.modules.tuning.Tuning`.
+        lora_rank: rank of what ``lora`` adds to each attention layer.
+        lora_alpha: what is added is multiplied by alpha / rank.
         precision: ``auto`` runs each branch in bfloat16 where that is faster.
     """
 
@@ -120,6 +125,9 @@ class CellClassifier(LightningModule):
         label_smoothing: float = 0.0,
         loss: LossName = "cross_entropy",
         focal_gamma: float = 2.0,
+        tuning: str = "full",
+        lora_rank: int = 8,
+        lora_alpha: float = 16.0,
         precision: Precision = "auto",
     ) -> None:
         super().__init__()
@@ -128,6 +136,7 @@ class CellClassifier(LightningModule):
         check_ranges("model", self.hparams, FROM_DATA)
         self.optimisation, self.schedule = chosen(Optimisation, self.hparams), chosen(Schedule, self.hparams)
         self.averaging, self.criterion = chosen(Averaging, self.hparams), chosen(Loss, self.hparams)
+        self.tuned = chosen(Tuning, self.hparams)
         if len(class_names) <= 1:
             raise UserError(f"a classifier needs two classes or more; the data have {', '.join(class_names) or 'none'}")
         self.class_names = list(class_names)
@@ -139,6 +148,8 @@ class CellClassifier(LightningModule):
         self.network = self.build_network()
         if weights is not None:
             self._load_weights(weights)
+        if self.tuned.tuning != "full":
+            apply_tuning(self.network, self.backbone_blocks(), self.tuned)
         num_classes = len(class_names)
         # By default MeanMetric leaves out what is not a number, and with it the sign that training has failed.
         self.train_loss, self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(3))

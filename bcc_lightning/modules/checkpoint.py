@@ -12,6 +12,7 @@ import torch
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
 from bcc_lightning.modules.base import CLASS_PATH, CellClassifier
+from bcc_lightning.modules.tuning import merge
 from bcc_lightning.processes import interruption_held
 from bcc_lightning.trust import OPTION, is_trusted
 
@@ -46,6 +47,7 @@ def load_classifier(file: str | Path) -> CellClassifier:
     try:
         module = build_classifier({"class_path": checkpoint[CLASS_PATH], "init_args": checkpoint["hyper_parameters"]})
         module.load_state_dict(checkpoint["state_dict"])
+        merge(module.network)
     except (UserError, RuntimeError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: {' '.join(str(error).split())[:600]}") from error
     return module.eval()

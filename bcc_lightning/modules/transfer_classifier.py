@@ -11,6 +11,7 @@ from bcc_lightning.architectures.head import LINEAR, Head, as_head, head_argumen
 from bcc_lightning.architectures.image_input import ChannelOrder, Statistic
 from bcc_lightning.architectures.pretrained import load_backbone_weights
 from bcc_lightning.architectures.transfer import TransferNet
+from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
 
 
@@ -46,6 +47,8 @@ class TransferClassifier(CellClassifier):
     ) -> None:
         head = cast(Head, head_arguments(head))  # checkpoints hold plain values only
         super().__init__(**base)
+        if frozen == "backbone" and self.tuned.tuning != "full":
+            raise UserError(f"--model.frozen backbone and --model.tuning {self.tuned.tuning} exclude one another; leave one out")
         if frozen == "backbone":
             freeze(cast(TransferNet, self.network).backbone)
         self.train()

@@ -160,6 +160,7 @@ class Summary:
         seconds: wall time by part: ``fit``, ``test``, ``total``.
         images_per_second: training images per second of training steps.
         parameters: number of parameters of the network.
+        trained: of these, how many are trained from the start on.
         weights: where the weights come from that training started from, by backbone; ``random`` where they are from nowhere.
         test_time: over which views of a test cell the probabilities were averaged; None where each was looked at once.
         best_epoch: the epoch whose weights were kept, from 0.
@@ -185,6 +186,7 @@ class Summary:
     seconds: dict[str, float] = field(default_factory=dict)
     images_per_second: float | None = None
     parameters: int | None = None
+    trained: int | None = None
     weights: dict[str, str] = field(default_factory=dict)
     test_time: str | None = None
     best_epoch: int | None = None
