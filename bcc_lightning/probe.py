@@ -64,6 +64,8 @@ def show(probe: Probe) -> None:
         rows = [(f"{one.cells} of each class", *in_digits(one.metrics, one.ranges)) for one in probe.few]
         title = f"logistic regression on few cells; 95 % of {probe.few[0].draws} draws"
         print_table(title, ("labelled cells", *TITLES.values()), rows)
+    if probe.contamination:
+        print(printable(f"warning: {probe.contamination}"), file=sys.stderr)
     near = f"Of the cells nearest to a cell, {100 * probe.of_class:.1f} % have its class"
     print(near + ("" if probe.of_laboratory is None else f", {100 * probe.of_laboratory:.1f} % are of its laboratory"))
 

@@ -22,6 +22,12 @@ FURTHER = {
     # The same kind of network, a quarter of its size.
     "an2dl_efficientnet_v2_m_adam": ["--model.backbone", "tf_efficientnetv2_b3"],
     "an2dl_efficientnet_v2_m_lion": ["--model.backbone", "tf_efficientnetv2_b3"],
+    # A few blocks of the same kind, from random weights.
+    **{
+        f"dinobloom_{size}_{kind}": ["--model.weights", "null", "--model.variant", "{depth: 2}", "--data.image_size", "56"]
+        for size in ("small", "base")
+        for kind in ("probe", "tune", "lora")
+    },
     # What is new in it is left; its branches run in pbc_inception_xception.
     **{
         f"{folder}pbc_inception_xception{kind}": ["--model.inception", "resnet18", "--model.xception", "resnet18"]

@@ -28,6 +28,9 @@ SHOWN_KEYS = 3
 PROJECTIONS = ("dino_head.", "ibot_head.")
 """Parts of a self-supervised training by DINOv2 that only serve its loss."""
 
+PLACES = {"dinobloom": "https://zenodo.org/records/10908163"}
+"""Where weights are published that come as files."""
+
 OWN_BACKBONE = "network.backbone.network."
 """Prefix of a backbone's keys in a checkpoint of `TransferClassifier`."""
 
@@ -205,7 +208,9 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
     """
     path = Path(file)
     if not path.is_file():
-        raise UserError(f"weights file {path} does not exist; give another with --model.weights FILE")
+        known = next((place for name, place in PLACES.items() if name in path.name.lower()), None)
+        where = f"; it is published at {known}, with its checksum" if known else ""
+        raise UserError(f"weights file {path} does not exist{where}; give its place, or another file, with --model.weights FILE")
     try:
         state: dict[str, Any] = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
     except UnpicklingError as error:

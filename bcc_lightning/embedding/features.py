@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.datasets.cache import cache_home
 from bcc_lightning.datasets.cells import CellImages
@@ -50,6 +51,7 @@ class Embedded:
         group_names: names of the patients or slides, by `CellImages.groups`; empty where none are known.
         data: name of the data set.
         extractor: the network.
+        contamination: sentences on sets that its weights were trained on.
     """
 
     sets: tuple[EmbeddedSet, ...]
@@ -57,6 +59,7 @@ class Embedded:
     group_names: tuple[str, ...]
     data: str
     extractor: Extractor
+    contamination: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -94,7 +97,9 @@ def embed(data: CellDataModule, extractor: Extractor, cache_dir: str | None = No
         key = hashlib.sha256(f"{weights} {pixels_hash(part)}".encode()).hexdigest()
         file = cache_home(cache_dir) / "features" / f"{key[:32]}.npy"
         found.append(EmbeddedSet(name, part, features_of(part, extractor, file, batch_size, name)))
-    return Embedded(tuple(found), tuple(data.class_names), tuple(data.group_names or ()), data.folder, extractor)
+    seen = contamination([extractor.name, extractor.origin], [data.folder, str(data.root), *data.test_on])
+    groups = tuple(data.group_names or ())
+    return Embedded(tuple(found), tuple(data.class_names), groups, data.folder, extractor, tuple(seen))
 
 
 def pixels_hash(cells: CellImages) -> str:

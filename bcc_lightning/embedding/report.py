@@ -83,6 +83,7 @@ def probe(embedded: Embedded, out: Path, folds: int = FOLDS, with_few: bool = Tr
         list(few_shot(embedded.of("train"), embedded.of("test"), classes)) if with_few else [],
         drawn.agreement(drawn.classes),
         drawn.agreement(drawn.laboratories) if several else None,
+        " ".join(embedded.contamination) or None,
     )
     write_probe(found, embedding_figure(drawn, projections(drawn.features)), out)
     return found

@@ -85,6 +85,13 @@ def test_files_that_are_no_weights(content: str, tmp_path: Path) -> None:
         Backbone(SMALL, SIDE, weights=str(file), **NARROW)
 
 
+def test_a_file_that_is_not_here_says_where_it_is_published() -> None:
+    with pytest.raises(
+        UserError, match=r"DinoBloom-S.pth does not exist; it is published at https://zenodo.org/records/10908163"
+    ):
+        bcc.TransferClassifier(class_names=["a", "b"], image_size=SIDE, backbone=SMALL, weights="DinoBloom-S.pth")
+
+
 def test_a_size_that_is_no_whole_number_of_patches() -> None:
     with pytest.raises(UserError, match=r"it must be a multiple of 14; use --data.image_size 98"):
         Backbone(SMALL, 96, pretrained=False)
