@@ -19,6 +19,7 @@ from tests.miniature import SMALL, runs_in
 FURTHER = {
     # One epoch of pre-training and one of the classifier.
     "pbc_supcon": ["--model.contrastive_epochs", "1", "--trainer.max_epochs", "2"],
+    "lite/pbc_supcon": ["--model.contrastive_epochs", "1", "--trainer.max_epochs", "2"],
     # The same kind of network, a quarter of its size.
     "an2dl_efficientnet_v2_m_adam": ["--model.backbone", "tf_efficientnetv2_b3"],
     "an2dl_efficientnet_v2_m_lion": ["--model.backbone", "tf_efficientnetv2_b3"],

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.engine.drawing import predictions_table
@@ -196,7 +197,7 @@ class Evaluator:
         shown = EvaluatedSet(
             one.name,
             one.read,
-            (*one.notices, *self.further_notices()),
+            (*one.notices, *self.further_notices(one.name)),
             assessment,
             predictions,
             look if self.gallery else "No cells are drawn: images were not requested",
@@ -212,9 +213,10 @@ class Evaluator:
         filed = self.write(folder, [shown, *own], table, metrics, targets, one.sha256)
         return Evaluation(assessment, own[0].assessment if own else None, folder, filed)
 
-    def further_notices(self) -> list[str]:
+    def further_notices(self, name: str) -> list[str]:
         """Describe what a reader of a further set's figures should know of this network."""
-        found = []
+        summary = (self.network.folds or (self.network,))[0].summary
+        found = contamination(summary.weights.values() if summary else (), [name])
         if isinstance(self.own, str):
             found.append(f"Whether the network was trained on these cells could not be checked: {self.own}")
         if self.network.folds:

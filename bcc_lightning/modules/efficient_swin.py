@@ -16,6 +16,7 @@ class EfficientSwin(CellClassifier):
     Args:
         swin: timm's name of the transformer.
         cnn: timm's name of the convolutional network.
+        swin_pretrained: whether the transformer starts from published weights where `pretrained` is true.
         swin_weights: what the transformer starts from: a timm file, or ``best.ckpt`` of a `TransferClassifier`.
         cnn_weights: likewise of the convolutional network.
         input_mean: mean to subtract in both branches instead of each backbone's own, in [0, 1].
@@ -27,6 +28,7 @@ class EfficientSwin(CellClassifier):
         self,
         swin: str = "swin_tiny_patch4_window7_224",
         cnn: str = "efficientnet_b0",
+        swin_pretrained: bool = True,
         swin_weights: str | None = None,
         cnn_weights: str | None = None,
         input_mean: tuple[float, float, float] | None = None,
@@ -44,7 +46,7 @@ class EfficientSwin(CellClassifier):
         return Backbone(
             h[branch],
             self.image_size,
-            self.from_hub,
+            self.from_hub and (branch == "cnn" or h["swin_pretrained"]),
             weights=h[f"{branch}_weights"],
             mean=h["input_mean"],
             std=h["input_std"],
