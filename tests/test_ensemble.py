@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import mlflow
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from mlflow.entities import Run
 
 import bcc_lightning as bcc
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
+from bcc_lightning.deployment.standalone import Standalone
 from bcc_lightning.engine.rebuild import rebuild
 from bcc_lightning.engine.voting import fit_shares
 from bcc_lightning.ensemble import main
@@ -22,7 +24,16 @@ from bcc_lightning.modules import Ensemble
 from bcc_lightning.modules.checkpoint import load_classifier
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
-from tests.miniature import CELLS, PAINTED, QUICK, artifacts_of, miniature_arrays, runs_in, write_miniature_bloodmnist
+from tests.miniature import (
+    CELLS,
+    PAINTED,
+    QUICK,
+    artifacts_of,
+    miniature_arrays,
+    runs_in,
+    write_miniature_bloodmnist,
+    write_painted_folder,
+)
 
 pytestmark = [pytest.mark.xdist_group("ensemble"), pytest.mark.slow]  # one process trains for all
 
@@ -102,6 +113,28 @@ def test_the_ensemble_predicts_its_filed_probabilities_to_the_last_bit(folder: P
     place = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db").get_logged_model(output.model_id).artifact_location
     again = mlflow.pyfunc.load_model(place).predict(miniature_arrays()["test_images"])
     assert np.array_equal(again[CLASSES].to_numpy(), filed(folder, fitted.info.run_id))
+
+
+def test_members_that_were_trained_at_several_sizes_see_files_at_their_own(tmp_path: Path) -> None:
+    root = write_painted_folder(tmp_path / "cells", size=64)
+    data = ["--data", "CellFolder", "--data.root", str(root)]
+    for side in ("48", "32"):
+        assert fit(["--exp", "efficientnet_b0", *QUICK, *data, "--trainer.max_epochs", "1", "--data.image_size", side]) == 0
+    first, second = (run.info.run_id for run in runs_in(tmp_path / "mlruns"))
+    assert main(["--run", first, "--run", second]) == 0
+    ensemble, _, _ = bcc.runs()
+    classifier = bcc.load(ensemble)
+    assert classifier.sides == (48, 32)
+    table = pd.read_parquet(ensemble.predictions())
+    files = [str(root / name) for name in table["id"]]
+    found = classifier.predict(files)[classifier.class_names].to_numpy()
+    assert np.array_equal(found, table[classifier.class_names].to_numpy())
+    sheet = classifier.shown(classifier.square(files[0]))
+    assert sheet.shape == (48, 48, 3)
+    pixels = torch.from_numpy(np.stack([cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB) for file in files[:8]]))
+    with torch.inference_mode():
+        exported = Standalone(classifier).eval()(pixels).numpy()
+    assert exported == pytest.approx(found[:8], abs=2e-3)
 
 
 def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], fitted: Run) -> None:

@@ -1,4 +1,4 @@
-"""Weights that come as packages help: a pretrained network beats the same one from random weights, and the run says what it had."""
+"""Weights that come as packages help: a pretrained network beats the same one from random weights, and the run names them."""
 
 import hashlib
 from pathlib import Path

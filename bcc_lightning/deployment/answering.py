@@ -175,12 +175,13 @@ class Answering:
         """Draw each cell, and the map of its predicted class over it."""
         module = self.classifier.module
         labels = torch.tensor([int(one.probabilities.argmax()) for one in cells])
-        images = torch.from_numpy(np.stack([one.image for one in cells])).permute(0, 3, 1, 2)
+        shown = [self.classifier.shown(one.image) for one in cells]
+        images = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
         # In the network's thread, since the hooks of a map would otherwise also see the images of a batch.
         maps = self._network.submit(
             lambda: maps_of(module, module.prepare(images.to(module.device)), labels, DEFAULT_METHOD)
         ).result()
-        drawn = [np.clip(enlarged(unit(one.image), PANEL), 0, 1) for one in cells]
+        drawn = [np.clip(enlarged(unit(image), PANEL), 0, 1) for image in shown]
         return [(uri(picture), uri(overlaid(picture, values))) for picture, values in zip(drawn, maps, strict=True)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bcc_lightning.modules import CellClassifier
+from bcc_lightning.modules import CellClassifier, Ensemble
 from bcc_lightning.modules.checkpoint import build_classifier, describe_classifier
 from bcc_lightning.prediction.classifier import TrainedClassifier
 
@@ -27,13 +27,16 @@ class Standalone(nn.Module):
     def __init__(self, classifier: TrainedClassifier) -> None:
         super().__init__()
         self.classifier = in_float32(classifier.module)
-        self.side = classifier.side
+        self.side, self.sides = classifier.side, classifier.sides
         self.crop = classifier.crop
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images: (N, H, W, 3) uint8 RGB to (N, C)."""
-        pixels = self.resize(self.central_square(images).float())
-        return self.classifier.probabilities(pixels.permute(0, 3, 1, 2).to(torch.uint8))
+        square = self.central_square(images).float()
+        pixels = {side: self.resize(square, side).permute(0, 3, 1, 2).to(torch.uint8) for side in self.sides}
+        if isinstance(self.classifier, Ensemble):
+            return self.classifier.probabilities_at(pixels)
+        return self.classifier.probabilities(pixels[self.side])
 
     def central_square(self, images: Tensor) -> Tensor:
         """Cut out the central square: (N, H, W, 3) to (N, P, P, 3)."""
@@ -45,12 +48,12 @@ class Standalone(nn.Module):
         places = torch.arange(square, device=images.device)  # slices would be guarded against squares when they are traced
         return images.index_select(1, places + top).index_select(2, places + left)
 
-    def resize(self, pixels: Tensor) -> Tensor:
-        """Bring squares to the side at which the run stored its cells: (N, P, P, 3) to (N, S, S, 3), whole numbers."""
-        weights = resize_weights(pixels.shape[1], self.side)
+    def resize(self, pixels: Tensor, side: int) -> Tensor:
+        """Bring squares to a side at which the run stored its cells: (N, P, P, 3) to (N, S, S, 3), whole numbers."""
+        weights = resize_weights(pixels.shape[1], side)
         rows = torch.einsum("sp,npqc->nsqc", weights, pixels)
         means = torch.einsum("sq,npqc->npsc", weights, rows)
-        halved = torch.ones(pixels.shape[1]).sum() == 2 * self.side  # only then OpenCV rounds halves up, else to even numbers
+        halved = torch.ones(pixels.shape[1]).sum() == 2 * side  # only then OpenCV rounds halves up, else to even numbers
         return torch.where(halved, (means + 0.5).floor(), means.round()).clamp(0, BRIGHTEST)
 
 

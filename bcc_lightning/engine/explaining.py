@@ -112,8 +112,9 @@ class Explainer:
             UserError: the file cannot be read.
         """
         classifier = self.classifier
-        square = classifier.square(image)[None]
-        probability = classifier.classify(square)
+        read = classifier.square(image)
+        probability = classifier.classify(read[None])
+        square = classifier.shown(read)[None]
         predicted = probability.argmax(dim=1)
         explanations = explain_images(classifier.module, as_images(square), predicted, method, predicted)
         neighbours = training.nearest(features_of(classifier.module, square), count)[0] if training else None

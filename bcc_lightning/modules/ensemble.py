@@ -1,5 +1,6 @@
 """Several trained networks that vote."""
 
+from collections.abc import Mapping
 from contextvars import Context
 from dataclasses import replace
 from typing import Any, Literal, cast
@@ -66,6 +67,20 @@ class Ensemble(CellClassifier):
     def probabilities(self, images: Tensor) -> Tensor:
         """Average what the members answer, each by its own views: (B, 3, H, W) uint8 to (B, C) float32."""
         return pool(torch.stack([member.probabilities(images) for member in self.members]), self.shares)
+
+    def probabilities_at(self, images: Mapping[int, Tensor]) -> Tensor:
+        """Average what the members answer for cells at several sizes.
+
+        Args:
+            images: side S to the cells at that side, (B, 3, S, S) uint8; each member takes that of its own image size, or the
+                largest there is.
+
+        Returns:
+            (B, C) float32.
+        """
+        largest = max(images)
+        votes = [member.probabilities(images[min(member.image_size, largest)]) for member in self.members]
+        return pool(torch.stack(votes), self.shares)
 
     @property
     def shares(self) -> Tensor:

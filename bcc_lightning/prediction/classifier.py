@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ Images: TypeAlias = str | Path | Pixels | Tensor | Sequence["str | Path | Pixels
 """One image or several: files, arrays (H, W, 3) or (N, H, W, 3), or a tensor (N, 3, H, W); uint8 RGB."""
 
 IMAGE_DIMENSIONS = 3
+PACKED_DIMENSIONS = 3
+"""Dimensions of a batch of images of several sides, (N, P, 3)."""
 BATCH_SIZE = 32
 """Images that the network sees at once if no run says otherwise."""
 
@@ -59,6 +61,8 @@ class TrainedClassifier:
 
     Attributes:
         device: where the network computes: a GPU if there is one.
+        sides: sides to which images are brought, the largest first: several where members of an ensemble were trained on
+            cells of several sizes, and each sees its own.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class TrainedClassifier:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.module = module.eval().to(self.device)
         self.side = side or module.image_size
+        self.sides = member_sides(module, self.side)
         self.crop = crop
         self.bits = bits
         self.batch_size = batch_size
@@ -148,7 +153,8 @@ class TrainedClassifier:
             image: a file, the content of one, or an array (H, W, 3) uint8 RGB.
 
         Returns:
-            (S, S, 3) uint8.
+            (S, S, 3) uint8; for several `sides` the pixels of all squares, one behind the other, (P, 3). `shown` gives the
+            largest of them.
 
         Raises:
             UserError: the file cannot be read, or the array is of another kind.
@@ -160,7 +166,12 @@ class TrainedClassifier:
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != IMAGE_DIMENSIONS or image.shape[2] != 3:  # noqa: PLR2004 - colours
             kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise UserError(f"an image is {kind}; it must be a file, or an array uint8 (H, W, 3) with values from 0 to 255")
-        return fit_square(image, self.side, self.crop)
+        squares = [fit_square(image, side, self.crop) for side in self.sides]
+        return squares[0] if len(squares) == 1 else np.concatenate([one.reshape(-1, 3) for one in squares])
+
+    def shown(self, square: Pixels) -> Pixels:
+        """Return an image from `square` as a person looks at it: (S, S, 3)."""
+        return square if len(self.sides) == 1 else square[: self.side**2].reshape(self.side, self.side, 3)
 
     def decoded(self, content: bytes) -> Pixels:
         """Decode the content of an image file: (H, W, 3) uint8 RGB.
@@ -178,14 +189,21 @@ class TrainedClassifier:
         """Classify images as the run's own test did, with its views of each.
 
         Args:
-            pixels: (N, S, S, 3) uint8 from `square`, as many as the network is to see at once.
+            pixels: (N, S, S, 3) uint8 from `square`, as many as the network is to see at once; (N, P, 3) for several `sides`.
 
         Returns:
             (N, C) float32 probabilities, on the CPU.
         """
-        images = torch.from_numpy(np.require(pixels, requirements=("C", "W"))).permute(0, 3, 1, 2).to(self.device)
         with self._precision():
-            return self.module.probabilities(images).float().cpu()
+            if len(self.sides) == 1 or pixels.ndim > PACKED_DIMENSIONS:
+                return self.module.probabilities(self._images(pixels)).float().cpu()
+            ends = np.cumsum([side**2 for side in self.sides])
+            parts = zip(self.sides, np.split(pixels, ends[:-1], axis=1), strict=True)
+            images = {side: self._images(part.reshape(-1, side, side, 3)) for side, part in parts}
+            return cast(Ensemble, self.module).probabilities_at(images).float().cpu()
+
+    def _images(self, pixels: Pixels) -> Tensor:
+        return torch.from_numpy(np.require(pixels, requirements=("C", "W"))).permute(0, 3, 1, 2).to(self.device)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if not (self.precision and self.precision.endswith("-mixed")):
@@ -199,6 +217,15 @@ class TrainedClassifier:
         except (UserError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise UnreadableFileError(file, reason) from error
+
+
+def member_sides(module: CellClassifier, side: int) -> tuple[int, ...]:
+    """List the sides at which the members of an ensemble see cells that are stored at a side; the side itself otherwise.
+
+    A member sees cells at its own image size, or at the size of the files where that is smaller.
+    """
+    own = {min(member.image_size, side) for member in module.members} if isinstance(module, Ensemble) else {side}
+    return tuple(sorted(own, reverse=True))
 
 
 def fold_ensemble(folds: Sequence[TrainedNetwork]) -> Ensemble:

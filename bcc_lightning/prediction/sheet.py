@@ -35,7 +35,7 @@ def cell_sheet(classifier: TrainedClassifier, least_sure: Mapping[str, Sequence[
         cells = sorted(least_sure[name], reverse=True)
         for column, (doubt, _, file) in enumerate(cells):
             with suppress(UserError):  # it has been read before, and may have been removed since
-                grid[row, column].imshow(classifier.square(file))
+                grid[row, column].imshow(classifier.shown(classifier.square(file)))
             grid[row, column].set_title(f"margin {-doubt:.2f}", fontsize=7, color="#b71c1c" if -doubt < 0.5 else "#444444", pad=2)  # noqa: PLR2004
         grid[row, 0].text(-0.12, 0.5, label, transform=grid[row, 0].transAxes, ha="right", va="center", fontsize=10)
     figure.suptitle(

@@ -37,7 +37,7 @@ def test_images_are_resized_as_opencv_does(height: int, width: int) -> None:
     """Enlarging, OpenCV computes with eleven bits, so that a pixel in ten may differ by one."""
     classifier = TrainedClassifier(bcc.PlainCNN(class_names=["a", "b"], image_size=32))
     standalone, images = Standalone(classifier), smooth_images(height, width)
-    found = standalone.resize(standalone.central_square(torch.from_numpy(images)).float()).numpy()
+    found = standalone.resize(standalone.central_square(torch.from_numpy(images)).float(), 32).numpy()
     expected = np.stack([fit_square(image, 32) for image in images]).astype(np.float32)
     assert np.abs(found - expected).max() <= (1 if height < 32 else 0)
 
