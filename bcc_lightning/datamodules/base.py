@@ -65,6 +65,8 @@ class CellDataModule(LightningDataModule):
 
     class_names: tuple[str, ...]
     folder: str
+    levels: dict[str, list[str]] | None = None
+    """Levels above the classes, where these stand in a tree; see `bcc_lightning.datasets.lineage`."""
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.image_files import ImageFiles
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES, canonical
 from bcc_lightning.datasets.external import data_folder
+from bcc_lightning.datasets.lineage import FINE_CELL_CLASSES, levels_of, with_fine_labels
 from bcc_lightning.datasets.listing import NO_SPLIT, SPLITS, CellListing, list_folder
 from bcc_lightning.errors import UserError
 
@@ -26,6 +27,8 @@ class PBC(ImageFiles):
         split: ``folder`` takes the folders' sets if there are any and otherwise divides by class and seed; ``stratified``
             always divides; ``wbcatt`` takes WBCAtt's published split of five classes.
         wbcatt: folder of WBCAtt's tables; by default ``$BCC_DATA_DIR/wbcatt``.
+        labels: ``coarse`` are the eight classes; ``fine`` divides immature granulocytes and neutrophils into the stages of
+            maturation that the names of the files say; ``hierarchical`` has the same classes, and trains with their tree.
         **base: see `ImageFiles` and `CellDataModule`.
     """
 
@@ -35,17 +38,27 @@ class PBC(ImageFiles):
         self,
         split: Literal["folder", "stratified", "wbcatt"] = "folder",
         wbcatt: str | None = None,
+        labels: Literal["coarse", "fine", "hierarchical"] = "coarse",
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
         check_types("data", PBC, locals())
         super().__init__(**base)
         self.split = split
         self.wbcatt = Path(wbcatt) if wbcatt else data_folder("wbcatt")
-        self.class_names = WHITE_CELL_CLASSES if split == "wbcatt" else EIGHT_CELL_CLASSES
+        self.labels = labels
+        self.coarse_names = WHITE_CELL_CLASSES if split == "wbcatt" else EIGHT_CELL_CLASSES
+        if split == "wbcatt" and labels != "coarse":
+            raise UserError(
+                f"--data.labels {labels} divides eight classes, and --data.split wbcatt has five; leave one of them out"
+            )
+        self.class_names = self.coarse_names if labels == "coarse" else FINE_CELL_CLASSES
+        self.levels = levels_of(FINE_CELL_CLASSES) if labels == "hierarchical" else None
 
     def list_files(self) -> CellListing:
-        """List the folder, with the chosen split."""
-        listing = list_folder(self.root, self.class_names)
+        """List the folder, with the chosen split and labels."""
+        listing = list_folder(self.root, self.coarse_names)
+        if self.labels != "coarse":
+            listing = with_fine_labels(listing)
         if self.split == "stratified":
             return replace(listing, splits=np.full(len(listing), NO_SPLIT, np.int8))
         return published_split(listing, self.wbcatt) if self.split == "wbcatt" else listing

@@ -22,6 +22,7 @@ from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_result, print_unfinished
 from bcc_lightning.engine.drawing import draw_confusion, draw_curves, draw_data, explain_cells, file_predictions
 from bcc_lightning.errors import UserError
+from bcc_lightning.evaluation.hierarchy import hierarchy_intervals
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words, metrics_of
 from bcc_lightning.evaluation.reliability import collapse, intervals, support
 from bcc_lightning.files import read_json, write_json
@@ -205,6 +206,7 @@ class RunRecorder(Recorder):
             summary.warnings += collapse(matrix, model.class_names, in_words(name))
             summary.notes += support(matrix, model.class_names, in_words(name))
             summary.intervals |= metrics_of(name, intervals(predictions, model.class_names))
+            summary.intervals |= metrics_of(name, hierarchy_intervals(predictions, model.levels))
 
     def finish(self) -> None:
         """Log the model, print the closing table, and delete the folder."""

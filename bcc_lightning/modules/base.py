@@ -21,8 +21,9 @@ from bcc_lightning.architectures.pretrained import Origin, load_strictly, read_s
 from bcc_lightning.argument_types import Range, check_ranges, check_types, chosen
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
+from bcc_lightning.evaluation.hierarchy import hierarchy_metrics, nodes_of
 from bcc_lightning.evaluation.metrics import TEST, PredictionGatherer, Predictions, final_metrics, metrics_of, validation_metrics
-from bcc_lightning.modules.losses import weighted_loss
+from bcc_lightning.modules.losses import level_loss, weighted_loss
 from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups, parameters_outside
 from bcc_lightning.modules.recipe import (
     AverageName,
@@ -94,6 +95,8 @@ class CellClassifier(LightningModule):
             `bcc_lightning.modules.tuning.Tuning`.
         lora_rank: rank of what ``lora`` adds to each attention layer.
         lora_alpha: what is added is multiplied by alpha / rank.
+        levels: levels above the classes where these stand in a tree, from the lowest: its name, and the node of each class; they
+            follow the data. The loss is then the mean over the classes and all levels.
         precision: ``auto`` runs each branch in bfloat16 where that is faster.
     """
 
@@ -128,6 +131,7 @@ class CellClassifier(LightningModule):
         tuning: str = "full",
         lora_rank: int = 8,
         lora_alpha: float = 16.0,
+        levels: dict[str, list[str]] | None = None,
         precision: Precision = "auto",
     ) -> None:
         super().__init__()
@@ -141,6 +145,7 @@ class CellClassifier(LightningModule):
             raise UserError(f"a classifier needs two classes or more; the data have {', '.join(class_names) or 'none'}")
         self.class_names = list(class_names)
         self.image_size = image_size
+        self.levels = levels or {}
         self.recipe = Recipe(lr, weight_decay)  # staged fine-tuning replaces it
         self.monitor = "val/accuracy"  # what ``plateau`` looks at
         self.monitor_mode: Mode = "max"
@@ -166,7 +171,9 @@ class CellClassifier(LightningModule):
             data: a data module, such as ``BloodMNIST()``.
             **arguments: all other arguments of the module.
         """
-        return cls(class_names=list(data.class_names), image_size=data.image_size, **arguments)
+        levels = getattr(data, "levels", None)
+        own = {"class_names": list(data.class_names), "image_size": data.image_size, **({"levels": levels} if levels else {})}
+        return cls(**{**own, **arguments})
 
     @property
     def from_hub(self) -> bool:
@@ -244,8 +251,11 @@ class CellClassifier(LightningModule):
         return None if self.hparams["test_time"] == "none" else describe_views(self.hparams["test_time"])
 
     def loss(self, logits: Tensor, batch: CellBatch) -> Tensor:
-        """Compute cross-entropy or the focal loss, averaged with the weights of the cells."""
-        return weighted_loss(logits, batch, self.criterion)
+        """Compute cross-entropy or the focal loss, averaged with the weights of the cells, and over the levels of a tree."""
+        losses = [weighted_loss(logits, batch, self.criterion)]
+        for level in self.levels.values():
+            losses.append(level_loss(logits, batch, self.criterion, nodes_of(level)[1]))
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def training_loss(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
         """Compute logits (B, C) and what is minimised; a module that learns from something else than labels replaces it."""
@@ -290,6 +300,8 @@ class CellClassifier(LightningModule):
         name = getattr(getattr(self.trainer.test_dataloaders, "dataset", None), "name", "") or TEST
         predictions = self.gatherer.gather()
         values = final_metrics(predictions, self.class_names)
+        if self.levels:
+            values |= hierarchy_metrics(predictions, self.levels)
         self.test_predictions[name] = predictions
         loss = {"test/loss": float(self.test_loss.compute())} if name == TEST else {}
         if name not in self.unjudged:  # without the index, since Lightning refuses some class names with one

@@ -2,6 +2,8 @@
 
 from math import inf
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, one_hot
@@ -25,6 +27,23 @@ def weighted_loss(logits: Tensor, batch: CellBatch, loss: Loss) -> Tensor:
     else:
         per_cell = cross_entropy(logits, target, reduction="none", label_smoothing=loss.label_smoothing)
     return (per_cell * batch.weight).sum() / batch.weight.sum()
+
+
+def level_loss(logits: Tensor, batch: CellBatch, loss: Loss, nodes: npt.NDArray[np.int64]) -> Tensor:
+    """Compute the loss at a level of a tree: a node is as probable as all its classes together.
+
+    Args:
+        logits: (B, C) of the classes.
+        batch: as in `weighted_loss`.
+        loss: which loss.
+        nodes: (C,) node K of each class, each from 0 to K-1 at least once.
+    """
+    place = torch.from_numpy(nodes).to(logits.device)
+    member = one_hot(place).to(logits.dtype)  # (C, K)
+    log_p = log_softmax(logits, dim=1)
+    together = torch.logsumexp(log_p[:, :, None] + member.log()[None], dim=1)
+    target = None if batch.target is None else batch.target @ member.to(batch.target.dtype)
+    return weighted_loss(together, batch._replace(label=place[batch.label], target=target), loss)
 
 
 def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, label_smoothing: float = 0.0) -> Tensor:
