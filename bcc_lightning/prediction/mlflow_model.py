@@ -57,9 +57,9 @@ def log_model(run: TrackedRun, summary: Summary, class_names: Sequence[str]) -> 
         How the model is registered; None if it is not.
 
     Raises:
-        UserError: the model could not be logged. The run is filed all the same.
+        UserError: the model could not be logged or registered. The run is filed all the same.
     """
-    tracking, client = run.tracking, run.client
+    tracking, client, what = run.tracking, run.client, "logged"
     if not tracking.log_model:
         return None
     try:
@@ -77,11 +77,11 @@ def log_model(run: TrackedRun, summary: Summary, class_names: Sequence[str]) -> 
                 raise
             client.finalize_logged_model(model.model_id, "READY")
             client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, 0)])
+            what = "registered"
             return register(run, tracking.register, model, summary) if tracking.register else None
     except (MlflowException, RequestException, OSError) as error:
-        raise UserError(
-            f"run {run.run_id} is filed, but its MLflow model is not: {fault_of(error) or f'{error!s:.300}'}"
-        ) from error
+        reason = fault_of(error) or f"{error!s:.300}"
+        raise UserError(f"run {run.run_id} is filed, but its MLflow model could not be {what}: {reason}") from error
 
 
 def artifact_folders(run: TrackedRun, summary: Summary) -> list[Path]:

@@ -138,7 +138,7 @@ def test_a_fault_costs_the_model_only(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*SMALL, "--trainer.max_epochs", "1", "--tracking.register", "cells"]) == 0
     (run,) = runs_in(tmp_path / "mlruns")
     assert run.info.status == "FINISHED"
-    assert f"warning: run {run.info.run_id} is filed, but its MLflow model is not: " in capsys.readouterr().err
+    assert f"warning: run {run.info.run_id} is filed, but its MLflow model could not be logged: " in capsys.readouterr().err
     assert {found.status.name for found in logged(tmp_path)} == {"FAILED"}
     with pytest.raises(MlflowException):
         MlflowClient(uri(tmp_path)).get_registered_model("cells")
