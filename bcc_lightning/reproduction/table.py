@@ -16,13 +16,15 @@ from bcc_lightning.tracking.finished_runs import FinishedRun
 
 NO_RUN = "no run"
 
-AS_PUBLISHED = "as_published/"
+AS_PUBLISHED, LITE = "as_published/", "lite/"
+"""Folders of the experiments that belong to a system: the source's own recipe, and its method with weights from packages."""
 
 COLUMNS = (
     "system",
     "published (what the figure really is; source; split)",
     "this project as published",
     "corrected, with 95 % interval",
+    "its method with packaged weights",
     "data, resolution, pretrained",
     "run id",
 )
@@ -36,11 +38,13 @@ class Row:
         system: the published system.
         as_published: result of runs of the source's own recipe; None if there are none.
         corrected: result of runs under the corrected protocol; likewise.
+        lite: result of runs of its method with a network whose weights come as a package; likewise.
     """
 
     system: System
     as_published: Result | None
     corrected: Result | None
+    lite: Result | None = None
 
     @property
     def published(self) -> list[str]:
@@ -67,14 +71,15 @@ class Row:
             self.published,
             [str(self.as_published or NO_RUN)],
             [str(self.corrected or NO_RUN)],
+            [str(self.lite), self.lite.weights] if self.lite else [NO_RUN],
             self.data or [NO_RUN],
             self.runs or [NO_RUN],
         ]
 
     @property
     def _results(self) -> dict[str, Result]:
-        both = {"corrected": self.corrected, "as published": self.as_published}
-        return {name: result for name, result in both.items() if result is not None}
+        every = {"corrected": self.corrected, "as published": self.as_published, "packaged weights": self.lite}
+        return {name: result for name, result in every.items() if result is not None}
 
     @staticmethod
     def _named(lines: dict[str, str]) -> list[str]:
@@ -98,6 +103,7 @@ def table(runs: Sequence[FinishedRun], systems: Sequence[System] = PUBLISHED) ->
             system,
             result_of(found.get(AS_PUBLISHED + system.experiment, [])),
             result_of(found.get(system.experiment, [])),
+            result_of(found.get(LITE + system.experiment, [])),
         )
         for system in systems
     ]
@@ -107,7 +113,8 @@ FIGURES = ("accuracy", "low", "high")
 
 LEGEND = (
     "Accuracy in percent. 'As published' is the source's own recipe, 'corrected' one protocol for all: the backbone's own input "
-    "statistics, the epoch chosen on the validation set, the test set evaluated once. In brackets the 95 % interval (Wilson). "
+    "statistics, the epoch chosen on the validation set, the test set evaluated once. 'Its method with packaged weights' is that "
+    "recipe on a smaller network that is really pretrained. In brackets the 95 % interval (Wilson). "
     "'28 enlarged to 224' and '224 native' are different data. Results on other data or another split are not comparable with "
     "the published figures."
 )
@@ -146,10 +153,10 @@ def comma_separated(rows: Sequence[Row]) -> str:
     """Format the table as CSV, with accuracies also as shares in [0, 1], for programs."""
     stream = StringIO()
     writer = csv.writer(stream)
-    kinds = ("as_published", "corrected")
+    kinds = ("as_published", "corrected", "lite")
     writer.writerow([*COLUMNS, *(f"{kind}_{figure}" for kind in kinds for figure in FIGURES)])
     for row in rows:
-        figures = [value for result in (row.as_published, row.corrected) for value in shares(result)]
+        figures = [value for result in (row.as_published, row.corrected, row.lite) for value in shares(result)]
         writer.writerow(["; ".join(cell) for cell in row.cells] + figures)
     return stream.getvalue()
 
