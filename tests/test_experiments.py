@@ -38,6 +38,14 @@ FURTHER = {
 """Flags by which an experiment fits into a few seconds."""
 
 
+ALIKE = {
+    *(f"dinobloom_base_{kind}" for kind in ("probe", "tune", "lora")),
+    *(f"lite/an2dl_{kind}" for kind in ("efficientnet_b3", "efficientnet_v2_m_adam", "mobilenet_v2", "resnet50", "ensemble")),
+    "lite/raabin_mobilenet_v2",
+}
+"""Experiments that differ from another one that runs only in the size of the network, or in learning rates."""
+
+
 def smallest(name: str) -> int:
     """Choose the side in pixels: 32, or the smallest that the experiment's backbones take."""
     model = yaml.safe_load(find_experiment(name).read_text())["model"]
@@ -56,7 +64,7 @@ def experiment(name: str) -> ParameterSet:
 class TestExperiments(ExperimentTests):
     """Each experiment, on a few painted cells."""
 
-    @pytest.fixture(autouse=True, params=[experiment(name) for name in experiment_names()])
+    @pytest.fixture(autouse=True, params=[experiment(name) for name in experiment_names() if name not in ALIKE])
     def one(self, request: pytest.FixtureRequest, ready_store: None) -> None:
         self.experiment = request.param
         self.image_size = smallest(self.experiment)
@@ -71,6 +79,19 @@ def members(name: str) -> list[str]:
     for seed in ("0", "1"):
         assert main([*SMALL, *few, "--seed_everything", seed]) == 0
     return ["--model.members", json.dumps([run.info.run_id for run in runs_in(Path("mlruns"))])]
+
+
+@pytest.mark.parametrize("name", sorted(ALIKE))
+def test_experiments_like_others_can_be_built(name: str) -> None:
+    model = yaml.safe_load(find_experiment(name).read_text())["model"]
+    if model["class_path"] == "Ensemble":
+        assert set(model["init_args"]["members"]) <= set(experiment_names())
+        return
+    own = {"class_names": ["a", "b"], "image_size": 56, "pretrained": False, "weights": None}
+    if name.startswith("dinobloom"):
+        own["variant"] = {"depth": 2}
+    module = getattr(bcc_lightning.modules, model["class_path"])(**(model["init_args"] | own))
+    assert module.eval()(torch.zeros(1, 3, 56, 56, dtype=torch.uint8)).shape == (1, 2)
 
 
 @pytest.mark.parametrize("name", experiment_names())

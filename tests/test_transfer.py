@@ -36,10 +36,6 @@ def test_a_pretrained_network_beats_the_same_one_from_random_weights() -> None:
     report = pretrained.artifact("report.html").read_text()
     assert "Training started from, backbone" in report
     assert origin in report
-
-
-def test_a_run_that_starts_from_another_names_it() -> None:
-    first = transfer("--trainer.max_epochs", "1")
-    second = transfer("--model.weights", first.run_id, "--trainer.max_epochs", "1")
-    (origin,) = second.summary.weights.values()
-    assert origin.startswith(f"transfer_lite0 ({first.run_id[:8]}): best.ckpt, sha256 ")
+    again = transfer("--model.weights", random.run_id, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1")
+    (first,) = again.summary.weights.values()
+    assert first.startswith(f"transfer_lite0 ({random.run_id[:8]}): best.ckpt, sha256 ")

@@ -14,7 +14,7 @@ import torch
 
 import bcc_lightning as bcc
 from bcc_lightning.datasets.cache import fit_square
-from bcc_lightning.deployment.export import Parity, export, onnx_runner, quantise, write_onnx
+from bcc_lightning.deployment.export import Parity, compare, export, known_cells, onnx_runner, quantise, write_onnx
 from bcc_lightning.deployment.standalone import Standalone, resize_weights
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
@@ -99,18 +99,19 @@ def test_the_script_of_the_docs_needs_no_torch(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("painted_folder")
-def test_the_test_set_of_a_run_is_classified_by_the_file(painted_folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript", reason="the extra `export` is missing")
+def test_a_file_is_compared_with_the_runs_own_test_cells(painted_folder: Path) -> None:
+    """The network itself stands for the file."""
     network = find_network(Tracking(folder=str(painted_folder / "mlruns")), "efficientnet_b0")
-    done = export(network, tmp_path / "model.onnx")
+    classifier, cells = TrainedClassifier.of(network), known_cells(network)
+    assert cells is not None
     filed = network.predictions()
     right = filed[[f"class_{number}" for number in range(8)]].idxmax(axis=1) == filed["label"]
-    assert done.parity.cells == len(filed) == 37
-    assert done.parity.network_accuracy == pytest.approx(right.mean())
-    assert done.parity.equal == 1.0
-    assert done.parity.largest == pytest.approx(0, abs=2e-3)
-    assert done.fault is None
-    assert done.metadata["run_id"] == network.run_id
+    found = compare(lambda images: classifier.classify(images).numpy(), classifier, cells)
+    assert found == Parity(37, 1.0, 0.0, right.mean(), right.mean())
+    turned = compare(lambda images: np.roll(classifier.classify(images).numpy(), 1, axis=1), classifier, cells)
+    assert turned.equal == 0.0
+    assert turned.network_accuracy == right.mean()
+    assert len(cells.validation) == 24
 
 
 @pytest.mark.slow
