@@ -64,6 +64,15 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, draft)
 
 
+def link_whole(source: Path, target: Path) -> None:
+    """Link a file to a second name, or copy it if the file system has no links; whole or not at all."""
+    with whole_file(target) as draft:
+        try:
+            os.link(source, draft)
+        except OSError:
+            shutil.copyfile(source, draft)
+
+
 def clear_drafts(folder: Path) -> None:
     """Delete the drafts that killed processes left in a folder and below it; no other process may be writing there."""
     for draft in folder.rglob(f"{DRAFT}*"):

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from bcc_lightning.architectures.acceleration import Precision, lay_out, suited_precision
 from bcc_lightning.architectures.cam_target import CamTarget, deepest_stage
 from bcc_lightning.architectures.image_input import ChannelOrder, InputNormalisation, Statistic, check_image_size, swin_window
-from bcc_lightning.architectures.pretrained import Origin, find_weights, load_backbone_weights, load_origin, read_state_dict
+from bcc_lightning.architectures.pretrained import (
+    Origin,
+    find_weights,
+    load_backbone_weights,
+    load_packaged_weights,
+    read_state_dict,
+)
 from bcc_lightning.errors import UserError
 
 WEIGHTS = {"cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"}
@@ -66,6 +72,40 @@ def create_network(name: str, pretrained: bool, arguments: dict[str, Any]) -> nn
         raise UserError(f"timm cannot build {name} with {asked or 'its defaults'}: {error!s:.300}{hint}") from error
 
 
+def network_with_weights(
+    name: str, pretrained: bool, weights: str | None, arguments: dict[str, Any]
+) -> tuple[nn.Module, Origin | None]:
+    """Build a timm network without its classifier, with its initial weights.
+
+    Args:
+        name: timm's name.
+        pretrained: take the published weights, unless there is a file.
+        weights: local weights file.
+        arguments: further arguments of ``timm.create_model``.
+
+    Returns:
+        The network, and where its weights come from; None if they are random.
+
+    Raises:
+        UserError: the weights are not available, or do not fit.
+    """
+    if weights is not None:
+        network = create_network(name, False, arguments)
+        load_backbone_weights(network, read_state_dict(weights), weights)
+        return network, Origin(Path(weights).name, weights)
+    if not pretrained:
+        return create_network(name, False, arguments), None
+    origin = find_weights(name)
+    if origin.is_packaged:
+        network = create_network(name, False, arguments)
+        load_packaged_weights(network, origin)
+        return network, origin
+    if origin.file:
+        return create_network(name, True, {"pretrained_cfg_overlay": {"file": origin.file}, **arguments}), origin
+    network = create_network(name, True, arguments)
+    return network, find_weights(name)  # the file has been downloaded
+
+
 class Backbone(nn.Module):
     """A timm network that turns images into pooled features.
 
@@ -116,18 +156,7 @@ class Backbone(nn.Module):
             timm_arguments = {"img_size": image_size, "window_size": swin_window(image_size), **timm_arguments}
         elif name.startswith("vit_"):
             timm_arguments = {"img_size": image_size, **timm_arguments}  # published position tables are resampled
-        self.origin = find_weights(name) if pretrained and weights is None else None
-        from_hub = self.origin is not None and not self.origin.is_packaged
-        if self.origin and self.origin.file and from_hub:
-            timm_arguments = {"pretrained_cfg_overlay": {"file": self.origin.file}, **timm_arguments}
-        self.network = create_network(name, from_hub, timm_arguments)
-        if self.origin and self.origin.is_packaged:
-            load_origin(self.network, self.origin)
-        elif self.origin and not self.origin.file:
-            self.origin = find_weights(name)  # it has been downloaded
-        if weights is not None:
-            self.origin = Origin(Path(weights).name, weights)
-            load_backbone_weights(self.network, read_state_dict(weights), weights)
+        self.network, self.origin = network_with_weights(name, pretrained, weights, timm_arguments)
         if small_stem:
             put_small_stem(self.network, name)
         if not pooled and hasattr(self.network, "pre_logits"):

@@ -28,7 +28,7 @@ SHOWN_KEYS = 3
 PROJECTIONS = ("dino_head.", "ibot_head.")
 """Parts of a self-supervised training by DINOv2 that only serve its loss."""
 
-PLACES = {"dinobloom": "https://zenodo.org/records/10908163"}
+PUBLISHED_AT = {"dinobloom": "https://zenodo.org/records/10908163"}
 """Where weights are published that come as files."""
 
 OWN_BACKBONE = "network.backbone.network."
@@ -94,7 +94,7 @@ def find_weights(name: str) -> Origin:
 
 def out_of_reach(name: str, source: str, cache: str) -> UserError:
     """Describe that weights are neither here nor reachable, and the next step."""
-    package, here = PACKAGES.get(name), ", ".join(installed_backbones())
+    package, here = PACKAGES.get(name.partition(".")[0]), ", ".join(installed_backbones())
     ways = [f"install {package} (the extra weights)"] if package else []
     ways += ["run once with a network connection", "give a file with --model.weights FILE"]
     ways += [f"take a backbone whose weights are here ({here})"] if here else []
@@ -125,7 +125,7 @@ def hub_answers(endpoint: str) -> bool:
     return True
 
 
-def load_origin(backbone: nn.Module, origin: Origin) -> None:
+def load_packaged_weights(backbone: nn.Module, origin: Origin) -> None:
     """Load the weights of a package into a timm network without classifier; arguments as `load_backbone_weights`."""
     state = in_timms_names(read_state_dict(origin.place), backbone.state_dict())
     load_strictly(backbone, state, origin.place)
@@ -208,7 +208,7 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
     """
     path = Path(file)
     if not path.is_file():
-        known = next((place for name, place in PLACES.items() if name in path.name.lower()), None)
+        known = next((place for name, place in PUBLISHED_AT.items() if name in path.name.lower()), None)
         where = f"; it is published at {known}, with its checksum" if known else ""
         raise UserError(f"weights file {path} does not exist{where}; give its place, or another file, with --model.weights FILE")
     try:

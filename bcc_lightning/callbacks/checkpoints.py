@@ -2,7 +2,6 @@
 
 import math
 import os
-import shutil
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -13,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from bcc_lightning.argument_types import check_choice
-from bcc_lightning.files import whole_file
+from bcc_lightning.files import link_whole, whole_file
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import write_checkpoint
 from bcc_lightning.modules.recipe import Keep, Mode
@@ -162,15 +161,6 @@ def epoch_of(checkpoint: Path) -> int | None:
     except (UnpicklingError, RuntimeError, EOFError):
         return None
     return None if epoch is None else int(epoch)
-
-
-def link_whole(source: Path, target: Path) -> None:
-    """Link a file to a second name, or copy it if the file system has no links; whole or not at all."""
-    with whole_file(target) as draft:
-        try:
-            os.link(source, draft)
-        except OSError:
-            shutil.copyfile(source, draft)
 
 
 def keep_test_time(checkpoint: Path, module: CellClassifier) -> None:

@@ -150,7 +150,7 @@ class ExperimentCLI(LightningCLI):
             self.model.hparams.update({name: self.config["model"]["init_args"][name] for name in self._starts()})
         self.stages: list[Stage] = self.config_init["stages"]
         self.model.monitor, self.model.monitor_mode = self.selection.monitor, self.selection.mode
-        if self.stages and self.model.tuned.tuning != "full":
+        if self.stages and self.model.tuning.tuning != "full":
             raise UserError("stages and --model.tuning exclude one another: each stage says what it trains; leave one out")
         if self.stages and self.model.averaging.average == "swa":
             raise UserError("stages and --model.average swa exclude one another; use --model.average ema, or none")
@@ -264,7 +264,7 @@ class ExperimentCLI(LightningCLI):
         return config
 
     def weight_origins(self) -> dict[str, str]:
-        """Say where the first weights come from: as `CellClassifier.weight_origins`, and from which runs."""
+        """Return the origin of the initial weights, see `CellClassifier.weight_origins`; of a run's weights with its title."""
         titles = {name.removesuffix("weights").strip("_") or "network": source.title for name, source in self.starts.items()}
         origins = self.model.weight_origins()
         return {part: f"{titles[part]}: {origin}" if part in titles else origin for part, origin in origins.items()}

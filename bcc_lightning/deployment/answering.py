@@ -167,9 +167,9 @@ class Answering:
         seen = [one for one in found if isinstance(one, Classified)]
         if not seen:
             return
-        pictures = iter(await asyncio.get_running_loop().run_in_executor(self._threads, self._mapped, seen))
+        mapped = iter(await asyncio.get_running_loop().run_in_executor(self._threads, self._mapped, seen))
         for answer, one in zip(answers, found, strict=True):
-            answer["image"], answer["map"] = next(pictures) if isinstance(one, Classified) else (None, None)
+            answer["image"], answer["map"] = next(mapped) if isinstance(one, Classified) else (None, None)
 
     def _mapped(self, cells: Sequence[Classified]) -> list[tuple[str, str]]:
         """Draw each cell, and the map of its predicted class over it."""
@@ -182,7 +182,7 @@ class Answering:
             lambda: maps_of(module, module.prepare(images.to(module.device)), labels, DEFAULT_METHOD)
         ).result()
         drawn = [np.clip(enlarged(unit(image), PANEL), 0, 1) for image in shown]
-        return [(uri(picture), uri(overlaid(picture, values))) for picture, values in zip(drawn, maps, strict=True)]
+        return [(uri(image), uri(overlaid(image, values))) for image, values in zip(drawn, maps, strict=True)]
 
 
 def shortest(value: np.float32) -> float:

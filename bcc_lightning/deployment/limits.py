@@ -116,7 +116,7 @@ class Guard:
         return HTTPException(413, f"the request has more than {largest}; send the images in several requests")
 
     def too_late(self) -> HTTPException:
-        """Give a request up."""
+        """Describe that a request took too long."""
         advice = "send fewer images at once, or raise --max_seconds of the server"
         return HTTPException(504, f"no answer within {self.limits.seconds:g} s; {advice}")
 

@@ -91,7 +91,7 @@ def create_app(answering: Answering, access: Access | None = None) -> FastAPI:
 
     @app.exception_handler(UserError)
     async def refused(request: Request, error: UserError) -> JSONResponse:
-        """Say what is wrong with a request."""
+        """Explain what is wrong with a request."""
         return JSONResponse({"detail": str(error)}, 422)
 
     @app.get("/", include_in_schema=False)
@@ -107,7 +107,7 @@ def create_app(answering: Answering, access: Access | None = None) -> FastAPI:
 
     @app.get("/health")
     async def health() -> JSONResponse:
-        """Tell whether the network can answer: 200 or 503, and how many images wait."""
+        """Report whether the network can answer, 200 or 503, and how many images wait."""
         working = answering.batches.is_working
         body = {"status": "ok" if working else "failed", "images_waiting": answering.batches.admitted}
         return JSONResponse(body, 200 if working else 503)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ class Extractor:
         features = on_device(NetworkFeatures(classifier.module))
         return cls(network.title, f"run {network.run_id or network.name}", classifier.side, features, network.run_id)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash of all weights, which tells networks apart whatever file they come from."""
         digest = hashlib.sha256()

@@ -15,6 +15,7 @@ def extractor_parser(command: str, declare: Callable[[ExperimentParser], None]) 
     """Declare the options of a command on features; arguments as `network_parser`."""
 
     def declare_all(parser: ExperimentParser) -> None:
+        """Declare the command's own options, and those of network and data."""
         declare(parser)
         parser.add_argument("--backbone", type=str | None, default=None, help="timm's name of a network, instead of --run")
         parser.add_argument("--pretrained", type=bool, default=True, help="whether the backbone has its published weights")

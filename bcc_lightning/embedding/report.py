@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bcc_lightning.embedding.features import Embedded
-from bcc_lightning.embedding.picture import NEAREST, Drawn, embedding_figure, projections
 from bcc_lightning.embedding.probing import FOLDS, METRICS, FewShot, ProbeResult, few_shot, probe_folds, probe_sets
+from bcc_lightning.embedding.projection import NEAREST, Drawn, embedding_figure, projections
 from bcc_lightning.evaluation.figures import save_figure
 from bcc_lightning.files import whole_file, write_csv, write_json
 from bcc_lightning.printable import page_template
@@ -129,10 +129,10 @@ def numbers(metrics: dict[str, float], limits: dict[str, tuple[float, float]]) -
     return found
 
 
-def write_probe(probe: Probe, picture: Figure, out: Path) -> None:
+def write_probe(probe: Probe, projected: Figure, out: Path) -> None:
     """Write ``probe.html``, ``.csv``, ``.json`` and the figures into a folder."""
     out.mkdir(parents=True, exist_ok=True)
-    save_figure(picture, out / "embedding.png")
+    save_figure(projected, out / "embedding.png")
     if probe.few:
         full = next((one for one in probe.results if one.name == "logistic regression"), None)
         save_figure(few_shot_figure(probe.few, full), out / "few_shot.png")

@@ -18,7 +18,7 @@ def nodes_of(level: Sequence[str]) -> Nodes:
 
 
 def hits(predictions: Predictions, levels: Mapping[str, Sequence[str]]) -> dict[str, npt.NDArray[np.bool_]]:
-    """Tell for each level which cells get the right node, (N,): the one whose classes are the most probable together."""
+    """Return for each level which cells get the right node, (N,): the one whose classes are the most probable together."""
     probability, label = predictions.probability.numpy(), predictions.label.numpy()
     found = {}
     for name, level in levels.items():

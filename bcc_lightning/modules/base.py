@@ -140,12 +140,13 @@ class CellClassifier(LightningModule):
         check_ranges("model", self.hparams, FROM_DATA)
         self.optimisation, self.schedule = chosen(Optimisation, self.hparams), chosen(Schedule, self.hparams)
         self.averaging, self.criterion = chosen(Averaging, self.hparams), chosen(Loss, self.hparams)
-        self.tuned = chosen(Tuning, self.hparams)
+        self.tuning = chosen(Tuning, self.hparams)
         if len(class_names) <= 1:
             raise UserError(f"a classifier needs two classes or more; the data have {', '.join(class_names) or 'none'}")
         self.class_names = list(class_names)
         self.image_size = image_size
         self.levels = levels or {}
+        self.nodes = [torch.from_numpy(nodes_of(level)[1]) for level in self.levels.values()]  # (C,) node of each class, by level
         self.recipe = Recipe(lr, weight_decay)  # staged fine-tuning replaces it
         self.monitor = "val/accuracy"  # what ``plateau`` looks at
         self.monitor_mode: Mode = "max"
@@ -153,8 +154,8 @@ class CellClassifier(LightningModule):
         self.network = self.build_network()
         if weights is not None:
             self._load_weights(weights)
-        if self.tuned.tuning != "full":
-            apply_tuning(self.network, self.backbone_blocks(), self.tuned)
+        if self.tuning.tuning != "full":
+            apply_tuning(self.network, self.backbone_blocks(), self.tuning)
         num_classes = len(class_names)
         # By default MeanMetric leaves out what is not a number, and with it the sign that training has failed.
         self.train_loss, self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(3))
@@ -181,7 +182,7 @@ class CellClassifier(LightningModule):
         return bool(self.hparams["pretrained"]) and self.hparams["weights"] is None
 
     def weight_origins(self) -> dict[str, str]:
-        """Say where the weights come from that the network was built with, with a SHA-256 where they are from a file.
+        """Return the origin of the initial weights, with the SHA-256 of the file that they are from.
 
         Returns:
             Origin by backbone, such as ``cnn``, or of the whole ``network``; ``random`` where they are from nowhere.
@@ -252,10 +253,10 @@ class CellClassifier(LightningModule):
 
     def loss(self, logits: Tensor, batch: CellBatch) -> Tensor:
         """Compute cross-entropy or the focal loss, averaged with the weights of the cells, and over the levels of a tree."""
-        losses = [weighted_loss(logits, batch, self.criterion)]
-        for level in self.levels.values():
-            losses.append(level_loss(logits, batch, self.criterion, nodes_of(level)[1]))
-        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        loss = weighted_loss(logits, batch, self.criterion)
+        if not self.nodes:
+            return loss
+        return torch.stack([loss, *(level_loss(logits, batch, self.criterion, nodes) for nodes in self.nodes)]).mean()
 
     def training_loss(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
         """Compute logits (B, C) and what is minimised; a module that learns from something else than labels replaces it."""

@@ -2,8 +2,6 @@
 
 from math import inf
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, one_hot
@@ -29,16 +27,16 @@ def weighted_loss(logits: Tensor, batch: CellBatch, loss: Loss) -> Tensor:
     return (per_cell * batch.weight).sum() / batch.weight.sum()
 
 
-def level_loss(logits: Tensor, batch: CellBatch, loss: Loss, nodes: npt.NDArray[np.int64]) -> Tensor:
+def level_loss(logits: Tensor, batch: CellBatch, loss: Loss, nodes: Tensor) -> Tensor:
     """Compute the loss at a level of a tree: a node is as probable as all its classes together.
 
     Args:
         logits: (B, C) of the classes.
         batch: as in `weighted_loss`.
         loss: which loss.
-        nodes: (C,) node K of each class, each from 0 to K-1 at least once.
+        nodes: (C,) int64, node of each class; each from 0 to K-1 occurs.
     """
-    place = torch.from_numpy(nodes).to(logits.device)
+    place = nodes.to(logits.device)
     member = one_hot(place).to(logits.dtype)  # (C, K)
     log_p = log_softmax(logits, dim=1)
     together = torch.logsumexp(log_p[:, :, None] + member.log()[None], dim=1)

@@ -47,8 +47,8 @@ class TransferClassifier(CellClassifier):
     ) -> None:
         head = cast(Head, head_arguments(head))  # checkpoints hold plain values only
         super().__init__(**base)
-        if frozen == "backbone" and self.tuned.tuning != "full":
-            raise UserError(f"--model.frozen backbone and --model.tuning {self.tuned.tuning} exclude one another; leave one out")
+        if frozen == "backbone" and self.tuning.tuning != "full":
+            raise UserError(f"--model.frozen backbone and --model.tuning {self.tuning.tuning} exclude one another; leave one out")
         if frozen == "backbone":
             freeze(cast(TransferNet, self.network).backbone)
         self.train()

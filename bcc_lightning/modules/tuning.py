@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,10 +101,15 @@ def add_low_rank(network: nn.Module, rank: int, alpha: float) -> None:
 
 def merge(network: nn.Module) -> bool:
     """Merge low-rank additions into the weights; tells whether there were any."""
-    found = [part for part in network.modules() if parametrize.is_parametrized(part, "weight")]
+    found = [part for part in network.modules() if has_low_rank(part)]
     for layer in found:
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return bool(found)
+
+
+def has_low_rank(layer: Any) -> bool:  # noqa: ANN401 - what torch parametrizes gets attributes that no type declares
+    """Check whether a layer's weight has a low-rank addition."""
+    return parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], LowRank)
 
 
 def merge_checkpoint(file: Path, merged: dict[str, Tensor]) -> None:

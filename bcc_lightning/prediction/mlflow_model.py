@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from requests import RequestException
 
 from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.errors import UserError, fault_of
+from bcc_lightning.files import link_whole
 from bcc_lightning.prediction import pyfunc
 from bcc_lightning.processes import interruption_held
 from bcc_lightning.safe_names import column_name
@@ -117,7 +117,7 @@ def write_model(folder: Path, model: LoggedModel, networks: Sequence[Path], clas
         own.checkpoints.mkdir(parents=True)
         shutil.copyfile(artifacts / own.config.name, own.config)
         shutil.copyfile(artifacts / own.summary.name, own.summary)
-        link(artifacts / BEST, own.artifacts / BEST)
+        link_whole(artifacts / BEST, own.artifacts / BEST)
     examples = [example_uri()]
     (folder / EXAMPLE).write_text(json.dumps(examples), encoding="utf-8")
     (folder / SERVED_EXAMPLE).write_text(json.dumps({"inputs": examples}), encoding="utf-8")
@@ -172,14 +172,6 @@ def requirements() -> list[str]:
     needed = [Requirement(text) for text in requires(DISTRIBUTION) or []]
     names = sorted(one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""}))
     return [f"{name}=={version(name)}" for name in [DISTRIBUTION, *names]]
-
-
-def link(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where the file system has none."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def model_name(experiment: str) -> str:

@@ -67,10 +67,10 @@ def opened(image: Any) -> Any:  # noqa: ANN401 - what MLflow was given
         return image
     try:
         pixels = np.asarray(image)
-        bytes_ = pixels.astype(np.uint8, casting="unsafe") if pixels.dtype.kind in "iu" else pixels
+        as_bytes = pixels.astype(np.uint8, casting="unsafe") if pixels.dtype.kind in "iu" else pixels
     except ValueError as error:
         raise UserError("an image is a nested list whose rows differ in length; it must be (H, W, 3)") from error
-    return bytes_ if np.array_equal(bytes_, pixels) else pixels
+    return as_bytes if np.array_equal(as_bytes, pixels) else pixels
 
 
 def _load_pyfunc(path: str) -> CellModel:

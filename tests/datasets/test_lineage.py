@@ -68,7 +68,7 @@ def test_loss_of_a_level_is_that_of_summed_probabilities(mixed: bool) -> None:
     nodes = torch.stack([p[:, 0] + p[:, 1], p[:, 2]], dim=1)  # the first two classes are one node
     share = torch.tensor([[0.75, 0.25], [0.0, 1.0]]) if mixed else torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     expected = (-(share * nodes.log()).sum(dim=1) * batch.weight).sum() / 4
-    torch.testing.assert_close(level_loss(logits, batch, Loss(), np.array([0, 0, 1])), expected)
+    torch.testing.assert_close(level_loss(logits, batch, Loss(), torch.tensor([0, 0, 1])), expected)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Pictures of features in two dimensions, coloured by class and by laboratory: which of the two separates cells first?"""
+"""Features projected to two dimensions, coloured by class and by laboratory: which of the two separates cells first?"""
 
 from collections.abc import Sequence
 
