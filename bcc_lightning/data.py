@@ -118,7 +118,7 @@ def describe(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - json
         write_json(out / "describe.json", {**facts, "classes": names, "counts": counted, "notices": notices})
         save_figure(class_counts_figure(counts, names), out / "class_counts.png")
         save_figure(samples_figure(data.splits["train"], names), out / "samples.png")
-        write_split(data.splits, out / "split.csv")
+        write_split(data.division, out / "split.csv")
         print(printable(f"written to {out}"))
 
 

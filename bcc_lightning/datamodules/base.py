@@ -18,6 +18,7 @@ from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
 from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, keep_batch
 from bcc_lightning.datasets.cells import CellImages, Names, resolution, shrink, split_sha256
 from bcc_lightning.datasets.external import ExternalSet, TrainedOn, data_folder, read_external_sets
+from bcc_lightning.datasets.few_shot import FewShot, Laboratory, draw_few, few_notices, read_laboratory
 from bcc_lightning.datasets.identity import identify, whole
 from bcc_lightning.datasets.listing import SPLITS
 from bcc_lightning.datasets.spelling import SetName
@@ -58,6 +59,8 @@ class CellDataModule(LightningDataModule):
         test_share: share of the cells for the test set, if the data set has none.
         folds: number of folds of a cross-validation; 0 for none.
         fold: which fold is held out; ``--folds`` of `fit` goes through all.
+        few_shot: trains on so many cells of each class only, drawn by `split_seed`: ``10`` of the training set, or ``lab.csv:10``
+            of another laboratory, whose other cells become a further test set.
         test_on: further test sets, each with its own metrics: folders of class folders, below ``$BCC_DATA_DIR`` or anywhere,
             or tables.
         class_map: classes of further test sets and what they are called here, e.g. ``{NEUT: neutrophil}``.
@@ -86,6 +89,7 @@ class CellDataModule(LightningDataModule):
         test_share: float = 0.2,
         folds: int = 0,
         fold: int = 0,
+        few_shot: int | str | None = None,
         test_on: list[str] | None = None,
         class_map: dict[str, str] | None = None,
     ) -> None:
@@ -105,6 +109,9 @@ class CellDataModule(LightningDataModule):
         self.seed = seed
         self.split_file = Path(split_file) if split_file else None
         self.split_plan = SplitPlan(val_share, test_share, split_seed, folds, fold)
+        self.few_shot = FewShot.of(few_shot)
+        if self.few_shot and folds:
+            raise UserError("--data.few_shot and --data.folds exclude one another; draw other cells with --data.split_seed")
         self.test_on = test_on or []
         self.class_map = class_map or {}
         self.first_epoch = 0
@@ -119,7 +126,8 @@ class CellDataModule(LightningDataModule):
 
     def identity(self) -> dict[str, str]:
         """Hash the components of the data set: pixels, ids, labels, groups, weights, classes; see `identify`."""
-        return dict(self._identity)
+        laboratory = {"few_shot": self.laboratory.sha256} if self.laboratory else {}
+        return {**self._identity, **laboratory}
 
     @cached_property
     def _identity(self) -> dict[str, str]:
@@ -163,9 +171,25 @@ class CellDataModule(LightningDataModule):
         return [{name: int(count[code]) for code, name in enumerate(SPLITS)} for count in counts]
 
     @cached_property
-    def splits(self) -> dict[SetName, CellImages]:
-        """The three splits."""
+    def division(self) -> dict[SetName, CellImages]:
+        """Training, validation and test set, with all cells."""
         return {name: self.cells.part(np.flatnonzero(self.codes == code)) for code, name in enumerate(SPLITS)}
+
+    @cached_property
+    def splits(self) -> dict[SetName, CellImages]:
+        """The three sets as they are used: with `few_shot` the training set has few cells, maybe of another laboratory."""
+        few, train = self.few_shot, self.division["train"]
+        if few and self.laboratory:
+            train = self.laboratory.trained
+        elif few:
+            train = train.part(draw_few(train.labels, few.per_class, self.split_plan.seed))
+        return {**self.division, "train": train}
+
+    @cached_property
+    def laboratory(self) -> Laboratory | None:
+        """The other laboratory of `few_shot`, if it names one."""
+        few = self.few_shot
+        return read_laboratory(few, self.as_trained_on(), self.split_plan.seed) if few and few.place else None
 
     @cached_property
     def external(self) -> dict[str, CellImages]:
@@ -175,7 +199,15 @@ class CellDataModule(LightningDataModule):
     @cached_property
     def external_sets(self) -> dict[str, ExternalSet]:
         """The further test sets by name, with what is to be known of them."""
-        return read_external_sets(self.test_on, self.as_trained_on()) if self.test_on else {}
+        further = read_external_sets(self.test_on, self.as_trained_on()) if self.test_on else {}
+        if not self.laboratory:
+            return further
+        if self.laboratory.name in further:
+            raise UserError(
+                f"--data.test_on and --data.few_shot both name {self.laboratory.name}: few cells of it are trained on, and all "
+                "others are tested on already; leave it out of --data.test_on"
+            )
+        return {self.laboratory.name: self.laboratory.tested, **further}
 
     def as_trained_on(self) -> TrainedOn:
         """Describe this data set to the further test sets."""
@@ -230,6 +262,8 @@ class CellDataModule(LightningDataModule):
             found += read_split(self.split_file, cells, self.dropped).notices
         elif cells.splits is not None:
             found += cut_notices(cells.splits, codes)
+        if self.few_shot and not self.laboratory:
+            found += few_notices(self.splits["train"].labels, self.few_shot.per_class, self.class_names)
         return found + [f"{name}: {notice}" for name, one in self.external_sets.items() for notice in one.notices]
 
     @property
@@ -249,7 +283,8 @@ class CellDataModule(LightningDataModule):
             "data.sha256": whole(self.identity()),
             "data.resolution": self.resolution,
             "data.cells": ", ".join(f"{len(cells)} {name}" for name, cells in self.splits.items()),
-            "split.sha256": split_sha256(self.splits),
+            "split.sha256": split_sha256(self.division),
+            **({"data.few_shot": str(self.few_shot)} if self.few_shot else {}),
         }
 
     def record(self) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def read_external_sets(names: list[str], trained_on: TrainedOn) -> dict[str, Ext
     Raises:
         UserError: as `read_external`, or two of them have the same name.
     """
-    places = [find_set(name) for name in names]
+    places = [find_set(name, "--data.test_on") for name in names]
     sets = {name: read_external(place, trained_on) for name, place in zip(names_of(places), places, strict=True)}
     held = {class_key(name) for found in sets.values() for name in found.class_names}
     if sets and (unused := [name for name in trained_on.class_map if class_key(name) not in held]):
@@ -79,8 +79,12 @@ def read_external_sets(names: list[str], trained_on: TrainedOn) -> dict[str, Ext
     return sets
 
 
-def find_set(name: str) -> Path:
-    """Find a further test set: a folder of class folders, or a table, anywhere or below the folder of all data sets.
+def find_set(name: str, option: str) -> Path:
+    """Find cells of another laboratory: a folder of class folders, or a table, anywhere or below the folder of all data sets.
+
+    Args:
+        name: path or name.
+        option: that gave it, for the message.
 
     Raises:
         UserError: there is no such set.
@@ -88,7 +92,7 @@ def find_set(name: str) -> Path:
     place = next((path for path in (Path(name), data_folder(name)) if path.exists()), None)
     if place is None:
         raise UserError(
-            f"--data.test_on {name}: neither {Path(name)} nor {data_folder(name)} exists; name a folder or a table, "
+            f"{option} {name}: neither {Path(name)} nor {data_folder(name)} exists; name a folder or a table, "
             f"or the folder of all data sets with {DATA_DIR_VARIABLE}"
         )
     return place
@@ -123,9 +127,16 @@ def name_of(place: Path, parts: int = 1) -> str:
 
 
 def read_external(place: Path, trained_on: TrainedOn) -> ExternalSet:
-    """Read a further test set.
+    """Read a further test set: its own test set if it has one, else all its cells; see `read_whole`."""
+    found = read_whole(place, trained_on)
+    cells = found.cells
+    if cells.splits is None or not (cells.splits == TEST).any():
+        return found
+    return found._replace(cells=cells.part(np.flatnonzero(cells.splits == TEST)))
 
-    If it has a test set of its own, only that is read, else all cells.
+
+def read_whole(place: Path, trained_on: TrainedOn) -> ExternalSet:
+    """Read all cells of another laboratory.
 
     Args:
         place: folder of class folders, or table.
@@ -145,8 +156,6 @@ def read_external(place: Path, trained_on: TrainedOn) -> ExternalSet:
     if own:
         refuse_trained_on(images, own)
     cells = shrink(images.cells(), size)
-    if cells.splits is not None and (cells.splits == TEST).any():
-        cells = cells.part(np.flatnonzero(cells.splits == TEST))
     notices = (*listing.notices, *images.copy_notices())
     return ExternalSet(replace(cells, labels=labels[cells.labels]), listing.class_names, notices)
 

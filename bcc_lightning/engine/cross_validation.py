@@ -47,7 +47,7 @@ class ParentRecorder(RunRecorder):
     def describe(self) -> None:
         """Record configuration, data and code; which cell is in which set differs from fold to fold."""
         config, data = self.experiment.resolved_config(), self.experiment.datamodule
-        write_split(data.splits, self.folder.first_split)
+        write_split(data.division, self.folder.first_split)
         write_json(self.folder.data_record, data.record())
         self.plan.keep(self.folder)
         self.folder.write_config(config)

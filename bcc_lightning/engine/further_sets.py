@@ -182,10 +182,12 @@ def refuse_seen(found: FurtherSet, network: TrainedNetwork, own: CellDataModule)
     Raises:
         UserError: with the number of shared cells, and the first.
     """
-    seen = {pixels: row for row, pixels in enumerate(pixel_hashes(own.cells))}
+    seen = dict(zip(pixel_hashes(own.cells), own.codes != TEST, strict=True))
+    if own.laboratory:
+        seen |= dict.fromkeys(pixel_hashes(own.laboratory.trained), True)
     shared = [(row, seen[pixels]) for row, pixels in enumerate(pixel_hashes(found.cells)) if pixels in seen]
     if shared:
-        trained = sum(int(own.codes[place] != TEST) for _, place in shared)
+        trained = sum(is_trained_on for _, is_trained_on in shared)
         raise UserError(
             f"{found.name} shares {len(shared):,} of its {len(found.cells):,} cells with the data of {network.title}, which was "
             f"trained on or chosen by {trained:,} of them; the first is {found.cells.ids[shared[0][0]]}. A further set must hold "

@@ -120,7 +120,7 @@ class RunRecorder(Recorder):
         config = experiment.resolved_config()
         self.folder.write_config(config)
         summary.data, summary.identity = data.facts(), data.identity()
-        write_split(data.splits, self.folder.split)
+        write_split(data.division, self.folder.split)
         write_json(self.folder.data_record, data.record())
         if not experiment.has_trained:
             write_json(self.folder.weight_origins, experiment.weight_origins())

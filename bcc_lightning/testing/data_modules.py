@@ -121,7 +121,7 @@ class DataModuleTests:
     def test_a_split_given_back_is_the_same(self, tmp_path: Path) -> None:
         """A split that is written to a file and given back is the same, also by its hash."""
         data = self.ready(split_seed=4)
-        write_split(data.splits, tmp_path / "split.csv")
+        write_split(data.division, tmp_path / "split.csv")
         again = self.ready(split_file=str(tmp_path / "split.csv"))
         assert where(again) == where(data), "--data.split_file must give the split that was written"
         assert split_sha256(again.splits) == data.facts()["split.sha256"], "the split that was given back must have the same hash"

@@ -218,9 +218,15 @@ def refuse_another_split(sources: Iterable[TrainedNetwork], facts: dict[str, str
         identity: hashes of its components, see `CellDataModule.identity`.
 
     Raises:
-        UserError: with both splits.
+        UserError: with both splits, or the few cells of another laboratory that a network was trained on.
     """
     for source in sources:
+        few = source.summary.identity.get("few_shot") if source.summary else None
+        if few not in (None, identity.get("few_shot")):
+            raise UserError(
+                f"{source.title} was trained on {source.facts['data.few_shot']}, which may be among the test cells. Next step: "
+                "start from the network that it started from, or take its --data.few_shot and --data.split_seed"
+            )
         seen = source.summary.data if source.summary else {}
         pixels = source.summary.identity.get("pixels") if source.summary else None
         is_same = seen.get("data.sha256") == facts["data.sha256"] or pixels == identity["pixels"]
