@@ -10,6 +10,7 @@ from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.engine.evaluating import PAGE, Evaluation, evaluate
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
+from bcc_lightning.prediction.adaptation import read_methods
 from bcc_lightning.printable import printable
 from bcc_lightning.verb import Verb
 
@@ -49,6 +50,8 @@ def run(argv: list[str]) -> None:
         )
         parser.add_argument("--name", type=str | None, default=None, help="name of a further set; by default its folder's")
         parser.add_argument("--file", type=bool, default=True, help="file the results in the run")
+        adapt = "adapt the network to a further set, without its labels: bn, tent, prior, or several joined by commas"
+        parser.add_argument("--adapt", type=str | None, default=None, help=adapt)
         parser.add_argument("--gallery", type=bool, default=True, help="draw the worst mistakes and the least sure cells")
 
     parser = network_parser("evaluate", declare)
@@ -58,7 +61,7 @@ def run(argv: list[str]) -> None:
     out = Path(options["out"])
     refuse_unwritable_folder("--out", out)
     network = network_named(options)
-    common = {name: options[name] for name in ("name", "file", "gallery")}
+    common = {name: options[name] for name in ("name", "file", "gallery")} | {"methods": read_methods(options["adapt"])}
     if has_data:
         found = evaluate(network, out, data=parser.build(options)["data"], **common)
     else:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
 from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, keep_batch
 from bcc_lightning.datasets.cells import CellImages, Names, resolution, shrink, split_sha256
 from bcc_lightning.datasets.external import ExternalSet, TrainedOn, data_folder, read_external_sets
-from bcc_lightning.datasets.few_shot import FewShot, Laboratory, draw_few, few_notices, read_laboratory
+from bcc_lightning.datasets.few_shot import FewShot, FewShotSet, draw_few, few_notices, read_few_shot_set
 from bcc_lightning.datasets.identity import identify, whole
 from bcc_lightning.datasets.listing import SPLITS
 from bcc_lightning.datasets.spelling import SetName
@@ -27,10 +27,13 @@ from bcc_lightning.datasets.splits import Codes, SplitPlan, cut_notices, divide,
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION
 from bcc_lightning.safe_names import refuse_names
+from bcc_lightning.transforms.laboratory import Laboratories, Part
 from bcc_lightning.transforms.mixing import MixingName, make_mixing
-from bcc_lightning.transforms.pipelines import make_pipeline
+from bcc_lightning.transforms.pipelines import batch_entropy, make_pipeline
 
 AUTOMATIC_WORKERS = 4
+BEFORE_TRAINING = -1
+"""Epoch whose draws validation cells have."""
 
 
 class CellDataModule(LightningDataModule):
@@ -47,6 +50,8 @@ class CellDataModule(LightningDataModule):
         num_workers: processes that load the training set; by default none if loading only slices an array, else up to 4.
         augment: augmentation of the training set: a name of `bcc_lightning.transforms.recipes.PIPELINES`, a YAML file, or a
             mapping.
+        laboratory: differences between laboratories that training draws for each cell: ``all``, or names of
+            `bcc_lightning.transforms.laboratory.Part`. Validation during training draws them too, always the same.
         balance: correction for rare classes in the training set.
         mixing: ``mixup``, ``cutmix``, or either for each training batch.
         mixup_alpha: of MixUp's Beta distribution.
@@ -78,6 +83,7 @@ class CellDataModule(LightningDataModule):
         batch_size: int = 32,
         num_workers: int | None = None,
         augment: str | dict[str, Any] = "none",
+        laboratory: Literal["none", "all"] | list[Part] = "none",
         balance: Balance = "none",
         mixing: MixingName = "none",
         mixup_alpha: float = 0.2,
@@ -104,6 +110,7 @@ class CellDataModule(LightningDataModule):
         self.pipeline = None if augment == "none" else make_pipeline(augment)
         automatic = min(AUTOMATIC_WORKERS, os.cpu_count() or 1) if self.pipeline else 0
         self.num_workers = automatic if num_workers is None else num_workers
+        self.laboratories = None if laboratory == "none" else Laboratories(laboratory)
         self.balance = balance
         self.mixing = make_mixing(mixing, mixup_alpha, cutmix_alpha)
         self.seed = seed
@@ -126,8 +133,8 @@ class CellDataModule(LightningDataModule):
 
     def identity(self) -> dict[str, str]:
         """Hash the components of the data set: pixels, ids, labels, groups, weights, classes; see `identify`."""
-        laboratory = {"few_shot": self.laboratory.sha256} if self.laboratory else {}
-        return {**self._identity, **laboratory}
+        few = {"few_shot": self.few_shot_set.sha256} if self.few_shot_set else {}
+        return {**self._identity, **few}
 
     @cached_property
     def _identity(self) -> dict[str, str]:
@@ -179,17 +186,17 @@ class CellDataModule(LightningDataModule):
     def splits(self) -> dict[SetName, CellImages]:
         """The three sets as they are used: with `few_shot` the training set has few cells, maybe of another laboratory."""
         few, train = self.few_shot, self.division["train"]
-        if few and self.laboratory:
-            train = self.laboratory.trained
+        if few and self.few_shot_set:
+            train = self.few_shot_set.trained
         elif few:
             train = train.part(draw_few(train.labels, few.per_class, self.split_plan.seed))
         return {**self.division, "train": train}
 
     @cached_property
-    def laboratory(self) -> Laboratory | None:
+    def few_shot_set(self) -> FewShotSet | None:
         """The other laboratory of `few_shot`, if it names one."""
         few = self.few_shot
-        return read_laboratory(few, self.as_trained_on(), self.split_plan.seed) if few and few.place else None
+        return read_few_shot_set(few, self.as_trained_on(), self.split_plan.seed) if few and few.place else None
 
     @cached_property
     def external(self) -> dict[str, CellImages]:
@@ -200,14 +207,14 @@ class CellDataModule(LightningDataModule):
     def external_sets(self) -> dict[str, ExternalSet]:
         """The further test sets by name, with what is to be known of them."""
         further = read_external_sets(self.test_on, self.as_trained_on()) if self.test_on else {}
-        if not self.laboratory:
+        if not self.few_shot_set:
             return further
-        if self.laboratory.name in further:
+        if self.few_shot_set.name in further:
             raise UserError(
-                f"--data.test_on and --data.few_shot both name {self.laboratory.name}: few cells of it are trained on, and all "
+                f"--data.test_on and --data.few_shot both name {self.few_shot_set.name}: few cells of it are trained on, and all "
                 "others are tested on already; leave it out of --data.test_on"
             )
-        return {self.laboratory.name: self.laboratory.tested, **further}
+        return {self.few_shot_set.name: self.few_shot_set.tested, **further}
 
     def as_trained_on(self) -> TrainedOn:
         """Describe this data set to the further test sets."""
@@ -262,7 +269,7 @@ class CellDataModule(LightningDataModule):
             found += read_split(self.split_file, cells, self.dropped).notices
         elif cells.splits is not None:
             found += cut_notices(cells.splits, codes)
-        if self.few_shot and not self.laboratory:
+        if self.few_shot and not self.few_shot_set:
             found += few_notices(self.splits["train"].labels, self.few_shot.per_class, self.class_names)
         return found + [f"{name}: {notice}" for name, one in self.external_sets.items() for notice in one.notices]
 
@@ -324,6 +331,14 @@ class CellDataModule(LightningDataModule):
         drop_last = len(sampler) > 1 and len(sampler) % self.batch_size == 1
         dataset = CellDataset(cells, weights, self.pipeline, self.seed, self.mixing, len(self.class_names))
         return self._loader(dataset, sampler, drop_last, self.num_workers)
+
+    def on_after_batch_transfer(self, batch: CellBatch, dataloader_idx: int) -> CellBatch:
+        """Draw a laboratory for each cell, where the batch is: another in each epoch, and always the same in validation."""
+        if self.laboratories is None or self.trainer is None or not (self.trainer.training or self.trainer.validating):
+            return batch
+        epoch = self.trainer.current_epoch if self.trainer.training else BEFORE_TRAINING
+        entropy = batch_entropy(self.seed, epoch, batch.position.cpu().numpy())
+        return batch._replace(image=self.laboratories(batch.image, entropy))
 
     def val_dataloader(self) -> DataLoader[CellBatch]:
         """Load the validation set, in order."""

@@ -49,7 +49,7 @@ class FewShot(NamedTuple):
         return f"{self.per_class} cells of each class{f' of {self.place}' if self.place else ''}"
 
 
-class Laboratory(NamedTuple):
+class FewShotSet(NamedTuple):
     """Cells of another laboratory, a few of which are trained on while the others are tested on.
 
     Attributes:
@@ -84,7 +84,7 @@ def draw_few(labels: npt.NDArray[np.int64], per_class: int, seed: int, share: fl
     return np.sort(np.concatenate(drawn)) if drawn else np.empty(0, np.int64)
 
 
-def read_laboratory(few: FewShot, trained_on: TrainedOn, seed: int) -> Laboratory:
+def read_few_shot_set(few: FewShot, trained_on: TrainedOn, seed: int) -> FewShotSet:
     """Read the cells of another laboratory, and draw a few of each class.
 
     If it has a test set of its own, that is tested on and the few are drawn from the others. If it has none, at most half of each
@@ -113,7 +113,7 @@ def read_laboratory(few: FewShot, trained_on: TrainedOn, seed: int) -> Laborator
     trained = cells.part(drawn)
     notices = (*whole.notices, *few_notices(trained.labels, few.per_class, trained_on.class_names))
     further = ExternalSet(replace(cells.part(tested), splits=None), whole.class_names, notices)
-    return Laboratory(names_of([place])[0], replace(trained, splits=None), further, pixels_sha256(trained))
+    return FewShotSet(names_of([place])[0], replace(trained, splits=None), further, pixels_sha256(trained))
 
 
 def few_notices(labels: npt.NDArray[np.int64], per_class: int, class_names: Sequence[str]) -> Iterator[str]:

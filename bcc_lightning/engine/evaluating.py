@@ -1,8 +1,9 @@
 """Evaluate a finished run: on its own test set, from the answers that it filed, and on sets that arrived later."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ from bcc_lightning.evaluation.assessment_figures import ShownCell
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, final_metrics, metrics_of
 from bcc_lightning.files import read_json, refuse_unwritable_folder, whole_file, write_json
 from bcc_lightning.modules.checkpoint import load_classifier
+from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier, Method, adapt
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.additions import add_to_run, forget
@@ -69,6 +71,7 @@ def evaluate(
     name: str | None = None,
     file: bool = True,
     gallery: bool = True,
+    methods: Sequence[Method] = (),
 ) -> list[Evaluation]:
     """Evaluate a trained network on its own test set or, where `data` or `test_on` name them, on further sets.
 
@@ -83,6 +86,8 @@ def evaluate(
         name: under which a single further set is filed; by default that of its folder or table.
         file: whether results are filed in the network's run.
         gallery: whether cells are drawn.
+        methods: how the network is adapted to each further set, without its labels; the results are filed beside those of the
+            network as it is, under the name of the set and ``-adapted``.
 
     Returns:
         One evaluation per set.
@@ -97,7 +102,9 @@ def evaluate(
     if name and not is_further:
         raise UserError(f"--name {name}: the run's own test set has its name; name a further set with --data or --data.test_on")
     own = own_data(network) if gallery or is_further else "images were not requested"
-    evaluator = Evaluator(network, own, gallery)
+    if methods and not is_further:
+        raise UserError("--adapt adapts a network to another laboratory; name its cells with --data or --data.test_on")
+    evaluator = Evaluator(network, own, gallery, methods)
     if not is_further:
         return [evaluator.on_own_test(out, file)]
     classifier = TrainedClassifier.of(network)
@@ -105,6 +112,7 @@ def evaluate(
     if name and len(sets) > 1:
         raise UserError(f"--name {name} names one set, but {len(sets)} are evaluated; evaluate them one by one")
     sets = [replace(one, name=name) for one in sets] if name else sets
+    sets = [replace(one, name=f"{one.name}-adapted") for one in sets] if methods else sets
     for one in sets:
         refuse_unusable(one, classifier.class_names)
         if not isinstance(own, str):
@@ -122,9 +130,11 @@ class Evaluator:
         network: the network.
         own: the data that it was trained on; a sentence where they are not here.
         gallery: whether cells are drawn.
+        methods: how it is adapted to further sets.
     """
 
-    def __init__(self, network: TrainedNetwork, own: CellDataModule | str, gallery: bool) -> None:
+    def __init__(self, network: TrainedNetwork, own: CellDataModule | str, gallery: bool, methods: Sequence[Method] = ()) -> None:
+        self.methods = methods
         self.network = network
         self.own = own
         self.gallery = gallery
@@ -186,6 +196,13 @@ class Evaluator:
     def on_further(self, one: FurtherSet, classifier: TrainedClassifier, folder: Path, file: bool) -> Evaluation:
         """Classify the cells of a further set, and evaluate the answers."""
         names = classifier.class_names
+        before, notices = [], [*one.notices, *self.further_notices(one.name)]
+        if self.methods:
+            title, plain = f"{one.name} before adaptation", classify(classifier, one.cells, one.name)
+            unadapted = assess(title, plain, self.validation(), names)
+            before = [EvaluatedSet(title, one.read, (), unadapted, plain, "No cells are drawn of the network before adaptation.")]
+            classifier = self.adapted(classifier, one.cells)
+            notices = [*describe_adaptation(classifier.adaptation), *notices]
         predictions = classify(classifier, one.cells, one.name)
         assessment = assess(one.name, predictions, self.validation(), names)
 
@@ -197,7 +214,7 @@ class Evaluator:
         shown = EvaluatedSet(
             one.name,
             one.read,
-            (*one.notices, *self.further_notices(one.name)),
+            tuple(notices),
             assessment,
             predictions,
             look if self.gallery else "No cells are drawn: images were not requested",
@@ -210,8 +227,20 @@ class Evaluator:
         metrics = metrics_of(one.name, final_metrics(predictions, names))
         name = file_name(one.name)
         targets = {f"evaluation/{name}": FILED_PAGE, f"predictions/{name}": FILED_ANSWERS} if file else {}
-        filed = self.write(folder, [shown, *own], table, metrics, targets, one.sha256)
+        more: dict[str, Any] = {"cells_sha256": one.sha256}
+        if isinstance(classifier, AdaptedClassifier):
+            more |= {"adaptation": asdict(classifier.adaptation), "before": before[0].assessment.as_dict()}
+        filed = self.write(folder, [shown, *before, *own], table, metrics, targets, more)
         return Evaluation(assessment, own[0].assessment if own else None, folder, filed)
+
+    def adapted(self, classifier: TrainedClassifier, cells: CellImages) -> AdaptedClassifier:
+        """Adapt the network to the pixels of some of the cells, and to nothing else."""
+        rows = np.arange(len(cells))
+        if len(rows) > MOST:
+            rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
+        validation = self.validation()
+        shares = None if validation is None else validation.probability.double().mean(dim=0).numpy()
+        return adapt(classifier, at_side(cells.take(rows), classifier.side), self.methods, shares)
 
     def further_notices(self, name: str) -> list[str]:
         """Describe what a reader of a further set's figures should know of this network."""
@@ -233,7 +262,7 @@ class Evaluator:
         table: pd.DataFrame,
         metrics: dict[str, float],
         targets: dict[str, tuple[str, ...]],
-        sha256: str | None = None,
+        more: dict[str, Any] | None = None,
     ) -> str:
         """Write the files of an evaluation, and file them in the network's run; returns a sentence on the filing.
 
@@ -244,17 +273,18 @@ class Evaluator:
             metrics: what is logged.
             targets: path below the run's artifacts, without suffix, to the names of the files that are filed there; empty to
                 leave the run alone.
-            sha256: hash of the cells of a further set.
+            more: further entries of ``evaluation.json``.
         """
-        first, *own = sets
+        first, own = sets[0], sets[1:]
         content = {
             **first.assessment.as_dict(),
             "network": self.network.title,
             "run_id": self.network.run_id,
             "read": first.read,
             "notices": list(first.notices),
-            "cells_sha256": sha256,
-            "own_test": own[0].assessment.as_dict() if own else None,
+            "cells_sha256": None,
+            "own_test": own[-1].assessment.as_dict() if own and own[-1].assessment.name == TEST else None,
+            **(more or {}),
         }
         test_time = self.network.summary.test_time if self.network.summary else None
         write_page(folder / PAGE, self.network.title, self.network.run_id, sets, test_time)
@@ -269,6 +299,15 @@ class Evaluator:
         files = {f"{target}{Path(name).suffix}": folder / name for target, names in targets.items() for name in names}
         add_to_run(run, files, metrics)
         return f"Filed in run {run.run_id}: {', '.join(files)}{f', metrics {metrics_of_set(metrics)}' if metrics else ''}."
+
+
+def describe_adaptation(adaptation: Adaptation) -> list[str]:
+    """Describe in sentences what a network was adapted to."""
+    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in adaptation.shares.items())
+    return [
+        f"{adaptation} Temperature and prediction sets were fitted before that, on the network's own validation set.",
+        *([f"Estimated shares of the classes: {shares}."] if shares else []),
+    ]
 
 
 def metrics_of_set(metrics: Mapping[str, float]) -> str:

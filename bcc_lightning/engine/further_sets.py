@@ -183,8 +183,8 @@ def refuse_seen(found: FurtherSet, network: TrainedNetwork, own: CellDataModule)
         UserError: with the number of shared cells, and the first.
     """
     seen = dict(zip(pixel_hashes(own.cells), own.codes != TEST, strict=True))
-    if own.laboratory:
-        seen |= dict.fromkeys(pixel_hashes(own.laboratory.trained), True)
+    if own.few_shot_set:
+        seen |= dict.fromkeys(pixel_hashes(own.few_shot_set.trained), True)
     shared = [(row, seen[pixels]) for row, pixels in enumerate(pixel_hashes(found.cells)) if pixels in seen]
     if shared:
         trained = sum(is_trained_on for _, is_trained_on in shared)

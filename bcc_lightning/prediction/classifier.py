@@ -196,13 +196,14 @@ class TrainedClassifier:
         """
         with self._precision():
             if len(self.sides) == 1 or pixels.ndim > PACKED_DIMENSIONS:
-                return self.module.probabilities(self._images(pixels)).float().cpu()
+                return self.module.probabilities(self.images(pixels)).float().cpu()
             ends = np.cumsum([side**2 for side in self.sides])
             parts = zip(self.sides, np.split(pixels, ends[:-1], axis=1), strict=True)
-            images = {side: self._images(part.reshape(-1, side, side, 3)) for side, part in parts}
+            images = {side: self.images(part.reshape(-1, side, side, 3)) for side, part in parts}
             return cast(Ensemble, self.module).probabilities_at(images).float().cpu()
 
-    def _images(self, pixels: Pixels) -> Tensor:
+    def images(self, pixels: Pixels) -> Tensor:
+        """Bring images (N, S, S, 3) to the device as the network takes them: (N, 3, S, S) uint8."""
         return torch.from_numpy(np.require(pixels, requirements=("C", "W"))).permute(0, 3, 1, 2).to(self.device)
 
     def _precision(self) -> AbstractContextManager[Any]:

@@ -49,7 +49,7 @@ def test_of_the_own_training_set(tmp_path: Path) -> None:
     assert few.facts()["data.few_shot"] == "3 cells of each class"
     many = CellFolder(root=str(root), image_size=24, few_shot=99)
     assert any(notice.startswith("Fewer than 99 cells could be drawn of: basophil 14") for notice in many.notices())
-    with pytest.raises(UserError, match="few cells are drawn once"):
+    with pytest.raises(UserError, match="exclude one another"):
         CellFolder(root=str(root), few_shot=3, folds=4)
 
 

@@ -1,0 +1,269 @@
+"""Adapting a trained network to unlabelled cells of another laboratory.
+
+- ``bn``: batch normalisation takes mean and variance from these cells instead of the training cells, mixed with those of the
+  training by the number of cells (Schneider et al., NeurIPS 2020).
+- ``tent``: gain and offset of the normalisation layers are trained to give surer answers (Wang et al., ICLR 2021).
+- ``prior``: probabilities are corrected for other shares of the classes than in training, which the EM algorithm estimates
+  (Saerens, Latinne and Decaestecker, Neural Computation 14 (2002) 21).
+
+Nothing here is given a label of the cells.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bcc_lightning.errors import UserError
+from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
+from bcc_lightning.transforms.square import WAYS, lay
+
+Method = Literal["bn", "tent", "prior"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+PRIOR_CELLS = 16
+"""Cells of the training that count beside those of the laboratory: a few cells alone have no reliable mean and variance."""
+
+FEW = 64
+"""Fewer cells than this are looked at in all eight positions."""
+
+TENT_LR = 1e-3
+"""Learning rate of ``tent``, that of its authors."""
+
+MOST = 2048
+"""Most cells that are looked at."""
+
+AT_ONCE = 64
+"""Cells that the network sees at once while it is adapted."""
+
+STEPS, CONVERGED = 1000, 1e-7
+"""EM ends when no share changes by more in a step, or after so many steps."""
+
+Shares = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What a network was adapted to.
+
+    Attributes:
+        methods: in the order in which they were applied.
+        cells: number of unlabelled cells that were looked at.
+        shares: estimated share of each class among them; empty without ``prior``.
+    """
+
+    methods: tuple[Method, ...]
+    cells: int
+    shares: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Describe it in a sentence."""
+        return f"Adapted by {', '.join(self.methods)} to {self.cells:,} of these cells, without their labels."
+
+
+class AdaptedClassifier(TrainedClassifier):
+    """A trained network that was adapted to another laboratory.
+
+    Args:
+        original: the network as it was trained; it is not changed.
+        adaptation: what it is adapted to.
+        module: the adapted network.
+        odds: (C,) what the probability of each class is multiplied by; None leaves them.
+    """
+
+    def __init__(self, original: TrainedClassifier, adaptation: Adaptation, module: Any, odds: Shares | None) -> None:  # noqa: ANN401
+        kept = {name: getattr(original, name) for name in ("side", "crop", "bits", "batch_size", "precision", "network")}
+        super().__init__(module, **kept)
+        self.original = original
+        self.adaptation = adaptation
+        self.odds = odds
+
+    def classify(self, pixels: Pixels) -> Tensor:
+        """Classify images, as `TrainedClassifier.classify`."""
+        probability = super().classify(pixels)
+        return probability if self.odds is None else reweighted(probability, self.odds)
+
+
+def read_methods(given: str | None) -> tuple[Method, ...]:
+    """Read ``bn,tent,prior``; the order is always this one.
+
+    Raises:
+        UserError: a name is unknown.
+    """
+    named = [name.strip() for name in (given or "").split(",") if name.strip()]
+    if unknown := [name for name in named if name not in METHODS]:
+        raise UserError(f"--adapt {unknown[0]} does not exist; it takes {', '.join(METHODS)}, or several joined by commas")
+    return tuple(method for method in METHODS if method in named)
+
+
+def adapt(
+    classifier: TrainedClassifier, pixels: Pixels, methods: Sequence[Method], trained_shares: Shares | None = None
+) -> AdaptedClassifier:
+    """Adapt a network to a laboratory.
+
+    Args:
+        classifier: the network; it is not changed.
+        pixels: (N, S, S, 3) uint8, cells of the laboratory from `TrainedClassifier.square`.
+        methods: what is done, in the order of `METHODS`.
+        trained_shares: (C,) mean probability of each class that the network gives to its validation set, needed for ``prior``.
+
+    Raises:
+        UserError: the network has no layers that a method changes, or what it needs is not known.
+    """
+    if not len(pixels):
+        raise UserError("--adapt: there are no cells to adapt to")
+    adapted = AdaptedClassifier(classifier, Adaptation(tuple(methods), len(pixels)), deepcopy(classifier.module), None)
+    if "bn" in methods:
+        adapt_statistics(adapted, pixels)
+    if "tent" in methods:
+        adapt_entropy(adapted, pixels)
+    if "prior" not in methods:
+        return adapted
+    if trained_shares is None:
+        raise UserError(
+            "--adapt prior needs the answers of the network for its validation set, which are not filed; name a run with --run"
+        )
+    probability = torch.cat([adapted.classify(part) for part in parts_of(pixels)]).double().numpy()
+    shares = estimated_shares(probability, trained_shares)
+    adapted.odds = shares / np.maximum(trained_shares, np.finfo(np.float64).tiny)
+    named = dict(zip(classifier.class_names, shares.tolist(), strict=True))
+    adapted.adaptation = Adaptation(tuple(methods), len(pixels), named)
+    return adapted
+
+
+def parts_of(pixels: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Yield so many cells as a network sees at once."""
+    return (pixels[start : start + AT_ONCE] for start in range(0, len(pixels), AT_ONCE))
+
+
+def adapt_statistics(adapted: AdaptedClassifier, pixels: Pixels) -> None:
+    """Let batch normalisation take its statistics from cells, in place.
+
+    Raises:
+        UserError: the network has no batch normalisation.
+    """
+    layers = [layer for layer in adapted.module.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
+    if not layers:
+        raise UserError(
+            f"--adapt bn: {type(adapted.module).__name__} has no batch normalisation, so that there are no statistics to take "
+            "from other cells; leave bn out"
+        )
+    with ExitStack() as stack, torch.inference_mode():
+        for layer in layers:
+            stack.enter_context(following(layer, PRIOR_CELLS * views(len(pixels))))
+        for part in parts_of(pixels):
+            for images in views_of(adapted, part, len(pixels)):
+                adapted.module(images)
+
+
+@contextmanager
+def following(layer: _BatchNorm, prior: int) -> Iterator[None]:
+    """Let a layer's statistics follow what it is given: the mean over all cells so far, mixed with those of the training.
+
+    Images count equally, whatever the sizes of the batches.
+
+    Args:
+        layer: the layer.
+        prior: images that the training counts for.
+    """
+    assert layer.running_mean is not None  # noqa: S101 - tells the type checker what the caller has checked
+    assert layer.running_var is not None  # noqa: S101
+    mean, variance = layer.running_mean.double(), layer.running_var.double()
+    sums, squares, cells = torch.zeros_like(mean), torch.zeros_like(mean), 0
+
+    def look(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        nonlocal cells
+        values = given[0].double().transpose(0, 1).flatten(1)
+        sums.add_(values.mean(1) * len(given[0]))
+        squares.add_(values.square().mean(1) * len(given[0]))
+        cells += len(given[0])
+        weight = cells / (cells + prior)
+        own_mean = sums / cells
+        own_variance = squares / cells - own_mean**2
+        layer.running_mean.copy_(torch.lerp(mean, own_mean, weight))  # type: ignore[union-attr]
+        layer.running_var.copy_(torch.lerp(variance, own_variance, weight).clamp_min(0))  # type: ignore[union-attr]
+
+    hook = layer.register_forward_pre_hook(look)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def adapt_entropy(adapted: AdaptedClassifier, pixels: Pixels) -> None:
+    """Train gain and offset of the normalisation layers to lower the entropy of the answers, in place, each cell once.
+
+    Raises:
+        UserError: the network has no such layers.
+    """
+    kinds = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
+    layers = [layer for layer in adapted.module.modules() if isinstance(layer, kinds)]
+    affine = list(dict.fromkeys(parameter for layer in layers for parameter in layer.parameters(recurse=False)))
+    if not affine:
+        raise UserError(f"--adapt tent: {type(adapted.module).__name__} has no normalisation layers to train; leave tent out")
+    adapted.module.requires_grad_(False)
+    for parameter in affine:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.Adam(affine, lr=TENT_LR)
+    order = np.random.default_rng(0).permutation(len(pixels))
+    for rows in parts_of(order):
+        for images in views_of(adapted, pixels[rows], len(pixels)):
+            answers = adapted.module(images).log_softmax(dim=1)
+            entropy = -(answers.exp() * answers).sum(dim=1).mean()
+            optimizer.zero_grad()
+            entropy.backward()
+            optimizer.step()
+    adapted.module.requires_grad_(False)
+
+
+def views_of(adapted: AdaptedClassifier, pixels: Pixels, cells: int) -> Iterator[Tensor]:
+    """Yield batches of images (B, 3, S, S) uint8 in which a network is adapted; `cells` is how many there are in all.
+
+    Raises:
+        UserError: members of an ensemble see cells at several sides.
+    """
+    if len(adapted.sides) > 1:
+        raise UserError("--adapt bn and tent: the members of this ensemble see cells at several sizes; adapt them one by one")
+    images = adapted.images(pixels)
+    for way in range(views(cells)):
+        yield lay(images, way)
+
+
+def views(cells: int) -> int:
+    """Return in how many positions each of so many cells is looked at."""
+    return WAYS if cells < FEW else 1
+
+
+def estimated_shares(probability: Shares, trained: Shares) -> Shares:
+    """Estimate the shares of the classes among cells by EM.
+
+    Args:
+        probability: (N, C) what a network answers for them.
+        trained: (C,) shares for which its probabilities are right, such as those of its validation set.
+
+    Returns:
+        (C,) shares that add up to 1.
+    """
+    shares = trained / trained.sum()
+    for _ in range(STEPS):
+        updated = (
+            reweighted(torch.from_numpy(probability), shares / np.maximum(trained, np.finfo(np.float64).tiny)).numpy().mean(0)
+        )
+        done = np.abs(updated - shares).max() < CONVERGED
+        shares = updated
+        if done:
+            break
+    return np.asarray(shares)
+
+
+def reweighted(probability: Tensor, odds: Shares) -> Tensor:
+    """Multiply the probabilities (N, C) of the classes by odds (C,), and let each row add up to 1 again."""
+    weighed = probability.double() * torch.from_numpy(odds)
+    return (weighed / weighed.sum(dim=1, keepdim=True)).to(probability.dtype)

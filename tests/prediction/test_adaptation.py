@@ -1,0 +1,129 @@
+"""Adapting to another laboratory: statistics by arithmetic, shares by EM, and never a label."""
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bcc_lightning import PlainCNN, TransferClassifier
+from bcc_lightning.datasets.smear_painter import paint_cells
+from bcc_lightning.engine.evaluating import Evaluator
+from bcc_lightning.errors import UserError
+from bcc_lightning.prediction.adaptation import PRIOR_CELLS, adapt, estimated_shares, read_methods, reweighted
+from bcc_lightning.prediction.classifier import TrainedClassifier
+
+CLASSES = ["a", "b", "c"]
+PIXELS = paint_cells(np.arange(70) % 8, 32, 0.2, 3)
+
+
+@pytest.fixture
+def classifier() -> TrainedClassifier:
+    torch.manual_seed(0)
+    return TrainedClassifier(PlainCNN(class_names=CLASSES, image_size=32))
+
+
+def first_norm(module: nn.Module) -> nn.BatchNorm2d:
+    return next(layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d))
+
+
+@pytest.mark.parametrize("cells", [1, 2, 7, 70])
+def test_statistics_are_those_of_the_cells_mixed_with_those_of_training(classifier: TrainedClassifier, cells: int) -> None:
+    norm = first_norm(classifier.module)
+    norm.running_mean, norm.running_var = torch.randn(norm.num_features), torch.rand(norm.num_features) + 0.5
+    given: list[torch.Tensor] = []
+    norm.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].double()))
+    found = first_norm(adapt(classifier, PIXELS[:cells], ["bn"]).module)
+    assert sum(map(len, given)) == (cells if cells == len(PIXELS) else 8 * cells)  # few cells are seen in all their positions
+    values = torch.cat(given).transpose(0, 1).flatten(1)
+    weight = cells / (cells + PRIOR_CELLS)
+    mean = torch.lerp(norm.running_mean.double(), values.mean(1), weight)
+    variance = torch.lerp(norm.running_var.double(), values.var(1, unbiased=False), weight)
+    assert torch.allclose(cast(torch.Tensor, found.running_mean).double(), mean, atol=1e-5)
+    assert torch.allclose(cast(torch.Tensor, found.running_var).double(), variance, atol=1e-5)
+
+
+def test_the_network_itself_stays_as_it_is(classifier: TrainedClassifier) -> None:
+    before = {name: value.clone() for name, value in classifier.module.state_dict().items()}
+    adapted = adapt(classifier, PIXELS, ["bn", "tent", "prior"], np.array([0.5, 0.3, 0.2]))
+    assert all(torch.equal(value, before[name]) for name, value in classifier.module.state_dict().items())
+    probability = adapted.classify(PIXELS)
+    assert not torch.allclose(probability, classifier.classify(PIXELS))
+    assert torch.allclose(probability.sum(dim=1), torch.ones(len(PIXELS)))
+    assert str(adapted.adaptation) == "Adapted by bn, tent, prior to 70 of these cells, without their labels."
+    assert sum(adapted.adaptation.shares.values()) == pytest.approx(1)
+    # At its fixed point, the shares are the mean of the corrected probabilities.
+    assert list(adapted.adaptation.shares.values()) == pytest.approx(probability.mean(0).tolist(), abs=1e-3)
+
+
+def test_entropy_falls(classifier: TrainedClassifier) -> None:
+    def entropy(probability: torch.Tensor) -> float:
+        return float(torch.special.entr(probability).sum(1).mean())
+
+    adapted = adapt(classifier, PIXELS, ["tent"])
+    assert entropy(adapted.classify(PIXELS)) < entropy(classifier.classify(PIXELS))
+    changed = {
+        name
+        for name, value in adapted.module.state_dict().items()
+        if not torch.equal(value, classifier.module.state_dict()[name])
+    }
+    norms = {name for name, layer in classifier.module.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+    assert changed
+    assert {name.rpartition(".")[0] for name in changed} <= norms
+
+
+def test_shares_of_classes_that_are_told_apart_with_known_confusions() -> None:
+    """A test that finds class 0 in 80 % of its cells and in 10 % of the others; 45 of 100 cells are positive.
+
+    The share s of class 0 solves 0.8 s + 0.1 (1 - s) = 0.45: it is 0.5. Trained where both are equally frequent, the probability
+    of class 0 is 0.8 / 0.9 behind a positive answer and 0.2 / 1.1 behind a negative one.
+    """
+    positive, negative = [8 / 9, 1 / 9], [2 / 11, 9 / 11]
+    found = estimated_shares(np.array([positive] * 45 + [negative] * 55), np.array([0.5, 0.5]))
+    assert found == pytest.approx([0.5, 0.5], abs=1e-5)
+    # With 24 of 100 positive the share is 0.2; the prior of the training does not matter.
+    assert estimated_shares(np.array([positive] * 24 + [negative] * 76), np.array([0.5, 0.5])) == pytest.approx(
+        [0.2, 0.8], abs=1e-4
+    )
+
+
+def test_reweighting() -> None:
+    found = reweighted(torch.tensor([[0.5, 0.25, 0.25]]), np.array([1.0, 2.0, 0.0]))
+    assert found.tolist() == [[0.5, 0.5, 0.0]]
+
+
+def test_of_the_cells_only_pixels_are_read(classifier: TrainedClassifier) -> None:
+    """What an evaluation adapts to has no labels at all."""
+
+    class Pictures:
+        """Cells without labels, ids or sets."""
+
+        def __len__(self) -> int:
+            return len(PIXELS)
+
+        def take(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return np.asarray(PIXELS[rows])
+
+    evaluator = Evaluator.__new__(Evaluator)
+    evaluator.methods = ("bn", "tent")
+    evaluator.validation = lambda: None  # type: ignore[method-assign]
+    found = evaluator.adapted(classifier, cast(Any, Pictures()))
+    assert torch.equal(found.classify(PIXELS), adapt(classifier, PIXELS, ["bn", "tent"]).classify(PIXELS))
+
+
+def test_what_cannot_be_adapted(classifier: TrainedClassifier) -> None:
+    vit = TransferClassifier(
+        class_names=CLASSES, image_size=32, backbone="vit_tiny_patch16_224", variant={"depth": 1}, pretrained=False
+    )
+    with pytest.raises(UserError, match="--adapt bn: TransferClassifier has no batch normalisation"):
+        adapt(TrainedClassifier(vit), PIXELS, ["bn"])
+    assert torch.isfinite(adapt(TrainedClassifier(vit), PIXELS[:8], ["tent"]).classify(PIXELS[:8])).all()
+    with pytest.raises(UserError, match="--adapt prior needs the answers"):
+        adapt(classifier, PIXELS, ["prior"])
+    with pytest.raises(UserError, match="no cells to adapt to"):
+        adapt(classifier, PIXELS[:0], ["bn"])
+    with pytest.raises(UserError, match="--adapt bm does not exist; it takes bn, tent, prior"):
+        read_methods("bn,bm")
+    assert read_methods(" prior, bn ") == ("bn", "prior")
+    assert read_methods(None) == ()
