@@ -8,6 +8,7 @@ from bcc_lightning.cli.networks import network_named, network_parser, read_optio
 from bcc_lightning.cli.parser import ExperimentParser
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.engine.evaluating import PAGE, Evaluation, evaluate
+from bcc_lightning.engine.robustness import RobustnessReport, evaluate_robustness
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.prediction.adaptation import read_methods
@@ -52,6 +53,8 @@ def run(argv: list[str]) -> None:
         parser.add_argument("--file", type=bool, default=True, help="file the results in the run")
         adapt = "adapt the network to a further set, without its labels: bn, tent, prior, or several joined by commas"
         parser.add_argument("--adapt", type=str | None, default=None, help=adapt)
+        faults = "classify the own test set with eleven faults of images at five severities instead, see robustness.html"
+        parser.add_argument("--robustness", type=bool, default=False, help=faults)
         parser.add_argument("--gallery", type=bool, default=True, help="draw the worst mistakes and the least sure cells")
 
     parser = network_parser("evaluate", declare)
@@ -61,6 +64,9 @@ def run(argv: list[str]) -> None:
     out = Path(options["out"])
     refuse_unwritable_folder("--out", out)
     network = network_named(options)
+    if options["robustness"]:
+        print(printable(describe_robustness(evaluate_robustness(network, out, options["file"]))))
+        return
     common = {name: options[name] for name in ("name", "file", "gallery")} | {"methods": read_methods(options["adapt"])}
     if has_data:
         found = evaluate(network, out, data=parser.build(options)["data"], **common)
@@ -69,6 +75,18 @@ def run(argv: list[str]) -> None:
         found = evaluate(network, out, test_on=named["test_on"] or (), class_map=named["class_map"], **common)
     for one in found:
         print(printable(describe(one)))
+
+
+def describe_robustness(report: RobustnessReport) -> str:
+    """Describe the errors under faults for the terminal."""
+    found = report.robustness.as_dict()
+    worst = max(found["errors"], key=lambda name: sum(found["errors"][name]))
+    mean = sum(found["errors"][worst]) / len(found["errors"][worst])
+    return (
+        f"{report.cells:,} cells with faults: balanced error {found['BE']:.2f} and its rise {found['rBE']:.2f} of AlexNet's; "
+        f"without faults the error is {100 * found['clean']:.1f} %, with {worst}, the worst, {100 * mean:.1f} %\n"
+        f"written to {report.folder / 'robustness.html'}"
+    )
 
 
 def describe(found: Evaluation) -> str:
