@@ -1,7 +1,7 @@
 """Classify cells with a trained network, and count them by slide."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
     from bcc_lightning.cli.parser import ExperimentParser
+    from bcc_lightning.prediction.adaptation import AdaptedClassifier, Method
     from bcc_lightning.prediction.answers import AnswerTable
+    from bcc_lightning.prediction.classifier import TrainedClassifier
     from bcc_lightning.prediction.files import Tally
+    from bcc_lightning.prediction.inputs import CellInputs
     from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 PRINTED = 6
@@ -48,6 +51,13 @@ def declare(parser: "ExperimentParser") -> None:
     )
     parser.add_argument("--reference", type=str | None, default=None, help=reference)
     parser.add_argument("--sheet", type=str | None, default=None, help="PNG of cells by predicted class, least sure first")
+    abstain = (
+        "leave cells to a person that are less familiar to the network than this share of its own, such as 0.05; adds the "
+        "columns familiarity and abstained, and an alarm for cells from elsewhere"
+    )
+    parser.add_argument("--abstain", type=float | None, default=None, help=abstain)
+    adapt = "adapt the network to these cells first, without labels: bn, tent, prior, or several joined by commas"
+    parser.add_argument("--adapt", type=str | None, default=None, help=adapt)
     parser.add_argument("--batch_size", type=int | None, default=None, help="images at once; by default as in the run")
 
 
@@ -60,19 +70,25 @@ def predict(argv: list[str]) -> int:
     from bcc_lightning.cli.networks import network_named, network_parser, read_options
     from bcc_lightning.differential.cell_labels import read_cell_labels
     from bcc_lightning.differential.reference import read_reference
+    from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
     from bcc_lightning.files import file_hash, refuse_unwritable
+    from bcc_lightning.novelty.guard import read_share
+    from bcc_lightning.prediction.adaptation import read_methods
     from bcc_lightning.prediction.answers import AnswerTable, Heading
     from bcc_lightning.prediction.classifier import TrainedClassifier
     from bcc_lightning.prediction.files import predict_files
     from bcc_lightning.prediction.inputs import CellInputs
     from bcc_lightning.prediction.sheet import CELLS_PER_CLASS, cell_sheet
+    from bcc_lightning.printable import printable
 
     options = read_options(network_parser("predict", declare), argv)
     out, by = Path(options["out"]), options["by"]
     for name in ("out", "sheet"):
         if options[name]:
             refuse_unwritable(f"--{name}", Path(options[name]))
+    read_share(options["abstain"])
+    methods = read_methods(options["adapt"])
     inputs = CellInputs.of(options["inputs"], by)
     network = network_named(options)
     classifier = TrainedClassifier.of(network)
@@ -83,9 +99,18 @@ def predict(argv: list[str]) -> int:
     reference = read_reference(given, classifier.class_names) if given and labels is None else None
     if options["batch_size"]:
         classifier.batch_size = options["batch_size"]
-    table = AnswerTable(out, Heading(network.run_id or file_hash(network.checkpoint), tuple(classifier.class_names), by))
-    tally = predict_files(classifier, inputs, table, CELLS_PER_CLASS if options["sheet"] else 0)
+    guard = guard_of(network, classifier) if options["abstain"] else None
+    identity = network.run_id or file_hash(network.checkpoint)
+    if methods:
+        classifier = adapt_to_files(classifier, inputs, methods, network)
+        identity = f"{identity} {classifier.adaptation}"
+        print(printable(str(classifier.adaptation)))
+    table = AnswerTable(out, Heading(identity, tuple(classifier.class_names), by, options["abstain"]))
+    keep = CELLS_PER_CLASS if options["sheet"] else 0
+    tally = predict_files(classifier, inputs, table, keep, familiarity_with(guard) if guard else None)
     report(tally, inputs.left_out.notices(), out)
+    if guard:
+        print(printable(str(drift_of(guard, tally.familiarity))))
     if by:
         count_by_unit(tally, network, table, reference)
     if labels is not None:
@@ -93,6 +118,25 @@ def predict(argv: list[str]) -> int:
     if options["sheet"]:
         save_figure(cell_sheet(classifier, tally.least_sure), Path(options["sheet"]))
     return EXIT_UNREADABLE if tally.unreadable else 0
+
+
+def adapt_to_files(
+    classifier: "TrainedClassifier", inputs: "CellInputs", methods: "Sequence[Method]", network: "TrainedNetwork"
+) -> "AdaptedClassifier":
+    """Adapt a network to the cells that it is to classify."""
+    import numpy as np
+
+    from bcc_lightning.evaluation.metrics import VALIDATION
+    from bcc_lightning.prediction.adaptation import adapt
+    from bcc_lightning.prediction.files import sample
+    from bcc_lightning.safe_names import column_name
+
+    try:
+        validation = network.predictions(VALIDATION)
+        shares = validation[list(map(column_name, classifier.class_names))].to_numpy(np.float64).mean(axis=0)
+    except UserError:
+        shares = None
+    return adapt(classifier, sample(classifier, inputs), methods, shares)
 
 
 def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable", reference: "DataFrame | None") -> None:
@@ -162,6 +206,9 @@ def report(tally: "Tally", notices: Iterable[str], out: Path) -> None:
             ),
             file=sys.stderr,
         )
+    if tally.abstained:
+        share = 100 * tally.abstained / max(tally.cells - tally.unreadable, 1)
+        print(f"{tally.abstained:,} cells ({share:.1f} %) are left to a person: they are unlike the network's own, see the table")
     print(printable(f"{tally.cells - tally.unreadable:,} cells classified, written to {out}"))
 
 

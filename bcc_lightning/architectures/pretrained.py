@@ -28,8 +28,13 @@ SHOWN_KEYS = 3
 PROJECTIONS = ("dino_head.", "ibot_head.")
 """Parts of a self-supervised training by DINOv2 that only serve its loss."""
 
-PUBLISHED_AT = {"dinobloom": "https://zenodo.org/records/10908163"}
-"""Where weights are published that come as files."""
+DINOBLOOM = "https://zenodo.org/records/10908163"
+
+PUBLISHED_AT = {
+    "dinobloom-s": f"{DINOBLOOM}, SHA-256 c2f7990b003e89bcece80e379fb8fe0ba2ec392ce19b286e8a294abd99568e44",
+    "dinobloom": f"{DINOBLOOM}, with its checksum",
+}
+"""Where weights are published that come as files, by the beginnings of their names; the longest first."""
 
 OWN_BACKBONE = "network.backbone.network."
 """Prefix of a backbone's keys in a checkpoint of `TransferClassifier`."""
@@ -209,7 +214,7 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
     path = Path(file)
     if not path.is_file():
         known = next((place for name, place in PUBLISHED_AT.items() if name in path.name.lower()), None)
-        where = f"; it is published at {known}, with its checksum" if known else ""
+        where = f"; it is published at {known}" if known else ""
         raise UserError(f"weights file {path} does not exist{where}; give its place, or another file, with --model.weights FILE")
     try:
         state: dict[str, Any] = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)

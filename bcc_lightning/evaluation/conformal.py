@@ -159,10 +159,16 @@ def calibrated_classifier(probability: npt.NDArray[np.floating], label: npt.NDAr
 
 def fitted(scores: Floats, categories: npt.NDArray[np.int64]) -> Any:  # noqa: ANN401 - crepes has no types
     """Fit the conformal classifier of crepes: scores (N,), the higher the stranger, and the class of each."""
-    with warnings.catch_warnings():  # the package shows all warnings of the process from its import on
-        from crepes import ConformalClassifier
+    return quiet_crepes().ConformalClassifier().fit(scores, bins=categories)
 
-    return ConformalClassifier().fit(scores, bins=categories)
+
+def quiet_crepes() -> Any:  # noqa: ANN401 - crepes has no types
+    """Import crepes, which from its import on would show all warnings of the process."""
+    with warnings.catch_warnings():
+        import crepes
+        import crepes.martingales
+
+    return crepes
 
 
 def p_values(calibrated: Any, scores: Floats, categories: npt.NDArray[np.int64]) -> Floats:  # noqa: ANN401 - crepes has no types

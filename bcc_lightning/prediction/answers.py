@@ -20,6 +20,9 @@ from bcc_lightning.safe_names import column_name
 
 FORMATS = (".csv", ".parquet")
 
+FAMILIARITY = ("familiarity", "abstained")
+"""Columns of a table of a network that may leave cells to a person: how familiar a cell is, and why no answer is given."""
+
 
 class Answer(NamedTuple):
     """The answer for one cell.
@@ -29,12 +32,15 @@ class Answer(NamedTuple):
         probabilities: C probabilities, float32; empty for a file that could not be read.
         error: why it could not be read; empty if it could.
         group: its slide, patient or other unit.
+        familiarity: share of the network's own validation cells that are at least as strange, in (0, 1]; None where that was not
+            asked for.
     """
 
     path: str
     probabilities: Sequence[np.float32] | npt.NDArray[np.float32]
     error: str = ""
     group: str = ""
+    familiarity: float | None = None
 
     @property
     def label(self) -> int:
@@ -56,11 +62,13 @@ class Heading:
         network: run id, or hash of the file, of the network.
         class_names: names of the C classes.
         by: name of the column of slides, patients or other units; None for no such column.
+        abstain: cells less familiar than this are left to a person; None for no such column.
     """
 
     network: str
     class_names: tuple[str, ...]
     by: str | None = None
+    abstain: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a column of units that is called like one of the others."""
@@ -70,17 +78,25 @@ class Heading:
     @property
     def columns(self) -> list[str]:
         """Names of the columns."""
-        classes = list(map(column_name, self.class_names))
-        return ["path", "predicted", "probability", *classes, "margin", "error", *([self.by] if self.by else [])]
+        classes, own = list(map(column_name, self.class_names)), [] if self.abstain is None else list(FAMILIARITY)
+        return ["path", "predicted", "probability", *classes, "margin", "error", *own, *([self.by] if self.by else [])]
+
+    def abstains(self, answer: Answer) -> bool:
+        """Check whether a cell is left to a person."""
+        return self.abstain is not None and answer.familiarity is not None and answer.familiarity < self.abstain
 
     def row(self, answer: Answer) -> list[str]:
         """Write an answer as the cells of a row; numbers have as many digits as tell all float32 apart."""
-        error, group = [answer.error], [answer.group] if self.by else []
+        own: list[str] = []
+        if self.abstain is not None:
+            known = answer.familiarity
+            own = ["", ""] if known is None else [f"{known:.6g}", describe_strange(known) if self.abstains(answer) else ""]
+        rest = [answer.error, *own, *([answer.group] if self.by else [])]
         if not len(answer.probabilities):
-            return [answer.path, *[""] * (len(self.class_names) + 3), *error, *group]
+            return [answer.path, *[""] * (len(self.class_names) + 3), *rest]
         first, second = answer.best_two
         numbers = [str(value) for value in (first, *answer.probabilities, first - second)]
-        return [answer.path, self.class_names[answer.label], *numbers, *error, *group]
+        return [answer.path, self.class_names[answer.label], *numbers, *rest]
 
 
 class AnswerTable:
@@ -119,7 +135,10 @@ class AnswerTable:
                 return
             for row in reader:
                 values = [np.float32(value) for value in row[3 : 3 + classes] if value]
-                yield Answer(row[0], values, row[4 + classes], row[5 + classes] if self.heading.by else "")
+                columns = dict(zip(self.heading.columns, row, strict=True))
+                known = columns.get("familiarity")
+                group = columns[self.heading.by] if self.heading.by else ""
+                yield Answer(row[0], values, row[4 + classes], group, float(known) if known else None)
 
     def open(self, append: bool = False) -> Self:
         """Begin to write: anew, or behind the rows that an interrupted call has left."""
@@ -148,6 +167,11 @@ class AnswerTable:
                 self.rows_file.unlink(missing_ok=True)
 
 
+def describe_strange(familiarity: float) -> str:
+    """Say why a cell is left to a person."""
+    return f"stranger to the network than {100 * (1 - familiarity):.4g} % of its own cells"
+
+
 def drop_half_line(file: Path) -> None:
     """Cut off what a killed process has written of its last line."""
     with file.open("r+b") as stream:
@@ -165,7 +189,8 @@ def drop_half_line(file: Path) -> None:
 
 def write_parquet(source: Path, target: Path, heading: Heading) -> None:
     """Write the rows of a CSV file as Parquet, a block at a time."""
-    numbers = {column: pa.float32() for column in ("probability", "margin", *map(column_name, heading.class_names))}
+    names = ("probability", "margin", "familiarity", *map(column_name, heading.class_names))
+    numbers = {column: pa.float32() for column in names}
     schema = pa.schema([(column, numbers.get(column, pa.string())) for column in heading.columns])
     options = pyarrow.csv.ConvertOptions(
         column_types=dict(zip(schema.names, schema.types, strict=True)), strings_can_be_null=False

@@ -87,7 +87,8 @@ def test_files_that_are_no_weights(content: str, tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_here_says_where_it_is_published() -> None:
     with pytest.raises(
-        UserError, match=r"DinoBloom-S.pth does not exist; it is published at https://zenodo.org/records/10908163"
+        UserError,
+        match=r"DinoBloom-S.pth does not exist; it is published at https://zenodo.org/records/10908163, SHA-256 c2f7990b",
     ):
         bcc.TransferClassifier(class_names=["a", "b"], image_size=SIDE, backbone=SMALL, weights="DinoBloom-S.pth")
 

@@ -141,7 +141,8 @@ def test_cells_are_counted_by_slide_also_those_of_an_interrupted_call(colours: T
 
 def test_the_least_sure_cells_of_each_class_are_remembered() -> None:
     tally = Tally(list(CLASSES), keep=2)
-    tally.add([Answer(f"{p}.png", np.array([p, 1 - p, 0], np.float32)) for p in (0.9, 0.6, 0.7, 0.3, 0.8)])
+    answers = [Answer(f"{p}.png", np.array([p, 1 - p, 0], np.float32)) for p in (0.9, 0.6, 0.7, 0.3, 0.8)]
+    tally.add(answers, Heading("run", ("a", "b", "c")))
     assert [file for _, _, file in sorted(tally.least_sure["red"], reverse=True)] == ["0.6.png", "0.7.png"]
     assert [file for _, _, file in tally.least_sure["green"]] == ["0.3.png"]
 

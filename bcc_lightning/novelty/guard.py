@@ -1,0 +1,127 @@
+"""What a network needs to recognise cells that are unlike its own: features of training cells, and scores of validation cells.
+
+Everything is chosen on the network's own data. A cell is compared with the validation cells, which the network was not trained
+on: its familiarity is the share of them that are at least as strange.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.errors import UserError
+from bcc_lightning.explanation.faithfulness import stratified
+from bcc_lightning.files import whole_file
+from bcc_lightning.novelty.detectors import Detector, Floats, LastLayer, Seen, fit_detector
+from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
+
+DEFAULT: Detector = "knn"
+"""The detector that told strangers apart best in `docs/findings/another-laboratory.md`."""
+
+TRAINING_CELLS = 2000
+"""Training cells whose features are kept, each class with its share."""
+
+ABSTAIN = 0.05
+"""Share of the network's own cells that it may leave to a person."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is kept of a network's own cells.
+
+    Attributes:
+        training: (N, F) float16, features of training cells.
+        labels: (N,) int64, their classes.
+        validation: (M, F) float16, features of validation cells.
+    """
+
+    training: npt.NDArray[np.float16]
+    labels: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.float16]
+
+    def write(self, file: Path) -> None:
+        """Write it whole or not at all."""
+        with whole_file(file) as draft, draft.open("wb") as stream:
+            np.savez(stream, training=self.training, labels=self.labels, validation=self.validation)
+
+    @classmethod
+    def read(cls, file: Path) -> "Reference":
+        """Read it.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                return cls(stored["training"], stored["labels"], stored["validation"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise UserError(
+                f"{file} holds no features of a network's own cells ({error!s:.200}); delete it, or train the run again"
+            ) from error
+
+
+def look_at_own_cells(classifier: TrainedClassifier, training: CellImages, validation: CellImages) -> Reference:
+    """Compute the features of a network's own cells.
+
+    Raises:
+        UserError: several networks vote, or it does not end in a linear layer.
+    """
+    network = LastLayer(classifier)
+    drawn = training.part(stratified(training.labels, TRAINING_CELLS, seed=0))
+    features = [network.look(pixels_of(cells)).features.numpy().astype(np.float16) for cells in (drawn, validation)]
+    return Reference(features[0], drawn.labels, features[1])
+
+
+def pixels_of(cells: CellImages) -> Pixels:
+    """Return the images of all cells."""
+    return np.array(cells.take(slice(None)))
+
+
+class Guard:
+    """Says how familiar cells are to a network.
+
+    Args:
+        classifier: the network.
+        reference: its own cells.
+        detector: how they are compared.
+    """
+
+    def __init__(self, classifier: TrainedClassifier, reference: Reference, detector: Detector = DEFAULT) -> None:
+        self.network = LastLayer(classifier)
+        training, validation = (self._seen(features) for features in (reference.training, reference.validation))
+        self.score: Callable[[Seen], Floats] = fit_detector(detector, training, reference.labels, self.network.layer)
+        self.own = np.sort(self.score(validation))
+
+    def scores(self, pixels: Pixels) -> Floats:
+        """Compute how strange cells (N, S, S, 3) are: (N,)."""
+        return self.score(self.network.look(pixels))
+
+    def familiarity(self, scores: Floats) -> Floats:
+        """Return the share of validation cells that are at least as strange, the cell itself counted: (N,) in (0, 1]."""
+        as_strange = len(self.own) - np.searchsorted(self.own, scores, side="left")
+        return np.asarray((as_strange + 1) / (len(self.own) + 1))
+
+    def _seen(self, features: npt.NDArray[np.float16]) -> Seen:
+        tensor, layer = torch.from_numpy(features.astype(np.float32)), self.network.layer
+        bias: Tensor | float = 0.0 if layer.bias is None else layer.bias.detach().float().cpu()
+        return Seen(tensor, tensor @ layer.weight.detach().float().cpu().T + bias)
+
+
+def read_share(value: float | None) -> float | None:
+    """Check the share of own cells that may be left to a person.
+
+    Raises:
+        UserError: it is not between 0 and 1.
+    """
+    if value is not None and not 0 < value < 1:
+        raise UserError(
+            f"--abstain is {value}, it must be above 0 and below 1: the share of the network's own cells that it may leave to a "
+            f"person, such as {ABSTAIN}"
+        )
+    return value
