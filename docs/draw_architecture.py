@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("audit", "explanation", "tracking"),
     ("callbacks",),
     ("cli",),
-    ("tuning", "reproduction", "prediction", "embedding"),
+    ("tuning", "reproduction", "prediction", "embedding", "novelty"),
     ("engine",),
     ("deployment",),
     ("api", "verb"),

