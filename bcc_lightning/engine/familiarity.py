@@ -11,13 +11,10 @@ from bcc_lightning.engine.further_sets import own_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import VALIDATION
 from bcc_lightning.novelty.drift import Drift, watch
-from bcc_lightning.novelty.guard import Guard, Reference, look_at_own_cells
+from bcc_lightning.novelty.guard import FILED, Guard, Reference, look_at_own_cells
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
 from bcc_lightning.tracking.additions import add_to_run
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
-
-FILED = "novelty.npz"
-"""Name of the features of its own cells among a run's artifacts."""
 
 
 def guard_of(network: TrainedNetwork, classifier: TrainedClassifier) -> Guard:

@@ -21,11 +21,13 @@ from bcc_lightning.cli.experiment import ExperimentCLI, flatten
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_result, print_unfinished
 from bcc_lightning.engine.drawing import draw_confusion, draw_curves, draw_data, explain_cells, file_predictions
+from bcc_lightning.engine.outside import measure_outside
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.hierarchy import hierarchy_intervals
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words, metrics_of
 from bcc_lightning.evaluation.reliability import collapse, intervals, support
 from bcc_lightning.files import read_json, write_json
+from bcc_lightning.novelty.guard import FILED
 from bcc_lightning.prediction.mlflow_model import log_model
 from bcc_lightning.printable import printable
 from bcc_lightning.tracking.filing import ending, file_run
@@ -63,6 +65,9 @@ class Recorder:
 
     def record_test(self, name: str, predictions: Predictions) -> None:
         """Record the predictions of an evaluated set."""
+
+    def record_outside(self) -> None:
+        """Record what remains on further sets of what the validation set promises."""
 
     def explain(self, name: str) -> None:
         """Draw where the network looked in cells of an evaluated set."""
@@ -156,6 +161,15 @@ class RunRecorder(Recorder):
         file_predictions(self.folder, cells, predictions, model.class_names, name)
         if name not in model.unjudged:
             draw_confusion(self.folder, predictions, model.class_names, name)
+
+    def record_outside(self) -> None:
+        """Record what remains on further sets of what the validation set promises, with the features of the own cells."""
+        found, reference = measure_outside(self.experiment.model, self.experiment.datamodule)
+        epoch = max(self.logger.history.epochs, default=0)  # that of the test
+        self.logger.log_metrics({**{name: value for name, (value, _) in found.items()}, "epoch": epoch})
+        self.summary.intervals |= {name: interval for name, (_, interval) in found.items()}
+        if reference:
+            reference.write(self.folder.artifacts / FILED)
 
     def explain(self, name: str) -> None:
         """Draw class activation maps."""

@@ -195,6 +195,9 @@ class Run(OpenRun):
         for name in self.sets:
             with self.recorder.timed("test"):
                 self.recorder.record_test(name, self.learner.test(name))
+        if self.experiment.datamodule.external and self.trial is None:
+            with self.recorder.timed("outside"):
+                self.recorder.record_outside()
 
     def explain(self) -> None:
         """Draw where the network looked, on the device that it was tested on; Lightning leaves it on the processor."""

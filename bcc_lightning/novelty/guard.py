@@ -27,6 +27,9 @@ DEFAULT: Detector = "knn"
 TRAINING_CELLS = 2000
 """Training cells whose features are kept, each class with its share."""
 
+FILED = "novelty.npz"
+"""Name of the reference among a run's artifacts."""
+
 ABSTAIN = 0.05
 """Share of the network's own cells that it may leave to a person."""
 

@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from bcc_lightning.errors import Pruned
 from bcc_lightning.evaluation.metrics import TEST, metric_of
@@ -181,10 +182,29 @@ def write_report(folder: RunFolder, summary: Summary) -> None:
     pictures = [(title, data_uri(file), text) for title, file, text in shown if file.is_file()]
     config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
     page = page_template("bcc_lightning.tracking", "report.html.jinja").render(
-        summary=summary, rows=metric_rows(summary), pictures=pictures, config=config
+        summary=summary, further=further_sets(summary), rows=metric_rows(summary), pictures=pictures, config=config
     )
     with whole_file(folder.report) as draft:
         draft.write_text(page, encoding="utf-8")
+
+
+def further_sets(summary: Summary) -> list[dict[str, Any]]:
+    """Lay out what the report says first of each further test set."""
+    metrics = summary.metrics
+    names = [name.split("/", 2)[1] for name in metrics if name.startswith("test_on/") and name.endswith("/accuracy")]
+    return [
+        {
+            "name": name,
+            "accuracy": metrics[metric_of(name, "accuracy")],
+            "interval": summary.intervals[metric_of(name, "accuracy")],
+            "most_frequent": metrics[metric_of(name, "most_frequent")],
+            "balanced": metrics[metric_of(name, "recall_macro")],
+            "coverage": metrics.get(metric_of(name, "coverage_95")),
+            "abstained": metrics.get(metric_of(name, "abstained")),
+        }
+        for name in names
+        if name != summary.tested_on and metric_of(name, "accuracy") in summary.intervals
+    ]
 
 
 def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
