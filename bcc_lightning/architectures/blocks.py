@@ -52,11 +52,15 @@ def freeze(part: nn.Module) -> None:
     part.requires_grad_(False)
 
 
-def hold_statistics(part: nn.Module) -> None:
+def hold_statistics(part: nn.Module, trained: bool = False) -> None:
     """Put batch normalisation with frozen parameters into evaluation mode; other layers are not changed.
 
     In training mode its running mean and variance would change with each batch, although the layer is not trained.
+
+    Args:
+        part: a network.
+        trained: also where the parameters are trained.
     """
     for layer in part.modules():
-        if isinstance(layer, _BatchNorm) and not any(parameter.requires_grad for parameter in layer.parameters()):
+        if isinstance(layer, _BatchNorm) and (trained or not any(one.requires_grad for one in layer.parameters())):
             layer.eval()

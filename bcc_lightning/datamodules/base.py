@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.balancing.balance import Balance, Balancing, Draws, balance_cells
 from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
-from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, keep_batch
+from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, in_laboratories, keep_batch
 from bcc_lightning.datasets.cells import CellImages, Names, resolution, shrink, split_sha256
 from bcc_lightning.datasets.external import ExternalSet, TrainedOn, data_folder, read_external_sets
 from bcc_lightning.datasets.few_shot import FewShot, FewShotSet, draw_few, few_notices, read_few_shot_set
@@ -52,6 +52,7 @@ class CellDataModule(LightningDataModule):
             mapping.
         laboratory: differences between laboratories that training draws for each cell: ``all``, or names of
             `bcc_lightning.transforms.laboratory.Part`. Validation during training draws them too, always the same.
+        views: laboratories in which a training cell is shown at once; `batch_size` cells make `views` times as many images.
         balance: correction for rare classes in the training set.
         mixing: ``mixup``, ``cutmix``, or either for each training batch.
         mixup_alpha: of MixUp's Beta distribution.
@@ -84,6 +85,7 @@ class CellDataModule(LightningDataModule):
         num_workers: int | None = None,
         augment: str | dict[str, Any] = "none",
         laboratory: Literal["none", "all"] | list[Part] = "none",
+        views: int = 1,
         balance: Balance = "none",
         mixing: MixingName = "none",
         mixup_alpha: float = 0.2,
@@ -110,6 +112,8 @@ class CellDataModule(LightningDataModule):
         self.pipeline = None if augment == "none" else make_pipeline(augment)
         automatic = min(AUTOMATIC_WORKERS, os.cpu_count() or 1) if self.pipeline else 0
         self.num_workers = automatic if num_workers is None else num_workers
+        refuse_below(1, views=views)
+        self.views = views
         self.laboratories = None if laboratory == "none" else Laboratories(laboratory)
         self.balance = balance
         self.mixing = make_mixing(mixing, mixup_alpha, cutmix_alpha)
@@ -336,9 +340,9 @@ class CellDataModule(LightningDataModule):
         """Draw a laboratory for each cell, where the batch is: another in each epoch, and always the same in validation."""
         if self.laboratories is None or self.trainer is None or not (self.trainer.training or self.trainer.validating):
             return batch
-        epoch = self.trainer.current_epoch if self.trainer.training else BEFORE_TRAINING
+        epoch, views = (self.trainer.current_epoch, self.views) if self.trainer.training else (BEFORE_TRAINING, 1)
         entropy = batch_entropy(self.seed, epoch, batch.position.cpu().numpy())
-        return batch._replace(image=self.laboratories(batch.image, entropy))
+        return in_laboratories(batch, self.laboratories, entropy, views)
 
     def val_dataloader(self) -> DataLoader[CellBatch]:
         """Load the validation set, in order."""

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, DistributedSampler
 
 from bcc_lightning.balancing.balance import Draws, EveryCell
 from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.transforms.laboratory import Laboratories
 from bcc_lightning.transforms.mixing import Mixing
 from bcc_lightning.transforms.pipelines import Pipeline, batch_entropy, seed_pipeline
 from bcc_lightning.transforms.square import begins_with_turns, turn_batch, without_turns
@@ -159,6 +160,22 @@ class CellDataset(Dataset[CellBatch]):
         target = one_hot(batch.label, self.num_classes).float()
         images, target, weight = mixing(batch.image, target, batch.weight, drawn)
         return batch._replace(image=images, target=target, weight=weight)
+
+
+def in_laboratories(batch: CellBatch, laboratories: Laboratories, entropy: int, views: int = 1) -> CellBatch:
+    """Show each cell of a batch in another laboratory, where the batch is.
+
+    Args:
+        batch: the batch.
+        laboratories: draw the differences.
+        entropy: seed of the draw.
+        views: how many laboratories each cell is shown in; the batch then holds all first views, then all second ones.
+    """
+    if views > 1:
+        image, label, weight, position = (torch.cat([part] * views) for part in batch[:4])
+        target = None if batch.target is None else torch.cat([batch.target] * views)
+        batch = CellBatch(image, label, weight, position, target)
+    return batch._replace(image=laboratories(batch.image, entropy))
 
 
 def keep_batch(batch: CellBatch) -> CellBatch:

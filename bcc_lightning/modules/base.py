@@ -23,7 +23,7 @@ from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.hierarchy import hierarchy_metrics, nodes_of
 from bcc_lightning.evaluation.metrics import TEST, PredictionGatherer, Predictions, final_metrics, metrics_of, validation_metrics
-from bcc_lightning.modules.losses import level_loss, weighted_loss
+from bcc_lightning.modules.losses import consistency_loss, level_loss, weighted_loss
 from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups, parameters_outside
 from bcc_lightning.modules.recipe import (
     AverageName,
@@ -91,6 +91,7 @@ class CellClassifier(LightningModule):
         label_smoothing: share of the target spread over all classes, in [0, 1).
         loss: ``focal`` makes confidently classified cells count less, which favours rare and difficult ones.
         focal_gamma: how much less.
+        consistency: weight of the difference between the answers for two views of a cell, see `Loss`.
         tuning: which weights are trained: ``full``, ``head``, ``last:N``, ``bitfit`` or ``lora``, see
             `bcc_lightning.modules.tuning.Tuning`.
         lora_rank: rank of what ``lora`` adds to each attention layer.
@@ -128,6 +129,7 @@ class CellClassifier(LightningModule):
         label_smoothing: float = 0.0,
         loss: LossName = "cross_entropy",
         focal_gamma: float = 2.0,
+        consistency: float = 0.0,
         tuning: str = "full",
         lora_rank: int = 8,
         lora_alpha: float = 16.0,
@@ -261,7 +263,10 @@ class CellClassifier(LightningModule):
     def training_loss(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
         """Compute logits (B, C) and what is minimised; a module that learns from something else than labels replaces it."""
         logits = self(batch.image)
-        return logits, self.loss(logits, batch)
+        loss = self.loss(logits, batch)
+        if self.criterion.consistency:
+            loss = loss + self.criterion.consistency * consistency_loss(logits, batch.position)
+        return logits, loss
 
     def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
         """Compute the loss of a training batch; metrics are added up on the device and read once an epoch."""

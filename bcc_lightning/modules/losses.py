@@ -1,10 +1,10 @@
 """Losses: cross-entropy and focal loss per cell, averaged by weight; the supervised contrastive loss."""
 
-from math import inf
+from math import inf, log
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax, one_hot
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot
 
 from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import UserError
@@ -25,6 +25,28 @@ def weighted_loss(logits: Tensor, batch: CellBatch, loss: Loss) -> Tensor:
     else:
         per_cell = cross_entropy(logits, target, reduction="none", label_smoothing=loss.label_smoothing)
     return (per_cell * batch.weight).sum() / batch.weight.sum()
+
+
+def consistency_loss(logits: Tensor, position: Tensor) -> Tensor:
+    """Compute how far two views of the same cells are apart: the mean of both Kullback-Leibler divergences from their mean.
+
+    Args:
+        logits: (2 B, C), the first views of all cells, then the second.
+        position: (2 B,) which cell each is of.
+
+    Raises:
+        UserError: these are not two views of each cell.
+    """
+    if len(position) % 2 or not torch.equal(*position.chunk(2)):
+        raise UserError(
+            "--model.consistency compares two views of each cell; add --data.laboratory all --data.views 2, or set it to 0"
+        )
+    first, second = (half.log_softmax(dim=1) for half in logits.chunk(2))
+    mean = torch.stack([first, second]).logsumexp(dim=0) - log(2)
+    return (
+        sum((kl_div(mean, view, reduction="batchmean", log_target=True) for view in (first, second)), start=mean.new_zeros(()))
+        / 2
+    )
 
 
 def level_loss(logits: Tensor, batch: CellBatch, loss: Loss, nodes: Tensor) -> Tensor:

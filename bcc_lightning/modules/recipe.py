@@ -113,15 +113,19 @@ class Loss:
         loss: cross-entropy or the focal loss.
         focal_gamma: see `focal_loss`.
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
+        consistency: weight of the difference between the answers for two views of a cell (Jensen-Shannon divergence), which
+            ``--data.views 2`` draws.
     """
 
     loss: LossName = "cross_entropy"
     focal_gamma: float = 2.0
     label_smoothing: float = 0.0
+    consistency: float = 0.0
 
     def __post_init__(self) -> None:
         check_types("model", Loss, vars(self))
-        check_ranges("model", vars(self), {"focal_gamma": NOT_NEGATIVE, "label_smoothing": BELOW_ONE})
+        ranges: dict[str, Range] = {"focal_gamma": NOT_NEGATIVE, "label_smoothing": BELOW_ONE, "consistency": NOT_NEGATIVE}
+        check_ranges("model", vars(self), ranges)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """Any timm backbone as an experiment."""
 
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 from torch import Tensor, nn
 
 from bcc_lightning.architectures.backbone import Backbone
-from bcc_lightning.architectures.blocks import freeze
+from bcc_lightning.architectures.blocks import freeze, hold_statistics
 from bcc_lightning.architectures.cam_target import CamTarget
 from bcc_lightning.architectures.head import LINEAR, Head, as_head, head_arguments
 from bcc_lightning.architectures.image_input import ChannelOrder, Statistic
+from bcc_lightning.architectures.normalisation import Norm, change_norm
 from bcc_lightning.architectures.pretrained import load_backbone_weights
 from bcc_lightning.architectures.transfer import TransferNet
 from bcc_lightning.errors import UserError
@@ -25,6 +26,8 @@ class TransferClassifier(CellClassifier):
         head: what stands between backbone and logits.
         frozen: ``backbone`` trains the head only, from the start on.
         frozen_batch_norm: keep the running statistics of frozen layers where they are; false lets them follow the batches.
+        norm: ``frozen`` keeps the backbone's batch statistics where the pretraining left them; ``group`` replaces them by group
+            normalisation, so that an image is normalised by itself alone; ``own`` leaves both to the training.
         small_stem: for ResNets on images of 28 to 64 pixels, see `bcc_lightning.architectures.backbone`.
         input_mean: mean to subtract instead of the backbone's own, on the scale of pixels in [0, 1].
         input_std: standard deviation to divide by, likewise.
@@ -39,6 +42,7 @@ class TransferClassifier(CellClassifier):
         head: Head = LINEAR,
         frozen: Literal["none", "backbone"] = "none",
         frozen_batch_norm: bool = True,
+        norm: Norm = "own",
         small_stem: bool = False,
         input_mean: Statistic | None = None,
         input_std: Statistic | None = None,
@@ -56,7 +60,16 @@ class TransferClassifier(CellClassifier):
     def build_network(self) -> nn.Module:
         """Build backbone and head for the image size."""
         head = as_head(self.hparams["head"])
-        return TransferNet(self._backbone(pooled=head.pooling == "backbone"), len(self.class_names), head)
+        backbone = self._backbone(pooled=head.pooling == "backbone")
+        change_norm(backbone.network, self.hparams["norm"], self.hparams["backbone"])
+        return TransferNet(backbone, len(self.class_names), head)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode; batch statistics that are to stay where they are stay there."""
+        super().train(mode)
+        if mode and self.hparams.get("norm") == "frozen":
+            hold_statistics(cast(TransferNet, self.network).backbone, trained=True)
+        return self
 
     def load_backbone(self, state: dict[str, Tensor], file: str) -> None:
         """Load timm's weights of the backbone; the head stays random."""

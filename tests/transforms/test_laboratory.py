@@ -121,3 +121,17 @@ def test_training_draws_anew_and_validation_always_the_same() -> None:
     assert not torch.equal(seen(validating=True), batch.image)
     assert not torch.equal(seen(training=True), seen(training=True, current_epoch=1))
     assert torch.equal(seen(training=True, current_epoch=1), seen(training=True, current_epoch=1))
+
+
+def test_two_views_of_each_cell_are_in_one_batch() -> None:
+    data = SyntheticSmear(train_cells=16, val_cells=8, test_cells=8, image_size=32, batch_size=8, laboratory="all", views=2)
+    data.trainer = cast(Any, SimpleNamespace(training=True, validating=False, current_epoch=0, global_rank=0, world_size=1))
+    batch = next(iter(data.train_dataloader()))
+    found = data.on_after_batch_transfer(batch, 0)
+    first, second = found.image.chunk(2)
+    assert first.shape == batch.image.shape
+    assert not torch.equal(first, second)
+    assert torch.equal(found.position, batch.position.repeat(2))
+    assert torch.equal(found.label, batch.label.repeat(2))
+    data.trainer.training, data.trainer.validating = False, True
+    assert len(data.on_after_batch_transfer(batch, 0).image) == len(batch.image)
