@@ -6,6 +6,7 @@ from .datamodules import (
     CellDataModule,
     CellFolder,
     CellTable,
+    Mixed,
     RaabinWBC,
     SyntheticSmear,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "EfficientSwin",
     "Ensemble",
     "InceptionXception",
+    "Mixed",
     "PlainCNN",
     "RaabinWBC",
     "SupConClassifier",

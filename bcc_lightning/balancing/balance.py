@@ -102,7 +102,7 @@ class EqualClasses:
         return np.concatenate([whole, shuffled.take(np.arange(turn * few, (turn + 1) * few), mode="wrap")])
 
 
-Balance = Literal["none", "class_weights", "weighted_sampler", "oversample", "undersample", "smote"]
+Balance = Literal["none", "class_weights", "weighted_sampler", "oversample", "undersample", "smote", "laboratories"]
 
 
 @dataclass(frozen=True)
@@ -119,28 +119,42 @@ class Balancing:
 
 
 def balance_cells(
-    labels: npt.NDArray[np.int64], num_classes: int, balance: Balance, class_names: Sequence[str] | None = None
+    labels: npt.NDArray[np.int64],
+    num_classes: int,
+    balance: Balance,
+    class_names: Sequence[str] | None = None,
+    laboratories: npt.NDArray[np.int64] | None = None,
 ) -> Balancing:
     """Compute the balancing of a training set.
 
     With ``class_weights``, a cell of a class with n of the N cells has weight N / (C n), so that all classes have the same total
     weight. With ``weighted_sampler``, all classes are drawn equally often on average; with ``oversample``, as often as the
     largest class has cells; with ``undersample``, as often as the smallest class has cells. With ``smote``, the labels must
-    include those of the cells made by `bcc_lightning.balancing.smote.synthesise`, and each cell is drawn once.
+    include those of the cells made by `bcc_lightning.balancing.smote.synthesise`, and each cell is drawn once. With
+    ``laboratories``, all laboratories are drawn equally often on average, whatever their classes.
 
     Args:
         labels: (N,) int64, labels of the training set, 0 to C-1.
         num_classes: number of classes C.
         balance: a name of `Balance`.
         class_names: names of the C classes, for messages.
+        laboratories: (N,) where each cell comes from, if that is known.
 
     Raises:
-        UserError: the name is unknown, or a class has no training cell.
+        UserError: the name is unknown, a class has no training cell, or there are fewer than two laboratories.
     """
     check_choice("data.balance", balance, Balance)
     equal = np.ones(len(labels), np.float32)
     if balance == "none":
         return Balancing(equal, EveryCell(len(labels)))
+    if balance == "laboratories":
+        names, place, sizes = np.unique([] if laboratories is None else laboratories, return_inverse=True, return_counts=True)
+        if len(names) < 2:  # noqa: PLR2004 - one has nothing to be balanced with
+            raise UserError(
+                f"--data.balance laboratories needs training cells of two laboratories or more, {len(names)} is known; give a "
+                "table a column laboratory, or join sets with --data Mixed"
+            )
+        return Balancing(equal, Weighted(1 / (len(names) * sizes)[place]))
     counts = np.bincount(labels, minlength=num_classes)
     refuse_absent_classes(counts, balance, class_names)
     by_cell = (len(labels) / (num_classes * counts))[labels]

@@ -8,6 +8,7 @@ from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datamodules.bloodmnist import BloodMNIST
 from bcc_lightning.datamodules.cell_folder import CellFolder
 from bcc_lightning.datamodules.cell_table import CellTable
+from bcc_lightning.datamodules.mixed import Mixed
 from bcc_lightning.datamodules.pbc import PBC
 from bcc_lightning.datamodules.raabin_wbc import RaabinWBC
 from bcc_lightning.datamodules.synthetic_smear import SyntheticSmear
@@ -19,6 +20,7 @@ __all__ = [
     "CellDataModule",
     "CellFolder",
     "CellTable",
+    "Mixed",
     "RaabinWBC",
     "SyntheticSmear",
 ]

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.balancing.balance import Balance, Balancing, Draws, balance_cells
-from bcc_lightning.balancing.smote import refuse_single_cells, synthesise
+from bcc_lightning.balancing.smote import refuse_single_cells
 from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, in_laboratories, keep_batch
-from bcc_lightning.datasets.cells import CellImages, Names, resolution, shrink, split_sha256
+from bcc_lightning.datasets.cells import CellImages, resolution, shrink, split_sha256, with_synthetic_cells
 from bcc_lightning.datasets.external import ExternalSet, TrainedOn, data_folder, read_external_sets
 from bcc_lightning.datasets.few_shot import FewShot, FewShotSet, draw_few, few_notices, read_few_shot_set
 from bcc_lightning.datasets.identity import identify, whole
@@ -233,7 +233,8 @@ class CellDataModule(LightningDataModule):
     @cached_property
     def balancing(self) -> Balancing:
         """Weights and draws of the training cells."""
-        return balance_cells(self.training_cells.labels, len(self.class_names), self.balance, self.class_names)
+        cells = self.training_cells
+        return balance_cells(cells.labels, len(self.class_names), self.balance, self.class_names, cells.laboratories)
 
     @cached_property
     def training_cells(self) -> CellImages:
@@ -386,15 +387,3 @@ def refuse_below(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise UserError(f"--data.{name} is {value}, it must be {least} or more")
-
-
-def with_synthetic_cells(cells: CellImages, seed: int) -> CellImages:
-    """Add the cells that SMOTE makes of a training set, in memory."""
-    images = cells.take(slice(None))
-    added = synthesise(images, cells.labels, seed)
-    return CellImages(
-        np.concatenate([images, added.images]),
-        np.concatenate([cells.labels, added.labels]),
-        Names.of([*cells.ids, *(f"smote/{row:05d}" for row in range(len(added.labels)))]),
-        weights=None if cells.weights is None else np.concatenate([cells.weights, np.ones(len(added.labels), np.float32)]),
-    )

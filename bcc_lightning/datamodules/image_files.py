@@ -15,6 +15,7 @@ from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.datasets.depth import EIGHT, MOST_BITS
 from bcc_lightning.datasets.external import DATA_DIR_VARIABLE, TrainedOn
 from bcc_lightning.datasets.image_set import Copies, ImageSet
+from bcc_lightning.datasets.laboratories import leave_out
 from bcc_lightning.datasets.listing import NO_SPLIT, CellListing
 from bcc_lightning.datasets.spelling import shown
 from bcc_lightning.errors import UserError
@@ -30,6 +31,7 @@ class ImageFiles(CellDataModule):
         bits: 9 to 16 reads images of more than eight bits per channel: the bits that their camera uses, often 12. Values are
             scaled linearly to eight bits; images of eight bits stay as they are. With 8, deeper images are refused.
         reread: read and decode every file again, even if its size, time and inode are as before.
+        leave_out: laboratory whose cells are the test set, while those of the others train and validate.
         cache_dir: folder of decoded images; by default ``$BCC_CACHE_DIR``, else the user's cache folder.
         **base: see `CellDataModule`.
     """
@@ -40,6 +42,7 @@ class ImageFiles(CellDataModule):
         copies: Copies = "drop",
         bits: int = EIGHT,
         reread: bool = False,
+        leave_out: str | None = None,
         cache_dir: str | None = None,
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
@@ -52,6 +55,7 @@ class ImageFiles(CellDataModule):
         self.copies = copies
         self.bits = bits
         self.reread = reread
+        self.leave_out = leave_out
         self.cache_dir = cache_dir
 
     def list_files(self) -> CellListing:
@@ -67,6 +71,8 @@ class ImageFiles(CellDataModule):
                 f"or {DATA_DIR_VARIABLE}=PARENT. To try the program without data: --exp quickstart"
             )
         listing = self.list_files()
+        if self.leave_out is not None:
+            listing = leave_out(listing, self.leave_out)
         if len(listing.class_names) == 1:
             name, count = shown(listing.class_names[0]), len(listing)
             raise UserError(

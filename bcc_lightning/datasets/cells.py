@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bcc_lightning.balancing.smote import synthesise
 from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.errors import UserError
 
@@ -75,6 +76,7 @@ class CellImages:
         splits: (N,) int8, set that the data set's authors chose, see `listing.SPLITS`; None if they chose none.
         groups: (N,) int64, patient or slide; None if unknown.
         weights: (N,) float32, weight in the loss; None if all are 1.
+        laboratories: (N,) int64, where the cell comes from; None if unknown.
     """
 
     images: npt.NDArray[np.uint8]
@@ -84,6 +86,7 @@ class CellImages:
     splits: npt.NDArray[np.int8] | None = None
     groups: npt.NDArray[np.int64] | None = None
     weights: npt.NDArray[np.float32] | None = None
+    laboratories: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of cells N."""
@@ -108,6 +111,7 @@ class CellImages:
             None if self.splits is None else self.splits[positions],
             None if self.groups is None else self.groups[positions],
             None if self.weights is None else self.weights[positions],
+            None if self.laboratories is None else self.laboratories[positions],
         )
 
     def counts(self, num_classes: int) -> npt.NDArray[np.int64]:
@@ -162,3 +166,15 @@ def shrink(cells: CellImages, image_size: int) -> CellImages:
     shape = (image_size, image_size)
     images = np.stack([cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in cells.images])
     return replace(cells, images=images.astype(np.uint8, copy=False))
+
+
+def with_synthetic_cells(cells: CellImages, seed: int) -> CellImages:
+    """Add the cells that SMOTE makes of a training set, in memory."""
+    images = cells.take(slice(None))
+    added = synthesise(images, cells.labels, seed)
+    return CellImages(
+        np.concatenate([images, added.images]),
+        np.concatenate([cells.labels, added.labels]),
+        Names.of([*cells.ids, *(f"smote/{row:05d}" for row in range(len(added.labels)))]),
+        weights=None if cells.weights is None else np.concatenate([cells.weights, np.ones(len(added.labels), np.float32)]),
+    )

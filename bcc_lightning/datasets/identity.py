@@ -21,7 +21,8 @@ def identify(content: str, cells: CellImages, class_names: Sequence[str]) -> dic
 
     Returns:
         ``pixels``, ``ids``, ``labels`` (by class name), ``groups`` (which cells belong together, whatever the groups are
-        called), ``weights`` (1 if none are given) and ``classes`` (their names in order); SHA-256 in hexadecimal.
+        called), ``weights`` (1 if none are given), ``classes`` (their names in order), and ``laboratories`` where they are known;
+        SHA-256 in hexadecimal.
     """
     names, order = in_order(cells.ids)
     by_name = np.frombuffer(b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in class_names), np.uint64)
@@ -32,6 +33,7 @@ def identify(content: str, cells: CellImages, class_names: Sequence[str]) -> dic
         "labels": hash_array(by_name[cells.labels[order]]),
         "groups": "none" if cells.groups is None else hash_array(numbered_by_appearance(cells.groups[order])),
         "weights": hash_array(weights[order]),
+        **({} if cells.laboratories is None else {"laboratories": hash_array(numbered_by_appearance(cells.laboratories[order]))}),
         "classes": hash_names(Names.of(class_names)),
     }
 

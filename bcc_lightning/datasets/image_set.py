@@ -103,5 +103,6 @@ class ImageSet:
             splits=listing.splits,
             groups=listing.groups,
             weights=listing.weights,
+            laboratories=listing.laboratories,
         )
         return cells if self.kept.all() else cells.part(np.flatnonzero(self.kept))

@@ -40,6 +40,8 @@ class CellListing:
         weights: (N,) float32, weight in the loss; None if all are 1.
         group_names: names of the groups, such as patients or slides.
         notices: sentences about names with several spellings, and about what was left out.
+        laboratories: (N,) int64, index into the laboratory names; None if unknown.
+        laboratory_names: names of the laboratories that the cells come from.
     """
 
     root: Path
@@ -51,6 +53,8 @@ class CellListing:
     weights: npt.NDArray[np.float32] | None = None
     group_names: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    laboratories: npt.NDArray[np.int64] | None = None
+    laboratory_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of files N."""

@@ -36,6 +36,9 @@ def list_table(file: Path, classes: tuple[str, ...] | None = None) -> CellListin
     has = set(table.column_names)
     splits, merged_splits = read_splits(file, table["split"]) if "split" in has else (np.full(len(table), NO_SPLIT, np.int8), ())
     groups, group_names, merged_groups = read_groups(file, table["group"]) if "group" in has else (None, (), ())
+    laboratories, laboratory_names, merged_laboratories = (
+        read_groups(file, table["laboratory"], "laboratories") if "laboratory" in has else (None, (), ())
+    )
     return CellListing(
         file.parent,
         files.real,
@@ -45,12 +48,14 @@ def list_table(file: Path, classes: tuple[str, ...] | None = None) -> CellListin
         groups,
         read_weights(file, table["weight"]) if "weight" in has else None,
         group_names,
-        (*merged_labels, *merged_groups, *merged_splits, *files.notices(), *notices),
+        (*merged_labels, *merged_groups, *merged_splits, *merged_laboratories, *files.notices(), *notices),
+        laboratories,
+        laboratory_names,
     )
 
 
-COLUMNS = ("path", "label", "split", "group", "weight")
-NEEDED = "Required columns: path and label; optional: split, group and weight; one-hot columns are not read"
+COLUMNS = ("path", "label", "split", "group", "laboratory", "weight")
+NEEDED = "Required columns: path and label; optional: split, group, laboratory and weight; one-hot columns are not read"
 EMPTY = {"", "nan"}
 """Values that count as empty."""
 
@@ -149,8 +154,10 @@ def read_labels(
     return found.names, np.array(list(labels.values()), np.int64)[rows], found.notices
 
 
-def read_groups(file: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], tuple[str, ...], tuple[str, ...]]:
-    """Read groups, in any spelling.
+def read_groups(
+    file: Path, column: pa.ChunkedArray, what: str = "groups"
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...], tuple[str, ...]]:
+    """Read groups or laboratories, in any spelling.
 
     Returns:
         (N,) int64 numbers of groups, names of the groups, and notices.
@@ -159,7 +166,7 @@ def read_groups(file: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int
     names = merge_spellings(counts)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
     groups = np.array([numbers[name] for name in names.values()], np.int64)
-    return groups[rows], tuple(numbers), tuple(merged_notices(counts, names, "groups"))
+    return groups[rows], tuple(numbers), tuple(merged_notices(counts, names, what))
 
 
 def read_splits(file: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int8], tuple[str, ...]]:

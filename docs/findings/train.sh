@@ -9,7 +9,7 @@ mkdir -p mlruns/findings
 
 fit() { # NAME SEED FLAGS...
   local summary="mlruns/findings/$1-$2.json"
-  [ -e "$summary" ] || echo "$summary" "python -m bcc_lightning.fit ${*:3} --data.root $cells/pbc_96 --seed_everything $2 --summary $summary"
+  grep -qs '"status": "FINISHED"' "$summary" || echo "$summary" "python -m bcc_lightning.fit ${*:3} --data.root $cells/pbc_96 --seed_everything $2 --summary $summary"
 }
 
 jobs() {

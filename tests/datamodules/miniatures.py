@@ -9,7 +9,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bcc_lightning.datamodules import AN2DL, PBC, BloodMNIST, CellDataModule, CellFolder, CellTable, RaabinWBC, SyntheticSmear
+from bcc_lightning.datamodules import (
+    AN2DL,
+    PBC,
+    BloodMNIST,
+    CellDataModule,
+    CellFolder,
+    CellTable,
+    Mixed,
+    RaabinWBC,
+    SyntheticSmear,
+)
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES
 from bcc_lightning.datasets.smear_painter import paint_cells
 from tests.miniature import write_miniature_bloodmnist
@@ -104,7 +114,14 @@ def cell_table(folder: Path, **flags: Any) -> CellDataModule:
     return CellTable(root=str(folder), image_size=SIZE, **flags)
 
 
+def mixed(folder: Path, **flags: Any) -> CellDataModule:
+    write_folder(folder / "one", WHITE_CELL_CLASSES, per_class=12)
+    write_folder(folder / "two", WHITE_CELL_CLASSES[:3], per_class=12, seed=1)
+    return Mixed(sets=[str(folder / "one"), str(folder / "two")], image_size=SIZE, **flags)
+
+
 Make = Callable[..., CellDataModule]
 MINIATURES: dict[str, Make] = {
-    make.__name__: make for make in (synthetic_smear, bloodmnist, pbc, pbc_wbcatt, an2dl, raabin_wbc, cell_folder, cell_table)
+    make.__name__: make
+    for make in (synthetic_smear, bloodmnist, pbc, pbc_wbcatt, an2dl, raabin_wbc, cell_folder, cell_table, mixed)
 }

@@ -1,0 +1,49 @@
+"""Mixed: cells of several laboratories at once."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bcc_lightning.argument_types import check_types
+from bcc_lightning.datamodules.image_files import ImageFiles
+from bcc_lightning.datasets.external import data_folder
+from bcc_lightning.datasets.laboratories import join_laboratories
+from bcc_lightning.datasets.listing import CellListing
+
+
+class Mixed(ImageFiles):
+    """Folders of class folders, or tables, each of another laboratory, with the classes that they have together.
+
+    Each laboratory is in all sets: those that it lacks are cut from its own cells. ``--data.balance laboratories`` draws from all
+    equally often, ``--data.leave_out NAME`` tests on one that is not trained on.
+
+    Args:
+        sets: the folders and tables, below ``$BCC_DATA_DIR`` or anywhere; a laboratory has the name of its own.
+        classes: class names in label order; by default all that one of the sets holds, in alphabetical order.
+        **base: see `ImageFiles` and `CellDataModule`.
+    """
+
+    folder = "mixed"
+
+    def __init__(
+        self,
+        sets: list[str] | None = None,
+        classes: list[str] | None = None,
+        **base: Any,  # noqa: ANN401 - the base class's own arguments
+    ) -> None:
+        check_types("data", Mixed, locals())
+        super().__init__(**base)
+        self.sets = list(sets or ())
+        here = [place.absolute() for name in self.sets for place in (Path(name), data_folder(name)) if place.exists()]
+        self.root = Path(os.path.commonpath(here)) if here else Path()
+        self.classes = tuple(classes) if classes else None
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the classes."""
+        return self.listing.class_names
+
+    def list_files(self) -> CellListing:
+        """List the files of all laboratories."""
+        return join_laboratories(self.sets, self.classes, self.split_plan)

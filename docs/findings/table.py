@@ -1,0 +1,99 @@
+"""Print the tables of the pages in this folder from the runs of `train.sh`: python docs/findings/table.py [PAGE ...].
+
+A row is an arm, or several joined by ``+``, whose probabilities are averaged: an ensemble. It is compared with the first row on
+the same cells and seeds. The interval of a difference comes from 5,000 draws of test cells and of seeds with replacement; p is
+that of the paired t-test over the seeds.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import ttest_rel
+
+PAGES = {
+    "small-cnn": (("frozen", "wrong_range", "tuned", "small_cnn"), ("test", "bccd_crops")),
+    "lion": (("lite0", "lion", "mixed", "lion_mixed"), ("test",)),
+    "hybrid": (("lite0+lite1", "hybrid", "lite0", "lite1"), ("test",)),
+    "efficientswin": (("lite0", "efficientswin", "swin", "lite0+swin"), ("test",)),
+    "ensemble": (("lite0+lite1+lite2", "lite0", "lite1", "lite2", "long"), ("test",)),
+}
+"""By page: the arms, the first of which the others are compared with, and the sets."""
+
+DRAWS = 5000
+
+Right = npt.NDArray[np.bool_]
+
+
+def predictions(arm: str, seed: int, name: str, folder: Path) -> pd.DataFrame:
+    """Read the filed probabilities of an arm, or the mean of those of several."""
+    tables = []
+    for one in arm.split("+"):
+        summary = json.loads((folder / "findings" / f"{one}-{seed}.json").read_text())
+        files = Path(summary["checkpoint"]).parents[1]
+        tables.append(pd.read_parquet(files / "predictions" / f"{name}.parquet").set_index("id").sort_index())
+    mean = sum(table.drop(columns="label") for table in tables) / len(tables)
+    return mean.assign(label=tables[0]["label"])
+
+
+def right(arm: str, seeds: list[int], name: str, folder: Path) -> tuple[Right, npt.NDArray[np.str_]]:
+    """Tell which cells each seed's network got right: (seeds, N), and their labels (N,)."""
+    tables = [predictions(arm, seed, name, folder) for seed in seeds]
+    found = np.stack([(table.drop(columns="label").idxmax(axis=1) == table["label"]).to_numpy() for table in tables])
+    return found, tables[0]["label"].to_numpy(str)
+
+
+def balanced(found: Right, labels: npt.NDArray[np.str_]) -> float:
+    """Mean over the seeds of the balanced accuracy."""
+    return float(np.mean([found[:, labels == label].mean() for label in np.unique(labels)]))
+
+
+def row(arm: str, seeds: list[int], name: str, folder: Path, reference: Right | None) -> str:
+    """Write a row of the table."""
+    found, labels = right(arm, seeds, name, folder)
+    by_seed = found.mean(axis=1)
+    figures = f"{by_seed.mean():.4f} ({', '.join(f'{value:.4f}' for value in by_seed)}) | {balanced(found, labels):.4f}"
+    if reference is None:
+        return f"| `{arm}` | {figures} | | |"
+    difference = found.astype(np.float64) - reference
+    draw = np.random.default_rng(0)
+    drawn = [
+        difference[draw.integers(len(seeds), size=len(seeds))][:, draw.integers(len(labels), size=len(labels))].mean()
+        for _ in range(DRAWS)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    p = ttest_rel(found.mean(axis=1), reference.mean(axis=1)).pvalue
+    return f"| `{arm}` | {figures} | {100 * difference.mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {p:.3f} |"
+
+
+def main() -> None:
+    """Print the tables of the named pages, or of all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pages", nargs="*", default=list(PAGES))
+    parser.add_argument("--folder", type=Path, default=Path("mlruns"))
+    options = parser.parse_args()
+    for page in options.pages:
+        arms, sets = PAGES[page]
+        stored = [int(file.stem.rpartition("-")[2]) for file in (options.folder / "findings").glob("*.json")]
+        needed = {one for arm in arms for one in arm.split("+")}
+        seeds = [
+            seed
+            for seed in sorted(set(stored))
+            if all((options.folder / "findings" / f"{one}-{seed}.json").is_file() for one in needed)
+        ]
+        for name in sets:
+            print(f"\n{page}, {name}, seeds {', '.join(map(str, seeds))}\n")
+            print("| arm | accuracy (each seed) | balanced accuracy | difference in points (95 % interval) | p |\n|" + "---|" * 5)
+            reference, labels = right(arms[0], seeds, name, options.folder)
+            print(row(arms[0], seeds, name, options.folder, None))
+            for arm in arms[1:]:
+                print(row(arm, seeds, name, options.folder, reference))
+            share = pd.Series(labels).value_counts(normalize=True)
+            print(f"| always {share.index[0]} | {share.iloc[0]:.4f} | {1 / len(share):.4f} | | |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Cells of several laboratories: joined with their own sets and classes, drawn equally, or one left out."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bcc_lightning.balancing.balance import balance_cells
+from bcc_lightning.datamodules import CellTable, Mixed
+from bcc_lightning.datasets.classes import WHITE_CELL_CLASSES
+from bcc_lightning.errors import UserError
+from tests.datamodules.miniatures import write_folder
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> list[str]:
+    """One laboratory without sets and with 100 cells, one with its own test set, fewer classes and another spelling."""
+    write_folder(tmp_path / "north", WHITE_CELL_CLASSES, per_class=20)
+    for seed, part in enumerate(("train", "test"), start=1):
+        write_folder(tmp_path / "south" / part, WHITE_CELL_CLASSES[:3], 6, seed, basophil="Basophils")
+    return [str(tmp_path / "north"), str(tmp_path / "south")]
+
+
+def test_each_laboratory_is_in_every_set(sets: list[str]) -> None:
+    data = Mixed(sets=sets, image_size=24)
+    assert data.class_names == WHITE_CELL_CLASSES
+    assert data.listing.laboratory_names == ("north", "south")
+    found = {name: np.bincount(cells.laboratories, minlength=2).tolist() for name, cells in data.splits.items()}  # type: ignore[arg-type]
+    # A tenth and a fifth of the 100 cells of the north; of the south's own test set nothing is lost, and a tenth of 36 validates.
+    assert found == {"train": [70, 14], "val": [10, 4], "test": [20, 18]}
+    assert {cell.split("/")[0] for cell in data.splits["test"].ids} == {"north", "south"}
+    assert data.identity()["laboratories"] != Mixed(sets=sets[::-1], image_size=24, leave_out="south").identity()["laboratories"]
+
+
+def test_one_is_left_out(sets: list[str]) -> None:
+    data = Mixed(sets=sets, image_size=24, leave_out="North")
+    assert {cell.split("/")[0] for cell in data.splits["test"].ids} == {"north"}
+    assert len(data.splits["test"]) == 100
+    assert {cell.split("/")[0] for name in ("train", "val") for cell in data.splits[name].ids} == {"south"}  # type: ignore[index]
+    assert len(data.splits["train"]) + len(data.splits["val"]) == 18  # the south's own test cells are not used
+
+
+def test_laboratories_are_drawn_equally_often() -> None:
+    laboratories = np.array([0] * 90 + [1] * 10)
+    draws = balance_cells(np.zeros(100, np.int64), 1, "laboratories", laboratories=laboratories).draws
+    drawn = np.concatenate([draws.order(0, epoch) for epoch in range(100)])
+    share = (laboratories[drawn] == 1).mean()
+    assert share == pytest.approx(0.5, abs=0.02)  # 10,000 draws: a standard deviation of 0.005
+
+
+def test_a_table_says_where_cells_come_from(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "cells", WHITE_CELL_CLASSES, per_class=12)
+    rows = [(file.relative_to(tmp_path), file.parent.name) for file in sorted(folder.rglob("*.png"))]
+
+    def write(name: str, laboratory: list[str]) -> str:
+        with (tmp_path / name).open("w", newline="") as stream:
+            csv.writer(stream).writerows(
+                [("path", "label", "laboratory"), *((*row, lab) for row, lab in zip(rows, laboratory, strict=True))]
+            )
+        return str(tmp_path / name)
+
+    two = write("two.csv", [("Lab A", "lab a ", "B")[number % 3] for number in range(len(rows))])
+    data = CellTable(table=two, image_size=24, leave_out="b", balance="laboratories")
+    assert data.listing.laboratory_names == ("Lab A", "B")
+    assert len(data.splits["test"]) == 20
+    with pytest.raises(
+        UserError, match=r"--data.balance laboratories needs training cells of two laboratories or more, 1 is known"
+    ):
+        _ = data.balancing
+    one = write("one.csv", ["A"] * len(rows))
+    with pytest.raises(UserError, match=r"--data.leave_out A: cells of two laboratories or more are needed, one, A is named"):
+        _ = CellTable(table=one, leave_out="A").listing
+    with pytest.raises(UserError, match=r"--data.leave_out C is none of the laboratories Lab A, B"):
+        _ = CellTable(table=two, leave_out="C").listing
+
+
+def test_sets_that_cannot_be_joined(sets: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--data\.sets names 1 laboratories, at least two are needed"):
+        _ = Mixed(sets=sets[:1]).listing
+    with pytest.raises(UserError, match=r"--data\.sets .*nowhere: neither"):
+        _ = Mixed(sets=[*sets, str(tmp_path / "nowhere")]).listing
+    with pytest.raises(UserError, match="north holds the class neutrophil, which is not among"):
+        _ = Mixed(sets=sets, classes=["basophil", "eosinophil", "lymphocyte", "monocyte"]).listing
