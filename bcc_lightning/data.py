@@ -88,6 +88,8 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
         parser.add_argument("--augment", type=str, default="standard", help="augmentation of the copies")
     if command == "preview":
         parser.add_argument("--augment", type=list[str], default=PREVIEW_PIPELINES, help="pipelines that are shown")
+        parts = "show the differences between laboratories instead, each part and all together"
+        parser.add_argument("--laboratory", type=bool, default=False, help=parts)
         parser.add_argument("--per_class", type=int, default=1, help="cells of each class")
         parser.add_argument("--draws", type=int, default=3, help="draws of each pipeline")
 
@@ -187,6 +189,7 @@ def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     import numpy as np
 
     from bcc_lightning.evaluation.figures import save_figure
+    from bcc_lightning.transforms.laboratory import EVERY, Laboratories
     from bcc_lightning.transforms.pipelines import make_pipeline
     from bcc_lightning.transforms.preview import preview_figure
 
@@ -197,8 +200,10 @@ def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     members = [np.flatnonzero(train.labels == label)[: options["per_class"]] for label in range(len(data.class_names))]
     rows = np.concatenate(members)
     names = [data.class_names[label] for label in train.labels[rows]]
-    pipelines = {name: make_pipeline(name) for name in options["augment"]}
-    save_figure(preview_figure(list(train.take(rows)), names, pipelines, options["draws"], options["seed"]), sheet)
+    pipelines = {} if options["laboratory"] else {name: make_pipeline(name) for name in options["augment"]}
+    parts = {part: Laboratories([part]) for part in EVERY} | {"all": Laboratories("all")} if options["laboratory"] else {}
+    figure = preview_figure(list(train.take(rows)), names, pipelines, options["draws"], options["seed"], parts)
+    save_figure(figure, sheet)
     print(printable(f"written to {sheet}"))
 
 

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.figure import Figure
 
 from bcc_lightning.printable import shortened
+from bcc_lightning.transforms.laboratory import Laboratories
 from bcc_lightning.transforms.operations import Pixels
-from bcc_lightning.transforms.pipelines import Pipeline, seed_pipeline
+from bcc_lightning.transforms.pipelines import Pipeline, batch_entropy, seed_pipeline
 
 PANEL, GAP, GROUP_GAP = 96, 4, 22
 """Side of a panel, gap between panels and gap between groups of panels, in pixels."""
@@ -29,6 +31,7 @@ def preview_figure(
     pipelines: Mapping[str, Pipeline | None],
     draws: int = 4,
     seed: int = 0,
+    laboratories: Mapping[str, Laboratories] | None = None,
 ) -> Figure:
     """Draw the sheet: one row per cell, first the stored image, then several draws of each pipeline.
 
@@ -38,10 +41,13 @@ def preview_figure(
         pipelines: pipelines by name; None leaves images unchanged.
         draws: how often each pipeline is applied to each cell, at least 1.
         seed: the same seed draws the same sheet.
+        laboratories: differences between laboratories by name; the images must then have one size.
     """
     groups = {"as stored": [[image] for image in images]}
     for name, pipeline in pipelines.items():
         groups[name] = [draw_cell(image, row, pipeline, draws, seed) for row, image in enumerate(images)]
+    for name, differences in (laboratories or {}).items():
+        groups[name] = draw_laboratories(images, differences, draws, seed)
     sheet, lefts = lay_out(list(groups.values()), len(images))
     figure = Figure(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100), dpi=130)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -65,6 +71,14 @@ def draw_cell(image: Pixels, row: int, pipeline: Pipeline | None, draws: int, se
             seed_pipeline(pipeline, seed, draw, np.array([row]))
         drawn.append(image if pipeline is None else pipeline(image=image)["image"])
     return drawn
+
+
+def draw_laboratories(images: Sequence[Pixels], laboratories: Laboratories, draws: int, seed: int) -> Panels:
+    """Show images in several laboratories: for each image as many panels as there are draws."""
+    batch = torch.from_numpy(np.stack(list(images))).permute(0, 3, 1, 2)
+    entropy = [batch_entropy(seed, draw, np.arange(len(images))) for draw in range(draws)]
+    drawn = [laboratories(batch, one).permute(0, 2, 3, 1).numpy() for one in entropy]
+    return [[shown[row] for shown in drawn] for row in range(len(images))]
 
 
 def lay_out(groups: list[Panels], rows: int) -> tuple[npt.NDArray[np.uint8], list[int]]:
