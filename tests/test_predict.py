@@ -1,13 +1,18 @@
 """The command `predict`, on a run that was trained on image files."""
 
+import io
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import cohen_kappa_score
 
+from bcc_lightning.files import write_json
 from bcc_lightning.predict import main
+from bcc_lightning.prediction.answers import AnswerTable, Heading
 from bcc_lightning.tracking.finished_runs import find_run
 from bcc_lightning.tracking.store import Tracking
 
@@ -95,3 +100,72 @@ def test_mistakes(painted_folder: Path, capsys: pytest.CaptureFixture[str], argv
     assert main([*argv, "--tracking.folder", str(painted_folder / "mlruns")]) == 2
     assert message in capsys.readouterr().err
     assert not list(Path().glob("*.csv"))
+
+
+def test_unfamiliar_cells_are_left_to_a_person(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Noise is unlike painted cells: most of it is left out of the count, and the alarm is raised."""
+    draw = np.random.default_rng(0)
+    folder = Path("noise/slide")
+    folder.mkdir(parents=True)
+    for number in range(60):
+        Image.fromarray(draw.integers(0, 256, (32, 32, 3)).astype(np.uint8)).save(folder / f"{number:02d}.png")
+    assert run(painted_folder, "noise", "--out", "noise.csv", "--by", "slide", "--abstain", "0.1") == 0
+    table = pd.read_csv("noise.csv")
+    left = table["abstained"].notna()
+    assert (left == (table["familiarity"] < 0.1)).all()
+    assert left.mean() > 0.8
+    assert table.loc[left, "abstained"].str.match(r"stranger to the network than [\d.]+ % of its own cells").all()
+    counted = pd.read_csv("noise.differential.csv")["count"].sum() if (~left).any() else 0
+    assert counted == (~left).sum()
+    out = capsys.readouterr().out
+    assert f"{left.sum()} cells" in out
+    assert "Alarm after" in out
+    # The features of its own cells are kept by the run, so that the next call needs no training cells.
+    assert find_run(Tracking(folder=str(painted_folder / "mlruns")), "efficientnet_b0").has("novelty.npz")
+
+
+def test_interrupted_tables_with_familiarity_are_completed(painted_folder: Path) -> None:
+    cells = str(painted_folder / "cells/test")
+    assert run(painted_folder, cells, "--out", "whole.csv", "--abstain", "0.1") == 0
+    whole = Path("whole.csv").read_text().splitlines(keepends=True)
+    assert run(painted_folder, cells, "--out", "half.csv", "--abstain", "0.1") == 0
+    mark = AnswerTable(Path("half.csv"), Heading("", ("a",))).mark
+    found = find_run(Tracking(folder=str(painted_folder / "mlruns")), "efficientnet_b0")
+    classes = tuple(f"class_{number}" for number in range(8))
+    write_json(mark, asdict(Heading(found.run_id, classes, abstain=0.1)))
+    Path("half.csv").write_text("".join(whole[:17]))  # one batch of 16
+    assert run(painted_folder, cells, "--out", "half.csv", "--abstain", "0.1") == 0
+    assert Path("half.csv").read_text() == "".join(whole)
+
+
+def test_adaptation_says_what_it_has_done(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = str(painted_folder / "cells/test")
+    assert run(painted_folder, cells, "--out", "plain.csv") == 0
+    assert run(painted_folder, cells, "--out", "adapted.csv", "--adapt", "bn,prior") == 0
+    assert "Adapted by bn, prior to 37 of these cells, without their labels." in capsys.readouterr().out
+    plain, adapted = pd.read_csv("plain.csv"), pd.read_csv("adapted.csv")
+    assert list(plain["path"]) == list(adapted["path"])
+    assert not np.allclose(plain["probability"], adapted["probability"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--abstain", "5"], "--abstain is 5.0, it must be above 0 and below 1"),
+        (["--adapt", "scale"], "--adapt scale does not exist"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    painted_folder: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(painted_folder, str(painted_folder / "cells/test"), "--out", "x.csv", *flags) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("x.csv").exists()
+
+
+def test_a_list_that_can_be_read_once_is_not_adapted_to(
+    painted_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.png\n"))
+    assert run(painted_folder, "-", "--out", "x.csv", "--adapt", "bn") == 2
+    assert "--adapt reads the cells twice" in capsys.readouterr().err

@@ -290,3 +290,54 @@ def test_from_python_and_with_nothing_to_fit_on(work: Path) -> None:
     assert found.assessment.temperature is None
     assert found.own_test is not None
     assert found.own_test.conformal is None
+
+
+def test_an_adapted_network_stands_beside_itself_before(work: Path) -> None:
+    network = find_network(Tracking(folder=str(work / "mlruns")), "efficientnet_b0")
+    plain = evaluate(network, work / "plain", test_on=[str(work / "clinic")], gallery=False)[0]
+    found = evaluate(network, work / "adapted", test_on=[str(work / "clinic")], gallery=False, methods=("bn", "prior"))[0]
+    figures = json.loads((work / "adapted/evaluation.json").read_text())
+    assert figures["adaptation"]["methods"] == ["bn", "prior"]
+    assert figures["adaptation"]["cells"] == 25
+    assert sum(figures["adaptation"]["shares"].values()) == pytest.approx(1)
+    assert figures["before"]["confusion"] == plain.assessment.confusion
+    assert figures["own_test"]["accuracy"] == plain.own_test.accuracy  # type: ignore[union-attr]
+    assert found.assessment.name == "clinic-adapted"
+    page = (work / "adapted/evaluation.html").read_text()
+    assert "Adapted by bn, prior to 25 of these cells, without their labels." in page
+    assert "clinic-adapted before adaptation" in page
+    run = find_network(Tracking(folder=str(work / "mlruns")), "efficientnet_b0").run
+    assert run is not None
+    assert {"clinic", "clinic-adapted"} <= set(run.evaluated_sets)
+
+
+def test_faults_of_images_are_measured_and_filed(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [
+        "--run",
+        "efficientnet_b0",
+        "--tracking.folder",
+        str(work / "mlruns"),
+        "--robustness",
+        "true",
+        "--out",
+        str(work / "faults"),
+    ]
+    assert main(flags) == 0
+    figures = json.loads((work / "faults/robustness.json").read_text())
+    assert len(figures["errors"]) == 11
+    own = find_network(Tracking(folder=str(work / "mlruns")), "efficientnet_b0").predictions()
+    classes = [column for column in own if column not in {"id", "label"}]
+    recalls = (own[classes].idxmax(axis=1) == own["label"]).groupby(own["label"]).mean()
+    assert figures["clean"] == pytest.approx(1 - recalls.mean())
+    page = (work / "faults/robustness.html").read_text()
+    assert page.count("data:image/png") == 2
+    assert "stain deposit" in page
+    (run,) = runs_in(work / "mlruns")
+    assert run.data.metrics["robustness/BE"] == pytest.approx(figures["BE"])
+    assert "cells with faults" in capsys.readouterr().out
+
+
+def test_adapting_to_the_own_test_set_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--run", "efficientnet_b0", "--tracking.folder", str(work / "mlruns"), "--out", str(work / "x"), "--adapt", "bn"]
+    assert main(flags) == 2
+    assert "--adapt adapts a network to another laboratory" in capsys.readouterr().err
