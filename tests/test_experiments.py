@@ -19,7 +19,6 @@ from tests.miniature import SMALL, runs_in
 FURTHER = {
     # One epoch of pre-training and one of the classifier.
     "pbc_supcon": ["--model.contrastive_epochs", "1", "--trainer.max_epochs", "2"],
-    "lite/pbc_supcon": ["--model.contrastive_epochs", "1", "--trainer.max_epochs", "2"],
     # The same kind of network, a quarter of its size.
     "an2dl_efficientnet_v2_m_adam": ["--model.backbone", "tf_efficientnetv2_b3"],
     "an2dl_efficientnet_v2_m_lion": ["--model.backbone", "tf_efficientnetv2_b3"],
@@ -40,10 +39,9 @@ FURTHER = {
 
 ALIKE = {
     *(f"dinobloom_base_{kind}" for kind in ("probe", "tune", "lora")),
-    *(f"lite/an2dl_{kind}" for kind in ("efficientnet_b3", "efficientnet_v2_m_adam", "mobilenet_v2", "resnet50", "ensemble")),
-    "lite/raabin_mobilenet_v2",
+    *(name for name in experiment_names() if name.startswith("lite/")),
 }
-"""Experiments that differ from another one that runs only in the size of the network, or in learning rates."""
+"""Experiments that differ from another one that runs only in the network, or in learning rates."""
 
 
 def smallest(name: str) -> int:
