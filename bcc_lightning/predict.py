@@ -56,7 +56,7 @@ def declare(parser: "ExperimentParser") -> None:
         "columns familiarity and abstained, and an alarm for cells from elsewhere"
     )
     parser.add_argument("--abstain", type=float | None, default=None, help=abstain)
-    adapt = "adapt the network to these cells first, without labels: bn, tent, prior, or several joined by commas"
+    adapt = "adapt the network to these cells first, without labels: scale, bn, tent, prior, or several joined by commas"
     parser.add_argument("--adapt", type=str | None, default=None, help=adapt)
     parser.add_argument("--batch_size", type=int | None, default=None, help="images at once; by default as in the run")
 
@@ -127,7 +127,7 @@ def adapt_to_files(
     import numpy as np
 
     from bcc_lightning.evaluation.metrics import VALIDATION
-    from bcc_lightning.prediction.adaptation import adapt
+    from bcc_lightning.prediction.adaptation import adapt, trained_nucleus
     from bcc_lightning.prediction.files import sample
     from bcc_lightning.safe_names import column_name
 
@@ -136,7 +136,7 @@ def adapt_to_files(
         shares = validation[list(map(column_name, classifier.class_names))].to_numpy(np.float64).mean(axis=0)
     except UserError:
         shares = None
-    return adapt(classifier, sample(classifier, inputs), methods, shares)
+    return adapt(classifier, sample(classifier, inputs), methods, shares, trained_nucleus(network))
 
 
 def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable", reference: "DataFrame | None") -> None:

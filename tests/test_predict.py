@@ -152,7 +152,7 @@ def test_adaptation_says_what_it_has_done(painted_folder: Path, capsys: pytest.C
     ("flags", "message"),
     [
         (["--abstain", "5"], "--abstain is 5.0, it must be above 0 and below 1"),
-        (["--adapt", "scale"], "--adapt scale does not exist"),
+        (["--adapt", "size"], "--adapt size does not exist"),
     ],
 )
 def test_what_cannot_be_asked_for(

@@ -31,7 +31,7 @@ from bcc_lightning.evaluation.assessment_figures import ShownCell
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, final_metrics, metrics_of
 from bcc_lightning.files import read_json, refuse_unwritable_folder, whole_file, write_json
 from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier, Method, adapt
+from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier, Method, adapt, trained_nucleus
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.additions import add_to_run, forget
@@ -240,7 +240,8 @@ class Evaluator:
             rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
         validation = self.validation()
         shares = None if validation is None else validation.probability.double().mean(dim=0).numpy()
-        return adapt(classifier, at_side(cells.take(rows), classifier.side), self.methods, shares)
+        pixels = at_side(cells.take(rows), classifier.side)
+        return adapt(classifier, pixels, self.methods, shares, trained_nucleus(self.network))
 
     def further_notices(self, name: str) -> list[str]:
         """Describe what a reader of a further set's figures should know of this network."""

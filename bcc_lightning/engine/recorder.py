@@ -18,6 +18,7 @@ from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.callbacks.checkpoints import epoch_of
 from bcc_lightning.callbacks.epochs import Throughput
 from bcc_lightning.cli.experiment import ExperimentCLI, flatten
+from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_result, print_unfinished
 from bcc_lightning.engine.drawing import draw_confusion, draw_curves, draw_data, explain_cells, file_predictions
@@ -124,7 +125,8 @@ class RunRecorder(Recorder):
         experiment, summary, data = self.experiment, self.summary, self.experiment.datamodule
         config = experiment.resolved_config()
         self.folder.write_config(config)
-        summary.data, summary.identity = data.facts(), data.identity()
+        summary.data = {**data.facts(), NUCLEUS: f"{nucleus_of(data.splits['train']):.4f}"}
+        summary.identity = data.identity()
         write_split(data.division, self.folder.split)
         write_json(self.folder.data_record, data.record())
         if not experiment.has_trained:

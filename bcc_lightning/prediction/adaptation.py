@@ -1,5 +1,6 @@
 """Adapting a trained network to unlabelled cells of another laboratory.
 
+- ``scale``: images are enlarged or shrunk until nuclei are as large as in the training cells.
 - ``bn``: batch normalisation takes mean and variance from these cells instead of the training cells, mixed with those of the
   training by the number of cells (Schneider et al., NeurIPS 2020).
 - ``tent``: gain and offset of the normalisation layers are trained to give surer answers (Wang et al., ICLR 2021).
@@ -12,24 +13,30 @@ Nothing here is given a label of the cells.
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bcc_lightning.datasets.nucleus import NUCLEUS, median_nucleus
 from bcc_lightning.errors import UserError
-from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
+from bcc_lightning.prediction.classifier import PACKED_DIMENSIONS, Pixels, TrainedClassifier
+from bcc_lightning.tracking.trained_networks import TrainedNetwork
 from bcc_lightning.transforms.square import WAYS, lay
 
-Method = Literal["bn", "tent", "prior"]
+Method = Literal["scale", "bn", "tent", "prior"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 PRIOR_CELLS = 16
 """Cells of the training that count beside those of the laboratory: a few cells alone have no reliable mean and variance."""
+
+LARGEST_ZOOM = 2.0
+"""Images are enlarged or shrunk at most so many times."""
 
 FEW = 64
 """Fewer cells than this are looked at in all eight positions."""
@@ -56,16 +63,19 @@ class Adaptation:
     Attributes:
         methods: in the order in which they were applied.
         cells: number of unlabelled cells that were looked at.
+        zoom: factor by which images are enlarged; 1 without ``scale``.
         shares: estimated share of each class among them; empty without ``prior``.
     """
 
     methods: tuple[Method, ...]
     cells: int
+    zoom: float = 1.0
     shares: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Describe it in a sentence."""
-        return f"Adapted by {', '.join(self.methods)} to {self.cells:,} of these cells, without their labels."
+        zoomed = f" Images are enlarged {self.zoom:.2f} times." if "scale" in self.methods else ""
+        return f"Adapted by {', '.join(self.methods)} to {self.cells:,} of these cells, without their labels.{zoomed}"
 
 
 class AdaptedClassifier(TrainedClassifier):
@@ -84,6 +94,11 @@ class AdaptedClassifier(TrainedClassifier):
         self.original = original
         self.adaptation = adaptation
         self.odds = odds
+
+    def images(self, pixels: Pixels) -> Tensor:
+        """Bring images to the device, in the size of the training cells."""
+        images = super().images(pixels)
+        return images if self.adaptation.zoom == 1 else zoomed(images, self.adaptation.zoom)
 
     def classify(self, pixels: Pixels) -> Tensor:
         """Classify images, as `TrainedClassifier.classify`."""
@@ -104,7 +119,11 @@ def read_methods(given: str | None) -> tuple[Method, ...]:
 
 
 def adapt(
-    classifier: TrainedClassifier, pixels: Pixels, methods: Sequence[Method], trained_shares: Shares | None = None
+    classifier: TrainedClassifier,
+    pixels: Pixels,
+    methods: Sequence[Method],
+    trained_shares: Shares | None = None,
+    trained_nucleus: float | None = None,
 ) -> AdaptedClassifier:
     """Adapt a network to a laboratory.
 
@@ -113,13 +132,15 @@ def adapt(
         pixels: (N, S, S, 3) uint8, cells of the laboratory from `TrainedClassifier.square`.
         methods: what is done, in the order of `METHODS`.
         trained_shares: (C,) mean probability of each class that the network gives to its validation set, needed for ``prior``.
+        trained_nucleus: median diameter of nuclei in the training cells, as a share of the side, needed for ``scale``.
 
     Raises:
         UserError: the network has no layers that a method changes, or what it needs is not known.
     """
     if not len(pixels):
         raise UserError("--adapt: there are no cells to adapt to")
-    adapted = AdaptedClassifier(classifier, Adaptation(tuple(methods), len(pixels)), deepcopy(classifier.module), None)
+    zoom = zoom_to(trained_nucleus, pixels) if "scale" in methods else 1.0
+    adapted = AdaptedClassifier(classifier, Adaptation(tuple(methods), len(pixels), zoom), deepcopy(classifier.module), None)
     if "bn" in methods:
         adapt_statistics(adapted, pixels)
     if "tent" in methods:
@@ -134,8 +155,38 @@ def adapt(
     shares = estimated_shares(probability, trained_shares)
     adapted.odds = shares / np.maximum(trained_shares, np.finfo(np.float64).tiny)
     named = dict(zip(classifier.class_names, shares.tolist(), strict=True))
-    adapted.adaptation = Adaptation(tuple(methods), len(pixels), named)
+    adapted.adaptation = replace(adapted.adaptation, shares=named)
     return adapted
+
+
+def trained_nucleus(network: TrainedNetwork) -> float | None:
+    """Return the median diameter of nuclei in the training cells of a network, as its run recorded it."""
+    recorded = (network.folds[0] if network.folds else network).facts.get(NUCLEUS)
+    return None if recorded is None else float(recorded)
+
+
+def zoom_to(trained: float | None, pixels: Pixels) -> float:
+    """Return the factor by which cells are to be enlarged so that their nuclei are as large as those of the training cells.
+
+    Raises:
+        UserError: it is not known how large these are, or cells come at several sizes.
+    """
+    if trained is None:
+        raise UserError(
+            "--adapt scale needs the size of nuclei in the training cells, which this run has not recorded; train it again, or "
+            "leave scale out"
+        )
+    if pixels.ndim == PACKED_DIMENSIONS:
+        raise UserError("--adapt scale: the members of this ensemble see cells at several sizes; adapt them one by one")
+    return float(np.clip(trained / max(median_nucleus(pixels), 1e-6), 1 / LARGEST_ZOOM, LARGEST_ZOOM))
+
+
+def zoomed(images: Tensor, zoom: float) -> Tensor:
+    """Enlarge images (B, 3, S, S) uint8 about their centres; what enters at the border mirrors what is inside."""
+    theta = torch.tensor([[[1 / zoom, 0, 0], [0, 1 / zoom, 0]]], device=images.device).expand(len(images), 2, 3)
+    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    moved = grid_sample(images.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return moved.round().clamp(0, 255).to(torch.uint8)
 
 
 def parts_of(pixels: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:

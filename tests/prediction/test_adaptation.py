@@ -1,13 +1,16 @@
 """Adapting to another laboratory: statistics by arithmetic, shares by EM, and never a label."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from bcc_lightning import PlainCNN, TransferClassifier
+from bcc_lightning.datasets.nucleus import nucleus_share
 from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.engine.evaluating import Evaluator
 from bcc_lightning.errors import UserError
@@ -107,6 +110,7 @@ def test_of_the_cells_only_pixels_are_read(classifier: TrainedClassifier) -> Non
 
     evaluator = Evaluator.__new__(Evaluator)
     evaluator.methods = ("bn", "tent")
+    evaluator.network = cast(Any, SimpleNamespace(folds=(), facts={}))
     evaluator.validation = lambda: None  # type: ignore[method-assign]
     found = evaluator.adapted(classifier, cast(Any, Pictures()))
     assert torch.equal(found.classify(PIXELS), adapt(classifier, PIXELS, ["bn", "tent"]).classify(PIXELS))
@@ -123,7 +127,31 @@ def test_what_cannot_be_adapted(classifier: TrainedClassifier) -> None:
         adapt(classifier, PIXELS, ["prior"])
     with pytest.raises(UserError, match="no cells to adapt to"):
         adapt(classifier, PIXELS[:0], ["bn"])
-    with pytest.raises(UserError, match="--adapt bm does not exist; it takes bn, tent, prior"):
+    with pytest.raises(UserError, match="--adapt bm does not exist; it takes scale, bn, tent, prior"):
         read_methods("bn,bm")
     assert read_methods(" prior, bn ") == ("bn", "prior")
     assert read_methods(None) == ()
+
+
+def blob(radius: int, side: int = 64) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Draw a blue-violet nucleus on a light ground."""
+    image = np.full((side, side, 3), (235, 225, 215), np.uint8)
+    cv2.circle(image, (side // 2, side // 2), radius, (90, 40, 140), -1, cv2.LINE_AA)
+    return image
+
+
+@pytest.mark.parametrize("radius", [8, 12, 20])
+def test_nuclei_are_as_large_as_they_were_drawn(radius: int) -> None:
+    assert nucleus_share(blob(radius)) == pytest.approx(2 * radius / 64, abs=0.03)
+
+
+def test_cells_are_shown_in_the_size_of_the_training_cells(classifier: TrainedClassifier) -> None:
+    small = np.stack([cv2.resize(blob(8), (32, 32), interpolation=cv2.INTER_AREA)] * 3)
+    adapted = adapt(classifier, small, ["scale"], trained_nucleus=0.375)
+    assert adapted.adaptation.zoom == pytest.approx(1.5, abs=0.1)
+    shown = adapted.images(small)[0].permute(1, 2, 0).numpy()
+    assert nucleus_share(np.ascontiguousarray(shown)) == pytest.approx(0.375, abs=0.04)
+    assert str(adapted.adaptation).endswith(f"Images are enlarged {adapted.adaptation.zoom:.2f} times.")
+    assert adapt(classifier, small, ["scale"], trained_nucleus=0.9).adaptation.zoom == 2.0  # and no more
+    with pytest.raises(UserError, match="--adapt scale needs the size of nuclei"):
+        adapt(classifier, small, ["scale"])
