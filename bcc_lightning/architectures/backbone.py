@@ -20,6 +20,7 @@ from bcc_lightning.architectures.pretrained import (
     load_packaged_weights,
     read_state_dict,
 )
+from bcc_lightning.architectures.stain_normalisation import StainName
 from bcc_lightning.errors import UserError
 
 WEIGHTS = {"cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"}
@@ -121,6 +122,7 @@ class Backbone(nn.Module):
         std: standard deviation to divide by, likewise.
         precision: see `bcc_lightning.architectures.acceleration`.
         order: order of the colours that the network sees.
+        stain: how the colours of each image are first brought to those of a reference smear, see `normalise_stain`.
         pooled: return pooled features; else the last feature map, for a head that pools.
         small_stem: see `bcc_lightning.architectures.backbone`.
         **timm_arguments: passed to ``timm.create_model``.
@@ -144,6 +146,7 @@ class Backbone(nn.Module):
         std: Statistic | None = None,
         precision: Precision = "auto",
         order: ChannelOrder = "rgb",
+        stain: StainName = "as_is",
         pooled: bool = True,
         small_stem: bool = False,
         **timm_arguments: Any,  # noqa: ANN401 - timm's own arguments
@@ -170,7 +173,7 @@ class Backbone(nn.Module):
         # After the network's own pooling further layers may follow, as in VGG.
         width = getattr(self.network, "head_hidden_size", None) if pooled else None
         self.num_features = int(width or self.network.num_features)
-        self.normalise = InputNormalisation(mean or cfg["mean"], std or cfg["std"], order)
+        self.normalise = InputNormalisation(mean or cfg["mean"], std or cfg["std"], order, stain)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute features.

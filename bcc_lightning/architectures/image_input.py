@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from bcc_lightning.architectures.stain_normalisation import StainName, normalise_stain
 from bcc_lightning.argument_types import check_choice
 from bcc_lightning.errors import UserError
 
@@ -80,13 +81,22 @@ class InputNormalisation(nn.Module):
         mean: mean to subtract.
         std: standard deviation to divide by, above 0.
         order: ``bgr`` first swaps red and blue, the order in which OpenCV reads files.
+        stain: how the colours of each image are first brought to those of a reference smear.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Statistic = (0.0, 0.0, 0.0), std: Statistic = (1.0, 1.0, 1.0), order: ChannelOrder = "rgb") -> None:
+    def __init__(
+        self,
+        mean: Statistic = (0.0, 0.0, 0.0),
+        std: Statistic = (1.0, 1.0, 1.0),
+        order: ChannelOrder = "rgb",
+        stain: StainName = "as_is",
+    ) -> None:
         super().__init__()
+        check_choice("model.stain", stain, StainName)
+        self.stain = stain
         check_choice("model.input_order", order, ChannelOrder)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -94,6 +104,7 @@ class InputNormalisation(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise: (B, 3, S, S) float32 RGB in [0, 1] to the same shape in channels_last."""
+        images = normalise_stain(images, self.stain)
         ordered = images.flip(1) if self.order == "bgr" else images
         return ((ordered - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 

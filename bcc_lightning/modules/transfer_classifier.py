@@ -11,6 +11,7 @@ from bcc_lightning.architectures.head import LINEAR, Head, as_head, head_argumen
 from bcc_lightning.architectures.image_input import ChannelOrder, Statistic
 from bcc_lightning.architectures.normalisation import Norm, change_norm
 from bcc_lightning.architectures.pretrained import load_backbone_weights
+from bcc_lightning.architectures.stain_normalisation import StainName
 from bcc_lightning.architectures.transfer import TransferNet
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
@@ -32,6 +33,8 @@ class TransferClassifier(CellClassifier):
         input_mean: mean to subtract instead of the backbone's own, on the scale of pixels in [0, 1].
         input_std: standard deviation to divide by, likewise.
         input_order: order of the colours that the backbone sees.
+        stain: ``reinhard`` or ``macenko`` first bring the colours of each image to those of a reference smear, in training as in
+            use; see `bcc_lightning.architectures.stain_normalisation`.
         **base: see `CellClassifier`.
     """
 
@@ -47,6 +50,7 @@ class TransferClassifier(CellClassifier):
         input_mean: Statistic | None = None,
         input_std: Statistic | None = None,
         input_order: ChannelOrder = "rgb",
+        stain: StainName = "as_is",
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
         head = cast(Head, head_arguments(head))  # checkpoints hold plain values only
@@ -90,6 +94,7 @@ class TransferClassifier(CellClassifier):
             std=h["input_std"],
             precision=h["precision"],
             order=h["input_order"],
+            stain=h["stain"],
             pooled=pooled,
             small_stem=h["small_stem"],
             **(h["variant"] or {}),
