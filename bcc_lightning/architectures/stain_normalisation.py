@@ -22,6 +22,8 @@ TO_LMS = torch.tensor([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.02
 TO_LAB = torch.diag(torch.tensor([3.0, 6.0, 2.0]).rsqrt()) @ torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, -2.0], [1.0, -1.0, 0.0]])
 """Logarithms of the responses to the lab space: light, yellow against blue, red against green."""
 
+FROM_LMS, FROM_LAB = torch.linalg.inv(TO_LMS), torch.linalg.inv(TO_LAB)
+
 LAB_MEAN, LAB_STD = (-0.3213, -0.0227, 0.0128), (0.2760, 0.1092, 0.0081)
 """Of the training cells of PBC at 96 pixels, mean over images: `benchmarks/stain_reference.py`."""
 
@@ -81,8 +83,8 @@ def to_lab(images: Tensor) -> Tensor:
 
 def from_lab(lab: Tensor) -> Tensor:
     """Convert back to (B, 3, H, W) in [0, 1]."""
-    lms = 10 ** torch.einsum("bchw,dc->bdhw", lab, torch.linalg.inv(TO_LAB).to(lab.device))
-    return torch.einsum("bchw,dc->bdhw", lms, torch.linalg.inv(TO_LMS).to(lab.device)).clamp(0, 1)
+    lms = 10 ** torch.einsum("bchw,dc->bdhw", lab, FROM_LAB.to(lab.device))
+    return torch.einsum("bchw,dc->bdhw", lms, FROM_LMS.to(lab.device)).clamp(0, 1)
 
 
 def macenko(images: Tensor) -> Tensor:

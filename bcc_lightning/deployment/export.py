@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bcc_lightning.architectures.image_input import InputNormalisation
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.deployment.standalone import Standalone
 from bcc_lightning.engine.rebuild import rebuild
@@ -100,11 +101,16 @@ def export(network: TrainedNetwork, out: Path, kind: Format = "onnx", precision:
         precision: ``int8`` quantises the weights of an ONNX file.
 
     Raises:
-        UserError: a package is missing, or the two do not go together.
+        UserError: a package is missing, the two do not go together, or the network computes what the formats lack.
     """
     if kind == "pt2" and precision != "fp32":
         raise UserError(f"--precision {precision} goes with --format onnx only; leave it out, or write --format onnx")
     classifier = TrainedClassifier.of(network)
+    if any(isinstance(part, InputNormalisation) and part.stain == "macenko" for part in classifier.module.modules()):
+        raise UserError(
+            f"{network.title} cannot be exported: --model.stain macenko finds the stains of each image by eigenvectors, which "
+            "these formats lack; train with --model.stain reinhard, or serve it with python -m bcc_lightning.serve"
+        )
     standalone = Standalone(classifier).eval()
     cells = known_cells(network)
     with TemporaryDirectory() as folder:

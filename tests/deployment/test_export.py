@@ -135,6 +135,24 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
         export(of_file(tmp_path / "best.ckpt"), tmp_path / "model.pt2", "pt2", "int8")
 
 
+@pytest.mark.slow
+def test_stains_are_normalised_in_the_file_as_in_the_network(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="the extra `export` is missing")
+    import onnxruntime
+
+    torch.manual_seed(0)
+    common = {"class_names": ["a", "b", "c"], "image_size": 32, "backbone": "resnet18", "pretrained": False}
+
+    def run(file: Path) -> Callable[[Any], Any]:
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        return lambda images: session.run(None, {"images": images})[0]
+
+    answers_alike(bcc.TransferClassifier(**common, stain="reinhard").eval(), tmp_path, "onnx", run)
+    save_classifier(bcc.TransferClassifier(**common, stain="macenko"), tmp_path / "macenko.ckpt")
+    with pytest.raises(UserError, match=r"cannot be exported: --model\.stain macenko"):
+        export(of_file(tmp_path / "macenko.ckpt"), tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize(
     ("parity", "precision", "fault"),
     [
