@@ -5,30 +5,50 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
 
 from bcc_lightning.argument_types import check_choice
 from bcc_lightning.transforms.square import lay
 
-TestTime = Literal["none", "flips", "dihedral"]
+TestTime = Literal["none", "flips", "dihedral", "zooms"]
 
-VIEWS: dict[TestTime, tuple[int, ...]] = {"none": (0,), "flips": (0, 4, 2, 6), "dihedral": (0, 4, 1, 7, 2, 6, 3, 5)}
+EIGHT = (0, 4, 1, 7, 2, 6, 3, 5)
+
+WAYS: dict[TestTime, tuple[int, ...]] = {"none": (0,), "flips": (0, 4, 2, 6), "dihedral": EIGHT, "zooms": EIGHT}
 """Ways in which each choice lays an image, see `lay`: each turn, followed by its mirror image.
 
-Both sets of ways are groups, so a mirrored or turned image gives the same mean.
+These sets of ways are groups, so a mirrored or turned image gives the same mean.
 """
+
+ZOOMS = (0.8, 1.0, 1.25)
+"""Factors by which ``zooms`` enlarges an image."""
+
+VIEWS: dict[TestTime, tuple[tuple[float, int], ...]] = {
+    name: tuple((zoom, way) for zoom in (ZOOMS if name == "zooms" else (1.0,)) for way in ways) for name, ways in WAYS.items()
+}
+"""Zooms and ways of each choice."""
 
 
 def views(images: Tensor, test_time: TestTime) -> Iterator[Tensor]:
-    """Yield the views of images; no pixel is interpolated.
+    """Yield the views of images; pixels are interpolated by zooms alone.
 
     Args:
         images: (B, 3, S, S).
         test_time: ``flips`` yields the image, its mirror images and the half turn, ``dihedral`` all four quarter turns and
-            their mirror images.
+            their mirror images, ``zooms`` these at three magnifications.
     """
     check_choice("model.test_time", test_time, TestTime)
-    for way in VIEWS[test_time]:
-        yield lay(images, way)
+    shown = {zoom: images if zoom == 1 else zoomed(images, zoom) for zoom, _ in VIEWS[test_time]}
+    for zoom, way in VIEWS[test_time]:
+        yield lay(shown[zoom], way)
+
+
+def zoomed(images: Tensor, zoom: float) -> Tensor:
+    """Enlarge images (B, 3, S, S) uint8 about their centres; what enters at the border mirrors what is inside."""
+    theta = torch.tensor([[[1 / zoom, 0, 0], [0, 1 / zoom, 0]]], device=images.device).expand(len(images), 2, 3)
+    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    moved = grid_sample(images.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return moved.round().clamp(0, 255).to(torch.uint8)
 
 
 def mean_log_probability(classify: Callable[[Tensor], Tensor], images: Tensor, test_time: TestTime) -> Tensor:

@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, grid_sample
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.datasets.nucleus import NUCLEUS, median_nucleus
 from bcc_lightning.errors import UserError
+from bcc_lightning.modules.test_time_augmentation import zoomed
 from bcc_lightning.prediction.classifier import PACKED_DIMENSIONS, Pixels, TrainedClassifier
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 from bcc_lightning.transforms.square import WAYS, lay
@@ -179,14 +179,6 @@ def zoom_to(trained: float | None, pixels: Pixels) -> float:
     if pixels.ndim == PACKED_DIMENSIONS:
         raise UserError("--adapt scale: the members of this ensemble see cells at several sizes; adapt them one by one")
     return float(np.clip(trained / max(median_nucleus(pixels), 1e-6), 1 / LARGEST_ZOOM, LARGEST_ZOOM))
-
-
-def zoomed(images: Tensor, zoom: float) -> Tensor:
-    """Enlarge images (B, 3, S, S) uint8 about their centres; what enters at the border mirrors what is inside."""
-    theta = torch.tensor([[[1 / zoom, 0, 0], [0, 1 / zoom, 0]]], device=images.device).expand(len(images), 2, 3)
-    grid = affine_grid(theta, list(images.shape), align_corners=False)
-    moved = grid_sample(images.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return moved.round().clamp(0, 255).to(torch.uint8)
 
 
 def parts_of(pixels: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:

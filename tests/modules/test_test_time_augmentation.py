@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bcc_lightning.modules.test_time_augmentation import VIEWS, TestTime, describe_views, mean_log_probability, views
+from bcc_lightning.modules.test_time_augmentation import VIEWS, TestTime, describe_views, mean_log_probability, views, zoomed
 from tests.modules.tiny import TinyClassifier, painted, trainer_with
 
 POSITIONS = [(turn, flipped) for turn in range(4) for flipped in (False, True)]
@@ -63,3 +63,22 @@ def test_validation_takes_one_view_and_the_test_all_eight() -> None:
 def test_views_are_described() -> None:
     assert describe_views("dihedral") == "dihedral, 8 views"
     assert describe_views("none") is None
+
+
+def test_zooms_are_eight_ways_at_three_magnifications() -> None:
+    image = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seen = list(views(image, "zooms"))
+    assert len(seen) == 24
+    assert describe_views("zooms") == "zooms, 24 views"
+    assert [torch.equal(view, other) for view, other in zip(seen[8:16], views(image, "dihedral"), strict=True)] == [True] * 8
+
+
+@pytest.mark.parametrize(("zoom", "side"), [(2.0, 16), (0.5, 4)])
+def test_a_square_is_so_many_times_as_large(zoom: float, side: int) -> None:
+    image = torch.zeros(1, 3, 40, 40, dtype=torch.uint8)
+    image[:, :, 16:24, 16:24] = 200
+    found = zoomed(image, zoom)[0, 0] > 100
+    assert found.any(0).sum() == side
+    assert found[:, :20].sum() == found[:, 20:].sum()  # in the middle
+    bright = torch.full((1, 3, 40, 40), 7, dtype=torch.uint8)
+    assert torch.equal(zoomed(bright, zoom), bright)  # the border is mirrored, not black
