@@ -1,9 +1,15 @@
-"""List the commands."""
+"""List commands and experiments."""
 
 import ast
+import textwrap
 from pathlib import Path
 
 from bcc_lightning.cli.command import lasting_streams
+from bcc_lightning.cli.experiment_files import experiment_names
+from bcc_lightning.cli.help import first_sentence
+
+WIDTH, NAMES = 130, 46
+"""Columns of a line, and of an experiment's name."""
 
 
 def commands() -> dict[str, str]:
@@ -17,12 +23,31 @@ def commands() -> dict[str, str]:
     return found
 
 
+def experiments() -> dict[str, str]:
+    """Map each experiment to the first sentence of its file's header."""
+    return {name: first_sentence(header(file)) for name, file in experiment_names().items()}
+
+
+def header(file: Path) -> str:
+    """Return the first paragraph of comments of an experiment file, up to its source."""
+    lines: list[str] = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#") or line.startswith("# Source:"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return " ".join(lines)
+
+
 def main() -> None:
-    """Print the commands."""
+    """Print commands and experiments."""
     with lasting_streams():
         print("usage: python -m bcc_lightning.COMMAND --help\n")
         for name, purpose in commands().items():
             print(f"  {name:<12}{purpose}")
+        print("\nexperiments: python -m bcc_lightning.fit --exp NAME\n")
+        for name, purpose in experiments().items():
+            for line in textwrap.wrap(purpose, WIDTH, initial_indent=f"  {name:<{NAMES}}", subsequent_indent=" " * (NAMES + 2)):
+                print(line)
 
 
 if __name__ == "__main__":

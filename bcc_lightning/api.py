@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bcc_lightning.cli.arguments import Call, experiment_names
+from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.command import quieten
+from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.deployment.export import Export
 from bcc_lightning.deployment.export import export as export_network

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bcc_lightning.cli.arguments import Call, configuration_files, experiment_names
+from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.experiment import ExperimentCLI
+from bcc_lightning.cli.experiment_files import configuration_files, experiment_names
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from tests.miniature import PAINTED, QUICK, runs_in

@@ -11,7 +11,7 @@ from _pytest.mark import ParameterSet
 
 import bcc_lightning.modules
 from bcc_lightning.architectures.image_input import smallest_input
-from bcc_lightning.cli.arguments import experiment_names, find_experiment
+from bcc_lightning.cli.experiment_files import experiment_names, find_experiment
 from bcc_lightning.fit import main
 from bcc_lightning.testing import ExperimentTests
 from tests.miniature import SMALL, runs_in
@@ -103,14 +103,14 @@ def test_experiment_says_what_it_is(name: str) -> None:
 
 
 def test_experiments_are_found_from_another_folder_and_inside_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import bcc_lightning.cli.arguments as files
+    import bcc_lightning.cli.experiment_files as files
 
     names = set(experiment_names())
     assert {"quickstart", "efficientswin", "as_published/efficientswin"} <= names
     package = tmp_path / "site" / "bcc_lightning"
     (package / "experiments").mkdir(parents=True)
     (package / "experiments" / "packed.yaml").write_text("model: {}\n")
-    monkeypatch.setattr(files, "__file__", str(package / "cli" / "arguments.py"))
+    monkeypatch.setattr(files, "__file__", str(package / "cli" / "experiment_files.py"))
     assert list(experiment_names()) == ["packed"]
 
 

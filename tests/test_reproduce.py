@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bcc_lightning.cli.arguments import experiment_names
+from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.evaluation.reliability import wilson
 from bcc_lightning.fit import main as fit
 from bcc_lightning.reproduce import main

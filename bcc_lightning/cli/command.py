@@ -73,15 +73,18 @@ def outcome(body: Callable[[list[str]], int | None], arguments: list[str]) -> in
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-        reason = str(error) if isinstance(error, (UserError, MisconfigurationException)) else fault_of(error)
+        reason = str(error) if isinstance(error, UserError) or is_misconfiguration(error) else fault_of(error)
         if reason is None:
             raise
         if "--traceback" in arguments:
             traceback.print_exc()
         print(printable(f"error: {reason}"), file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+def is_misconfiguration(error: Exception) -> bool:
+    """Check whether Lightning refuses a configuration; it is not imported for that."""
+    return any(kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__)
 
 
 def refuse_other_encodings(arguments: list[str]) -> None:

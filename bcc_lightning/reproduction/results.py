@@ -8,8 +8,8 @@ from pathlib import PurePath
 import numpy as np
 import yaml
 
-from bcc_lightning.cli.arguments import find_experiment
 from bcc_lightning.cli.experiment import MAX_EPOCHS
+from bcc_lightning.cli.experiment_files import find_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.reliability import Interval, wilson
 from bcc_lightning.tracking.finished_runs import FinishedRun

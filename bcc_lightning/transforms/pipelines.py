@@ -1,6 +1,7 @@
 """Building a pipeline from its name, a YAML file or a mapping, and seeding it."""
 
 import hashlib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,7 +54,9 @@ def pipeline_steps(augment: str | dict[str, Any]) -> list[Step]:
         return PIPELINES[augment]
     if Path(augment).suffix in (".yaml", ".yml"):
         return _steps_of_file(Path(augment))
-    raise UserError(f"augmentation '{augment}' does not exist; --data.augment takes {', '.join(PIPELINES)}, or a YAML file")
+    near = get_close_matches(augment, PIPELINES, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UserError(f"augmentation '{augment}' does not exist; {hint}--data.augment takes {', '.join(PIPELINES)}, or a YAML file")
 
 
 def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, position: npt.NDArray[np.int64]) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from bcc_lightning.cli.arguments import SPACES, Call, configuration_files
+from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.experiment import ExperimentCLI
+from bcc_lightning.cli.experiment_files import SPACES, configuration_files
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
 from bcc_lightning.tuning.plan import Plan

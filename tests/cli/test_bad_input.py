@@ -92,7 +92,7 @@ def test_file_that_is_no_yaml(complaint: Complain, tmp_path: Path) -> None:
         (["--model.lr", "high"], "command line: key 'model.lr' takes float, not 'high'"),
         (
             ["--data", "BloodMist"],
-            "class 'BloodMist' is not known. There are: AN2DL, PBC, BloodMNIST, CellFolder, CellTable, RaabinWBC, SyntheticSmear",
+            "class 'BloodMist' is not known; did you mean BloodMNIST? There are: AN2DL, BloodMNIST, CellFolder",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
-from bcc_lightning.cli.arguments import experiment_names
+from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
 from bcc_lightning.tuning.searched_experiment import build_untrained, check_space, find_space, own_values, space_files, value_of

@@ -1,0 +1,88 @@
+"""What ``fit --help`` prints: keys by group with defaults and purposes, for the experiment that is named, at once."""
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from bcc_lightning.cli.accepted import Argument, accepted
+from bcc_lightning.cli.early import chosen_classes
+
+WIDTH, KEYS = 118, 34
+"""Columns of a line, and of its first part."""
+
+CALL = (
+    ("--exp NAME", "an experiment of `python -m bcc_lightning`, or a YAML file; several stack"),
+    ("--resume last|RUN", "go on with a run that was interrupted"),
+    ("--folds K", "cross-validate; --repeats N divides N times"),
+    ("--summary FILE", "copy the figures of the run to a JSON file"),
+    ("--seed_everything N", "seed of the run"),
+    ("--print_config", "print the whole configuration and stop"),
+    ("--trust PACKAGE", "allow classes of a package of your own"),
+)
+
+TRAINER = {
+    "max_epochs": "epochs at most",
+    "max_time": "time at most, as DD:HH:MM:SS",
+    "max_steps": "steps at most",
+    "devices": "how many GPUs, or which",
+    "accelerator": "cpu, gpu, or auto",
+    "precision": "such as bf16-mixed",
+    "limit_train_batches": "share or number of the training batches",
+    "check_val_every_n_epoch": "epochs between validations",
+    "gradient_clip_val": "largest norm of the gradients",
+    "accumulate_grad_batches": "batches per step",
+    "enable_progress_bar": "whether progress is shown",
+}
+"""Lightning's arguments that people use, in a few words each; all others are accepted too."""
+
+HIDDEN = {"class_names", "levels"}
+"""Arguments that follow from the data."""
+
+
+def help_text(argv: Sequence[str]) -> str:
+    """Write the help for a call; what is named in it decides whose arguments are listed."""
+    chosen = {"data": "CellFolder", "model": "TransferClassifier", **{k: v for k, v in chosen_classes(argv).items() if v}}
+    groups = accepted()
+    lines = ["usage: python -m bcc_lightning.fit --exp NAME [--KEY VALUE ...]", ""]
+    lines += rows(CALL)
+    for group, title in (("data", "Data set"), ("model", "Network")):
+        own, name = groups[group], chosen[group]
+        others = ", ".join(one for one in own.classes if one != name)
+        lines += [
+            "",
+            f"{title}: {name}. {first_sentence(own.summaries.get(name, ''))}.",
+            f"  --{group} CLASS takes another: {others}",
+        ]
+        lines += rows(listed(group, own.arguments(name).values()))
+    lines += ["", "Which epoch is kept, and when training stops"]
+    lines += rows(listed("selection", groups["selection"].arguments("").values()))
+    lines += ["", "Lightning's trainer (the most used; all its arguments are accepted)"]
+    lines += rows((f"--trainer.{name}", purpose) for name, purpose in TRAINER.items())
+    lines += ["", "Where runs are kept"]
+    lines += rows(listed("tracking", groups["tracking"].arguments("").values()))
+    return "\n".join(lines)
+
+
+def listed(group: str, arguments: Iterable[Argument]) -> Iterable[tuple[str, str]]:
+    """Yield key and purpose of arguments; of a purpose the first sentence, and the default behind it."""
+    for one in arguments:
+        if one.name not in HIDDEN:
+            purpose = first_sentence(one.purpose)
+            default = one.default.strip("'")
+            says_nothing = default in {"", "None"} or default.isupper()  # a constant's name
+            yield f"--{group}.{one.name}", purpose if says_nothing else f"{purpose} [{default}]"
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a docstring, without its marks."""
+    return re.split(r"\.(?: (?=[A-Z])|$)", text.replace("``", ""))[0]
+
+
+def rows(entries: Iterable[tuple[str, str]]) -> list[str]:
+    """Lay out keys and purposes in two columns."""
+    found = []
+    for key, purpose in entries:
+        wrapped = textwrap.wrap(purpose, WIDTH - KEYS) or [""]
+        first = f"  {key:<{KEYS - 2}}" if len(key) < KEYS - 3 else f"  {key}\n{' ' * KEYS}"
+        found += [first + wrapped[0], *(" " * KEYS + line for line in wrapped[1:])]
+    return found
