@@ -21,8 +21,8 @@ from bcc_lightning.embedding.report import probe as probe_features
 from bcc_lightning.engine.comparing import compare as compare_networks
 from bcc_lightning.engine.comparison import Comparison
 from bcc_lightning.engine.cross_validation import cross_validate
-from bcc_lightning.engine.evaluating import Evaluation
 from bcc_lightning.engine.evaluating import evaluate as evaluate_network
+from bcc_lightning.engine.evaluator import Evaluation
 from bcc_lightning.engine.explaining import ExplainedImages, explain_network
 from bcc_lightning.engine.fold_plan import CrossValidation
 from bcc_lightning.engine.run import run_experiment

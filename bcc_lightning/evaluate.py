@@ -7,7 +7,8 @@ from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.networks import network_named, network_parser, read_options
 from bcc_lightning.cli.parser import ExperimentParser
 from bcc_lightning.datamodules import CellDataModule
-from bcc_lightning.engine.evaluating import PAGE, Evaluation, evaluate
+from bcc_lightning.engine.evaluating import evaluate
+from bcc_lightning.engine.evaluator import PAGE, Evaluation
 from bcc_lightning.engine.robustness import RobustnessReport, evaluate_robustness
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder

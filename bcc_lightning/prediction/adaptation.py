@@ -25,6 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bcc_lightning.datasets.nucleus import NUCLEUS, median_nucleus
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.test_time_augmentation import zoomed
+from bcc_lightning.prediction.class_shares import Shares, estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import PACKED_DIMENSIONS, Pixels, TrainedClassifier
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 from bcc_lightning.transforms.square import WAYS, lay
@@ -49,11 +50,6 @@ MOST = 2048
 
 AT_ONCE = 64
 """Cells that the network sees at once while it is adapted."""
-
-STEPS, CONVERGED = 1000, 1e-7
-"""EM ends when no share changes by more in a step, or after so many steps."""
-
-Shares = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -282,31 +278,3 @@ def views_of(adapted: AdaptedClassifier, pixels: Pixels, cells: int) -> Iterator
 def views(cells: int) -> int:
     """Return in how many positions each of so many cells is looked at."""
     return WAYS if cells < FEW else 1
-
-
-def estimated_shares(probability: Shares, trained: Shares) -> Shares:
-    """Estimate the shares of the classes among cells by EM.
-
-    Args:
-        probability: (N, C) what a network answers for them.
-        trained: (C,) shares for which its probabilities are right, such as those of its validation set.
-
-    Returns:
-        (C,) shares that add up to 1.
-    """
-    shares = trained / trained.sum()
-    for _ in range(STEPS):
-        updated = (
-            reweighted(torch.from_numpy(probability), shares / np.maximum(trained, np.finfo(np.float64).tiny)).numpy().mean(0)
-        )
-        done = np.abs(updated - shares).max() < CONVERGED
-        shares = updated
-        if done:
-            break
-    return np.asarray(shares)
-
-
-def reweighted(probability: Tensor, odds: Shares) -> Tensor:
-    """Multiply the probabilities (N, C) of the classes by odds (C,), and let each row add up to 1 again."""
-    weighed = probability.double() * torch.from_numpy(odds)
-    return (weighed / weighed.sum(dim=1, keepdim=True)).to(probability.dtype)

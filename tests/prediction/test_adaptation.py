@@ -12,9 +12,10 @@ from torch import nn
 from bcc_lightning import PlainCNN, TransferClassifier
 from bcc_lightning.datasets.nucleus import nucleus_share
 from bcc_lightning.datasets.smear_painter import paint_cells
-from bcc_lightning.engine.evaluating import Evaluator
+from bcc_lightning.engine.evaluator import Evaluator
 from bcc_lightning.errors import UserError
-from bcc_lightning.prediction.adaptation import PRIOR_CELLS, adapt, estimated_shares, read_methods, reweighted
+from bcc_lightning.prediction.adaptation import PRIOR_CELLS, adapt, read_methods
+from bcc_lightning.prediction.class_shares import estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import TrainedClassifier
 
 CLASSES = ["a", "b", "c"]
