@@ -17,6 +17,7 @@ from bcc_lightning.callbacks.averaging import averaging_callback
 from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
 from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
 from bcc_lightning.cli.arguments import OWN, add_call_options
+from bcc_lightning.cli.early import pairs
 from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
@@ -47,6 +48,19 @@ MAX_EPOCHS = 30
 NOT_RESOLVED = {"config", "traceback", *OWN} - {"exp"}
 """Keys that belong to one call, not to the experiment."""
 
+UNNAMED = {
+    *(
+        f"data.{name}"
+        for name in ("root", "image_size", "cache_dir", "num_workers", "test_on", "class_map", "split_file", "wbcatt")
+    ),
+    *("data.folds", "data.table", "data.sets", "data.class_path", "model.class_path", "model.members"),
+    *(f"trainer.{name}" for name in ("enable_progress_bar", "accelerator", "devices", "default_root_dir", "num_nodes")),
+}
+"""Flags that a run's name leaves out: they say where things are, or how they are shown."""
+
+NAMED_CHANGES, LONGEST_VALUE = 4, 24
+"""Flags that a run's name has at most, and characters of a value."""
+
 NOTHING = {
     "max_epochs": "no epoch is finished",
     "max_steps": "no epoch is finished",
@@ -73,6 +87,7 @@ class ExperimentCLI(LightningCLI):
     model: CellClassifier
 
     def __init__(self, argv: list[str], resumed: RunFolder | None = None, progress: Progress | None = None) -> None:
+        self.argv = argv
         self.resumed = resumed
         self.progress = progress or Progress()
         self.members: list[TrainedNetwork] = []  # of an ensemble
@@ -177,6 +192,21 @@ class ExperimentCLI(LightningCLI):
         """Names of the stacked experiments, joined by ``+``."""
         names = (Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in self.config["exp"])
         return "+".join(names) or "unnamed"
+
+    @property
+    def run_name(self) -> str:
+        """Name a run so that people tell it from others: experiment, data set, size, seed, and what the call has changed."""
+        data, seed = self.config["data"], self.config["seed_everything"]
+        changes = {
+            key.rpartition(".")[2]: value
+            for key, value in pairs(self.argv)
+            if key.startswith(("model.", "data.", "selection.", "trainer."))
+            and key not in UNNAMED
+            and len(value) <= LONGEST_VALUE
+        }
+        named = [f"{key}={value}" for key, value in changes.items()][:NAMED_CHANGES]
+        size = f"{data['init_args']['image_size']}px"
+        return " ".join([self.experiment_name, data["class_path"].rpartition(".")[2], size, *named, f"seed{seed}"])
 
     def warning(self) -> str | None:
         """Describe what is doubtful about an ensemble's members or the chosen corrections for rare classes, if anything."""

@@ -98,7 +98,7 @@ class Folds(OpenRun):
         cls, plan: CrossValidation, experiment: ExperimentCLI, claim: Claim | None, trial: TrialChannel | None = None
     ) -> "Folds":
         """Start the parent run, or go on with it."""
-        name = f"{experiment.experiment_name}-{plan.folds}folds-seed{experiment.config['seed_everything']}"
+        name = f"{experiment.run_name} {plan.folds} folds"
         run = open_tracked(experiment, claim, name, {"folds": str(len(plan.numbers))})
         return cls(ParentRecorder(plan, experiment, run, trial))
 

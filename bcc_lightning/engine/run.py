@@ -219,7 +219,7 @@ def open_tracked(
     tracking = experiment.tracking
     if claim:
         return TrackedRun.reopen(tracking, claim.folder.path.name, claim)
-    name = tracking.run_name or name or f"{experiment.experiment_name}-seed{experiment.config['seed_everything']}"
+    name = tracking.run_name or name or experiment.run_name
     return TrackedRun.create(tracking, name, {"experiment": experiment.experiment_name, **(tags or {})})
 
 

@@ -60,7 +60,7 @@ class Tracking:
         uri: tracking URI; by default ``$MLFLOW_TRACKING_URI``, else a SQLite file in `folder`.
         experiment: name of the MLflow experiment.
         folder: local folder of the embedded store and of runs at work.
-        run_name: name of the run; by default experiment and seed.
+        run_name: name of the run; by default experiment, data set, size, seed and what the call has changed.
         log_model: log the network of each finished run as an MLflow model, for ``mlflow.pyfunc`` and ``mlflow models serve``.
         register: name under which that model is registered as a new version.
     """

@@ -65,7 +65,7 @@ def row(arm: str, seeds: list[int], name: str, folder: Path, reference: Right | 
         for _ in range(DRAWS)
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    p = ttest_rel(found.mean(axis=1), reference.mean(axis=1)).pvalue
+    p = ttest_rel(found.mean(axis=1), reference.mean(axis=1)).pvalue if len(seeds) > 1 else float("nan")
     return f"| `{arm}` | {figures} | {100 * difference.mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {p:.3f} |"
 
 
