@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bcc_lightning.datamodules.base import CellDataModule
-from bcc_lightning.engine.evaluator import Evaluation, Evaluator
+from bcc_lightning.engine.evaluator import ADAPTED, Evaluation, Evaluator
 from bcc_lightning.engine.further_sets import (
     FurtherSet,
     own_data,
@@ -76,7 +76,7 @@ def evaluate(
     if name and len(sets) > 1:
         raise UserError(f"--name {name} names one set, but {len(sets)} are evaluated; evaluate them one by one")
     sets = [replace(one, name=name) for one in sets] if name else sets
-    sets = [replace(one, name=f"{one.name}-adapted") for one in sets] if methods else sets
+    sets = [replace(one, name=f"{one.name}{ADAPTED}") for one in sets] if methods else sets
     for one in sets:
         refuse_unusable(one, classifier.class_names)
         if not isinstance(own, str):

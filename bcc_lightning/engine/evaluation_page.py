@@ -57,7 +57,9 @@ class EvaluatedSet:
     look: Look | str
 
 
-def write_page(file: Path, network: str, run_id: str | None, sets: Sequence[EvaluatedSet], test_time: str | None) -> None:
+def write_page(
+    file: Path, network: str, run_id: str | None, sets: Sequence[EvaluatedSet], test_time: str | None, adapted: bool = False
+) -> None:
     """Write the page whole or not at all.
 
     Args:
@@ -66,10 +68,11 @@ def write_page(file: Path, network: str, run_id: str | None, sets: Sequence[Eval
         run_id: of its run, if it has one.
         sets: what was evaluated, the most important first.
         test_time: over which views of a cell the probabilities were averaged; None where each was looked at once.
+        adapted: whether the network was adapted to the first of the sets.
     """
     drawn = [(one, embedded(figures_of(one))) for one in sets]
     page = page_template("bcc_lightning.engine", "evaluation.html.jinja").render(
-        network=network, run_id=run_id, sets=drawn, test_time=test_time
+        network=network, run_id=run_id, sets=drawn, test_time=test_time, adapted=adapted
     )
     with whole_file(file) as draft:
         draft.write_text(page, encoding="utf-8")

@@ -35,6 +35,9 @@ from bcc_lightning.tracking.trained_networks import TrainedNetwork
 PAGE, FIGURES, ANSWERS = "evaluation.html", "evaluation.json", "predictions.parquet"
 """Files of an evaluation in its folder."""
 
+ADAPTED = "-adapted"
+"""Behind the name of a set to which the network was adapted."""
+
 FILED_PAGE, FILED_ANSWERS = (PAGE, FIGURES), (ANSWERS,)
 """Those that are filed below ``evaluation/`` and ``predictions/``, under the name of the set."""
 
@@ -131,7 +134,7 @@ class Evaluator:
         names = classifier.class_names
         before, notices = [], [*one.notices, *self.further_notices(one.name)]
         if self.methods:
-            title, plain = f"{one.name} before adaptation", classify(classifier, one.cells, one.name)
+            title, plain = f"{one.name.removesuffix(ADAPTED)}, before adaptation", classify(classifier, one.cells, one.name)
             unadapted = assess(title, plain, self.validation(), names)
             before = [EvaluatedSet(title, one.read, (), unadapted, plain, "No cells are drawn of the network before adaptation.")]
             classifier = self.adapted(classifier, one.cells)
@@ -221,7 +224,14 @@ class Evaluator:
             **(more or {}),
         }
         test_time = self.network.summary.test_time if self.network.summary else None
-        write_page(folder / PAGE, self.network.title, self.network.run_id, sets, test_time)
+        write_page(
+            folder / PAGE,
+            self.network.title,
+            self.network.run_id,
+            sets,
+            test_time,
+            adapted=first.assessment.name.endswith(ADAPTED),
+        )
         with whole_file(folder / ANSWERS) as draft:
             table.to_parquet(draft, index=False)
         write_json(folder / FIGURES, content)

@@ -70,8 +70,9 @@ class Adaptation:
 
     def __str__(self) -> str:
         """Describe it in a sentence."""
-        zoomed = f" Images are enlarged {self.zoom:.2f} times." if "scale" in self.methods else ""
-        return f"Adapted by {', '.join(self.methods)} to {self.cells:,} of these cells, without their labels.{zoomed}"
+        resized = "enlarged" if self.zoom >= 1 else "shrunk"
+        scaled = f" Images are {resized} to {self.zoom:.2f} times their size." if "scale" in self.methods else ""
+        return f"Adapted by {', '.join(self.methods)} to {self.cells:,} of these cells, without their labels.{scaled}"
 
 
 class AdaptedClassifier(TrainedClassifier):

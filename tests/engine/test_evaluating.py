@@ -305,7 +305,7 @@ def test_an_adapted_network_stands_beside_itself_before(work: Path) -> None:
     assert found.assessment.name == "clinic-adapted"
     page = (work / "adapted/evaluation.html").read_text()
     assert "Adapted by bn, prior to 25 of these cells, without their labels." in page
-    assert "clinic-adapted before adaptation" in page
+    assert "clinic, before adaptation" in page
     run = find_network(Tracking(folder=str(work / "mlruns")), "efficientnet_b0").run
     assert run is not None
     assert {"clinic", "clinic-adapted"} <= set(run.evaluated_sets)
