@@ -51,7 +51,7 @@ def plain(**arguments: Any) -> Callable[[], object]:
         (plain(schedule="cosin"), "one of constant, cosine, one_cycle, plateau, step; did you mean cosine?"),
         (plain(optimizer="adamm"), "one of adam, adamw, sgd, rmsprop, lion; did you mean adam?"),
         (plain(average="EMA"), "--model.average is 'EMA', it must be one of none, ema, swa; did you mean ema?"),
-        (plain(test_time="flip"), "one of none, flips, dihedral; did you mean flips?"),
+        (plain(test_time="flip"), "one of none, flips, dihedral, zooms; did you mean flips?"),
         (plain(precision="16"), "--model.precision is '16', it must be one of auto, 32, bf16"),
         (plain(input_order="gbr"), "--model.input_order is 'gbr'"),
         (plain(head=Head(pooling="avg").__dict__ | {"pooling": "max"}), "--model.head.pooling is 'max'"),
