@@ -1,6 +1,7 @@
 """Evaluate a finished run: on its own test set, or on a labelled set that it was not tested on."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from bcc_lightning.cli.command import run_command
@@ -29,6 +30,26 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(run, argv)
 
 
+def declare(has_data: bool, parser: ExperimentParser) -> None:
+    """Declare the command's own options; `has_data` says whether ``--data NAME`` is given."""
+    if has_data:
+        parser.add_subclass_arguments(CellDataModule, "data", required=True)
+    else:
+        places = "further sets: folders of class folders, or tables; --data NAME names any other data set instead"
+        parser.add_argument("--data.test_on", type=list[str] | None, default=None, help=places)
+        mapped = "classes of the sets: what the run calls them"
+        parser.add_argument("--data.class_map", type=dict[str, str] | None, default=None, help=mapped)
+    out = "folder of evaluation.html, .json and predictions.parquet"
+    parser.add_argument("--out", type=str | None, default=None, help=out)
+    parser.add_argument("--name", type=str | None, default=None, help="name of a further set; by default its folder's")
+    parser.add_argument("--file", type=bool, default=True, help="file the results in the run")
+    adapt = "adapt the network to a further set, without its labels: scale, bn, tent, prior, or several joined by commas"
+    parser.add_argument("--adapt", type=str | None, default=None, help=adapt)
+    faults = "classify the own test set with eleven faults of images at five severities instead, see robustness.html"
+    parser.add_argument("--robustness", type=bool, default=False, help=faults)
+    parser.add_argument("--gallery", type=bool, default=True, help="draw the worst mistakes and the least sure cells")
+
+
 def run(argv: list[str]) -> None:
     """Evaluate one network.
 
@@ -36,29 +57,7 @@ def run(argv: list[str]) -> None:
         UserError: something in the arguments, the run or the data has to be mended.
     """
     has_data = any(argument.split("=")[0] == "--data" for argument in argv)
-
-    def declare(parser: ExperimentParser) -> None:
-        """Declare the command's own options."""
-        if has_data:
-            parser.add_subclass_arguments(CellDataModule, "data", required=True)
-        else:
-            places = "further sets: folders of class folders, or tables; --data NAME names any other data set instead"
-            parser.add_argument("--data.test_on", type=list[str] | None, default=None, help=places)
-            parser.add_argument(
-                "--data.class_map", type=dict[str, str] | None, default=None, help="classes of the sets: what the run calls them"
-            )
-        parser.add_argument(
-            "--out", type=str | None, default=None, help="folder of evaluation.html, .json and predictions.parquet"
-        )
-        parser.add_argument("--name", type=str | None, default=None, help="name of a further set; by default its folder's")
-        parser.add_argument("--file", type=bool, default=True, help="file the results in the run")
-        adapt = "adapt the network to a further set, without its labels: scale, bn, tent, prior, or several joined by commas"
-        parser.add_argument("--adapt", type=str | None, default=None, help=adapt)
-        faults = "classify the own test set with eleven faults of images at five severities instead, see robustness.html"
-        parser.add_argument("--robustness", type=bool, default=False, help=faults)
-        parser.add_argument("--gallery", type=bool, default=True, help="draw the worst mistakes and the least sure cells")
-
-    parser = network_parser("evaluate", declare)
+    parser = network_parser("evaluate", partial(declare, has_data))
     options = read_options(parser, argv)
     if not options["out"]:
         raise UserError("--out DIR is missing; it names the folder of evaluation.html, evaluation.json and predictions.parquet")

@@ -1,7 +1,7 @@
 """Classify cells with a trained network, and count them by slide."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
     from bcc_lightning.cli.parser import ExperimentParser
-    from bcc_lightning.prediction.adaptation import AdaptedClassifier, Method
     from bcc_lightning.prediction.answers import AnswerTable
-    from bcc_lightning.prediction.classifier import TrainedClassifier
     from bcc_lightning.prediction.files import Tally
-    from bcc_lightning.prediction.inputs import CellInputs
     from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 PRINTED = 6
@@ -68,8 +65,7 @@ def predict(argv: list[str]) -> int:
         UserError: something in the arguments, the run or the inputs has to be mended.
     """
     from bcc_lightning.cli.networks import network_named, network_parser, read_options
-    from bcc_lightning.differential.cell_labels import read_cell_labels
-    from bcc_lightning.differential.reference import read_reference
+    from bcc_lightning.engine.adapting import adapt_network
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
     from bcc_lightning.files import file_hash, refuse_unwritable
@@ -77,7 +73,7 @@ def predict(argv: list[str]) -> int:
     from bcc_lightning.prediction.adaptation import read_methods
     from bcc_lightning.prediction.answers import AnswerTable, Heading
     from bcc_lightning.prediction.classifier import TrainedClassifier
-    from bcc_lightning.prediction.files import predict_files
+    from bcc_lightning.prediction.files import predict_files, sample
     from bcc_lightning.prediction.inputs import CellInputs
     from bcc_lightning.prediction.sheet import CELLS_PER_CLASS, cell_sheet
     from bcc_lightning.printable import printable
@@ -92,17 +88,13 @@ def predict(argv: list[str]) -> int:
     inputs = CellInputs.of(options["inputs"], by)
     network = network_named(options)
     classifier = TrainedClassifier.of(network)
-    given = Path(options["reference"]) if options["reference"] else None
-    labels = read_cell_labels(given, classifier.class_names) if given else None
-    if given and labels is None and not by:
-        raise UserError("--reference compares counts by slide: add --by slide, or give a table with the columns path and label")
-    reference = read_reference(given, classifier.class_names) if given and labels is None else None
+    labels, counts = read_examiner(options["reference"], by, classifier.class_names)
     if options["batch_size"]:
         classifier.batch_size = options["batch_size"]
     guard = guard_of(network, classifier) if options["abstain"] else None
     identity = network.run_id or file_hash(network.checkpoint)
     if methods:
-        classifier = adapt_to_files(classifier, inputs, methods, network)
+        classifier = adapt_network(network, classifier, sample(classifier, inputs), methods)
         identity = f"{identity} {classifier.adaptation}"
         print(printable(str(classifier.adaptation)))
     table = AnswerTable(out, Heading(identity, tuple(classifier.class_names), by, options["abstain"]))
@@ -112,7 +104,7 @@ def predict(argv: list[str]) -> int:
     if guard:
         print(printable(str(drift_of(guard, tally.familiarity))))
     if by:
-        count_by_unit(tally, network, table, reference)
+        count_by_unit(tally, network, table, counts)
     if labels is not None:
         compare_labels(table, labels, classifier.class_names)
     if options["sheet"]:
@@ -120,23 +112,23 @@ def predict(argv: list[str]) -> int:
     return EXIT_UNREADABLE if tally.unreadable else 0
 
 
-def adapt_to_files(
-    classifier: "TrainedClassifier", inputs: "CellInputs", methods: "Sequence[Method]", network: "TrainedNetwork"
-) -> "AdaptedClassifier":
-    """Adapt a network to the cells that it is to classify."""
-    import numpy as np
+def read_examiner(file: str | None, by: str | None, class_names: list[str]) -> "tuple[Series | None, DataFrame | None]":
+    """Read an examiner's labels of single cells, or counts by slide: the one that the file does not hold is None.
 
-    from bcc_lightning.evaluation.metrics import VALIDATION
-    from bcc_lightning.prediction.adaptation import adapt, trained_nucleus
-    from bcc_lightning.prediction.files import sample
-    from bcc_lightning.safe_names import column_name
+    Raises:
+        UserError: the file cannot be read, or holds counts by slide, which were not asked for.
+    """
+    from bcc_lightning.differential.cell_labels import read_cell_labels
+    from bcc_lightning.differential.reference import read_reference
 
-    try:
-        validation = network.predictions(VALIDATION)
-        shares = validation[list(map(column_name, classifier.class_names))].to_numpy(np.float64).mean(axis=0)
-    except UserError:
-        shares = None
-    return adapt(classifier, sample(classifier, inputs), methods, shares, trained_nucleus(network))
+    if not file:
+        return None, None
+    labels = read_cell_labels(Path(file), class_names)
+    if labels is not None:
+        return labels, None
+    if not by:
+        raise UserError("--reference compares counts by slide: add --by slide, or give a table with the columns path and label")
+    return None, read_reference(Path(file), class_names)
 
 
 def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable", reference: "DataFrame | None") -> None:

@@ -16,7 +16,6 @@ from bcc_lightning.engine.familiarity import guard_of
 from bcc_lightning.engine.further_sets import own_data
 from bcc_lightning.evaluation.metrics import TEST
 from bcc_lightning.novelty.drift import watch
-from bcc_lightning.novelty.guard import pixels_of
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
@@ -47,7 +46,7 @@ def main() -> None:
         delay = f", after {np.median(raised):.0f} cells (median), at most {max(raised)}" if raised else ""
         print(f"{name}: {len(raised):,} of {options.batches:,} batches of {CELLS} cells raise the alarm{delay}")
 
-    alarms("own test cells", guard.scores(pixels_of(data.evaluated_cells(TEST))))
+    alarms("own test cells", guard.scores_of(data.evaluated_cells(TEST)))
     for place in options.strangers:
         alarms(place.stem, guard.scores(read_pixels(place, classifier.side)))
 

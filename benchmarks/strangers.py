@@ -26,7 +26,7 @@ from bcc_lightning.datasets.table import list_table
 from bcc_lightning.engine.further_sets import at_side, own_data
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION
 from bcc_lightning.novelty.detectors import DETECTORS
-from bcc_lightning.novelty.guard import Guard, look_at_own_cells, pixels_of
+from bcc_lightning.novelty.guard import Guard, look_at_own_cells
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
@@ -51,7 +51,7 @@ def no_cells(side: int, count: int = 200) -> Pixels:
 def read_pixels(place: Path, side: int) -> Pixels:
     """Read all images of a folder of class folders, or of a table."""
     listing = list_table(place) if place.suffix.lower() in TABLES else list_cell_folder(place)
-    return np.asarray(at_side(pixels_of(ImageSet(listing, side, enlarge=True).cells()), side))
+    return np.asarray(at_side(ImageSet(listing, side, enlarge=True).cells().take(slice(None)), side))
 
 
 def figures(own: npt.NDArray[np.float64], strange: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -77,8 +77,7 @@ class Own:
         self.classifier = TrainedClassifier.of(network)
         reference = look_at_own_cells(self.classifier, data.splits["train"], data.evaluated_cells(VALIDATION))
         self.guards = [Guard(self.classifier, reference, detector) for detector in DETECTORS]
-        tested = pixels_of(data.evaluated_cells(TEST))
-        self.scores = [guard.scores(tested) for guard in self.guards]
+        self.scores = [guard.scores_of(data.evaluated_cells(TEST)) for guard in self.guards]
 
     def figures(self, strangers: Pixels) -> list[tuple[float, float]]:
         """Compute AUROC and FPR95 of each detector."""
@@ -88,7 +87,7 @@ class Own:
         """Read the test cells of a class that the network does not know, from its own data set."""
         whole = CellFolder(root=str(self.data.root), image_size=self.data.image_size)
         cells = whole.splits["test"]
-        return pixels_of(cells.part(np.flatnonzero(cells.labels == whole.class_names.index(name))))
+        return np.array(cells.take(np.flatnonzero(cells.labels == whole.class_names.index(name))))
 
 
 def main() -> None:

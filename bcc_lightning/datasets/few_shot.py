@@ -117,7 +117,7 @@ def read_few_shot_set(few: FewShot, trained_on: TrainedOn, seed: int) -> FewShot
 
 
 def few_notices(labels: npt.NDArray[np.int64], per_class: int, class_names: Sequence[str]) -> Iterator[str]:
-    """Say which classes have fewer cells than were asked for."""
+    """Name the classes that have fewer cells than were asked for."""
     counts = np.bincount(labels, minlength=len(class_names))
     if short := [f"{name} {count}" for name, count in zip(class_names, counts, strict=True) if count < per_class]:
         yield f"Fewer than {per_class} cells could be drawn of: {', '.join(short)}."

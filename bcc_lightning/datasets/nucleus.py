@@ -10,8 +10,8 @@ from bcc_lightning.transforms.stain import DENSITY, STAINS
 UNMIX = np.linalg.inv(STAINS)[:, 0].astype(np.float32)
 """What optical densities in red, green and blue are multiplied by to get the amount of the blue stain."""
 
-NUCLEUS = "data.nucleus"
-"""Under which a run records `median_nucleus` of its training cells."""
+NUCLEUS = "data.nucleus_diameter"
+"""Under which a run records `median_nucleus` of its training cells, a share of the side."""
 
 MOST_CELLS = 500
 """Cells that are measured."""

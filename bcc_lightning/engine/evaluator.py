@@ -14,19 +14,17 @@ from tqdm import tqdm
 from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.engine.adapting import adapt_network
 from bcc_lightning.engine.drawing import predictions_table
 from bcc_lightning.engine.evaluation_page import EvaluatedSet, Look, shown_cells, write_page
-from bcc_lightning.engine.further_sets import (
-    FurtherSet,
-    at_side,
-)
+from bcc_lightning.engine.further_sets import FurtherSet, at_side
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.assessment import Assessment, assess, read_predictions
 from bcc_lightning.evaluation.assessment_figures import ShownCell
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, final_metrics, metrics_of
 from bcc_lightning.files import whole_file, write_json
 from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier, Method, adapt, trained_nucleus
+from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier, Method
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.additions import add_to_run
@@ -174,10 +172,7 @@ class Evaluator:
         rows = np.arange(len(cells))
         if len(rows) > MOST:
             rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
-        validation = self.validation()
-        shares = None if validation is None else validation.probability.double().mean(dim=0).numpy()
-        pixels = at_side(cells.take(rows), classifier.side)
-        return adapt(classifier, pixels, self.methods, shares, trained_nucleus(self.network))
+        return adapt_network(self.network, classifier, at_side(cells.take(rows), classifier.side), self.methods)
 
     def further_notices(self, name: str) -> list[str]:
         """Describe what a reader of a further set's figures should know of this network."""
@@ -224,14 +219,8 @@ class Evaluator:
             **(more or {}),
         }
         test_time = self.network.summary.test_time if self.network.summary else None
-        write_page(
-            folder / PAGE,
-            self.network.title,
-            self.network.run_id,
-            sets,
-            test_time,
-            adapted=first.assessment.name.endswith(ADAPTED),
-        )
+        adapted = first.assessment.name.endswith(ADAPTED)
+        write_page(folder / PAGE, self.network.title, self.network.run_id, sets, test_time, adapted=adapted)
         with whole_file(folder / ANSWERS) as draft:
             table.to_parquet(draft, index=False)
         write_json(folder / FIGURES, content)

@@ -6,7 +6,7 @@ from bcc_lightning.evaluation.conformal import conformal
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, metrics_of
 from bcc_lightning.evaluation.reliability import Interval, wilson
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.novelty.guard import ABSTAIN, Guard, Reference, look_at_own_cells, pixels_of
+from bcc_lightning.novelty.guard import ABSTAIN, Guard, Reference, look_at_own_cells
 from bcc_lightning.prediction.classifier import TrainedClassifier
 
 Measured = dict[str, tuple[float, Interval]]
@@ -38,6 +38,6 @@ def measure_outside(model: CellClassifier, data: CellDataModule) -> tuple[Measur
         return found, None
     guard = Guard(classifier, reference)
     for name in names:
-        strange = guard.familiarity(guard.scores(pixels_of(data.evaluated_cells(name)))) < ABSTAIN
+        strange = guard.familiarity(guard.scores_of(data.evaluated_cells(name))) < ABSTAIN
         found |= metrics_of(name, {"test/abstained": (float(strange.mean()), wilson(int(strange.sum()), len(strange)))})
     return found, reference

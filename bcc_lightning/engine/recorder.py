@@ -125,7 +125,7 @@ class RunRecorder(Recorder):
         experiment, summary, data = self.experiment, self.summary, self.experiment.datamodule
         config = experiment.resolved_config()
         self.folder.write_config(config)
-        summary.data = {**data.facts(), NUCLEUS: f"{nucleus_of(data.splits['train']):.4f}"}
+        summary.data = data.facts()
         summary.identity = data.identity()
         write_split(data.division, self.folder.split)
         write_json(self.folder.data_record, data.record())
@@ -165,8 +165,10 @@ class RunRecorder(Recorder):
             draw_confusion(self.folder, predictions, model.class_names, name)
 
     def record_outside(self) -> None:
-        """Record what remains on further sets of what the validation set promises, with the features of the own cells."""
-        found, reference = measure_outside(self.experiment.model, self.experiment.datamodule)
+        """Record what other laboratories' cells are compared with, and what the validation set's promises are worth there."""
+        data = self.experiment.datamodule
+        self.summary.data[NUCLEUS] = f"{nucleus_of(data.splits['train']):.4f}"
+        found, reference = measure_outside(self.experiment.model, data)
         epoch = max(self.logger.history.epochs, default=0)  # that of the test
         self.logger.log_metrics({**{name: value for name, (value, _) in found.items()}, "epoch": epoch})
         self.summary.intervals |= {name: interval for name, (_, interval) in found.items()}

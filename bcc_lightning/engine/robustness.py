@@ -92,14 +92,14 @@ def examples(cells: CellImages, classifier: TrainedClassifier) -> Pixels:
 def write_robustness_page(file: Path, network: TrainedNetwork, found: Robustness, shown: Pixels, cells: int) -> None:
     """Write the page whole or not at all."""
     with TemporaryDirectory() as folder:
-        pictures: dict[str, str] = {}
+        figures: dict[str, str] = {}
         for name, figure in (("errors", errors_figure(found)), ("faults", faults_figure(shown))):
             image = Path(folder) / f"{name}.png"
             save_figure(figure, image)
-            pictures[name] = data_uri(image)
+            figures[name] = data_uri(image)
     content: dict[str, Any] = found.as_dict()
     page = page_template("bcc_lightning.engine", "robustness.html.jinja").render(
-        network=network.title, run_id=network.run_id, found=content, corruptions=CORRUPTIONS, figures=pictures, cells=cells
+        network=network.title, run_id=network.run_id, found=content, corruptions=CORRUPTIONS, figures=figures, cells=cells
     )
     with whole_file(file) as draft:
         draft.write_text(page, encoding="utf-8")

@@ -200,6 +200,7 @@ def measure_robustness(
     """
 
     def error(shown: Pixels) -> float:
+        """Compute one minus the balanced accuracy on images."""
         return 1 - float(recall_score(labels, classify(shown), labels=np.unique(labels), average="macro", zero_division=0))
 
     return Robustness(

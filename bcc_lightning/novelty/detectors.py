@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.errors import UserError
 from bcc_lightning.explanation.neighbours import inputs_of, last_layers
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
@@ -53,17 +54,28 @@ class LastLayer:
         self.classifier = classifier
         self.layer: nn.Linear = layers[0]
 
-    @torch.inference_mode()
     def look(self, pixels: Pixels) -> Seen:
         """Compute features and logits of cells (N, S, S, 3) uint8, each seen once, as many at once as its run had."""
-        size, found = self.classifier.batch_size, []
-        for start in range(0, len(pixels), size):
+        return self.look_in_blocks(len(pixels), lambda rows: pixels[rows])
+
+    def look_at(self, cells: CellImages) -> Seen:
+        """Compute features and logits of cells, reading no more of them at once than the network sees at once."""
+        return self.look_in_blocks(len(cells), lambda rows: np.array(cells.take(rows)))
+
+    @torch.inference_mode()
+    def look_in_blocks(self, count: int, read: Callable[[slice], Pixels]) -> Seen:
+        """Compute features and logits of so many cells; `read` gives those of a slice, (B, S, S, 3) uint8."""
+        size, found = self.classifier.batch_size, [torch.empty(0, self.layer.in_features)]
+        for start in range(0, count, size):
             with inputs_of([self.layer]) as seen:
-                self.classifier.module(self.classifier.images(pixels[start : start + size]))
+                self.classifier.module(self.classifier.images(read(slice(start, start + size))))
             found.append(seen[0].flatten(1).float().cpu())
-        features = torch.cat(found) if found else torch.empty(0, self.layer.in_features)
-        bias = torch.zeros(len(self.layer.weight)) if self.layer.bias is None else self.layer.bias.detach().float().cpu()
-        return Seen(features, features @ self.layer.weight.detach().float().cpu().T + bias)
+        return self.seen(torch.cat(found))
+
+    def seen(self, features: Tensor) -> Seen:
+        """Add the logits that the last layer makes of features (N, F) float32."""
+        logits = features @ self.layer.weight.detach().float().cpu().T
+        return Seen(features, logits if self.layer.bias is None else logits + self.layer.bias.detach().float().cpu())
 
 
 def fit_detector(name: Detector, training: Seen, labels: npt.NDArray[np.int64], layer: nn.Linear) -> Callable[[Seen], Floats]:

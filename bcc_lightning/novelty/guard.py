@@ -12,7 +12,6 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.errors import UserError
@@ -26,6 +25,9 @@ DEFAULT: Detector = "vim"
 
 TRAINING_CELLS = 2000
 """Training cells whose features are kept, each class with its share."""
+
+VALIDATION_CELLS = 5000
+"""Validation cells whose features are kept, each class with its share."""
 
 FILED = "novelty.npz"
 """Name of the reference among a run's artifacts."""
@@ -77,13 +79,9 @@ def look_at_own_cells(classifier: TrainedClassifier, training: CellImages, valid
     """
     network = LastLayer(classifier)
     drawn = training.part(stratified(training.labels, TRAINING_CELLS, seed=0))
-    features = [network.look(pixels_of(cells)).features.numpy().astype(np.float16) for cells in (drawn, validation)]
+    compared = validation.part(stratified(validation.labels, VALIDATION_CELLS, seed=0))
+    features = [network.look_at(cells).features.numpy().astype(np.float16) for cells in (drawn, compared)]
     return Reference(features[0], drawn.labels, features[1])
-
-
-def pixels_of(cells: CellImages) -> Pixels:
-    """Return the images of all cells."""
-    return np.array(cells.take(slice(None)))
 
 
 class Guard:
@@ -97,7 +95,8 @@ class Guard:
 
     def __init__(self, classifier: TrainedClassifier, reference: Reference, detector: Detector = DEFAULT) -> None:
         self.network = LastLayer(classifier)
-        training, validation = (self._seen(features) for features in (reference.training, reference.validation))
+        kept = (reference.training, reference.validation)
+        training, validation = (self.network.seen(torch.from_numpy(features.astype(np.float32))) for features in kept)
         self.score: Callable[[Seen], Floats] = fit_detector(detector, training, reference.labels, self.network.layer)
         self.own = np.sort(self.score(validation))
 
@@ -105,15 +104,14 @@ class Guard:
         """Compute how strange cells (N, S, S, 3) are: (N,)."""
         return self.score(self.network.look(pixels))
 
+    def scores_of(self, cells: CellImages) -> Floats:
+        """Compute how strange cells are, as `scores`, without holding all their images in memory: (N,)."""
+        return self.score(self.network.look_at(cells))
+
     def familiarity(self, scores: Floats) -> Floats:
         """Return the share of validation cells that are at least as strange, the cell itself counted: (N,) in (0, 1]."""
         as_strange = len(self.own) - np.searchsorted(self.own, scores, side="left")
         return np.asarray((as_strange + 1) / (len(self.own) + 1))
-
-    def _seen(self, features: npt.NDArray[np.float16]) -> Seen:
-        tensor, layer = torch.from_numpy(features.astype(np.float32)), self.network.layer
-        bias: Tensor | float = 0.0 if layer.bias is None else layer.bias.detach().float().cpu()
-        return Seen(tensor, tensor @ layer.weight.detach().float().cpu().T + bias)
 
 
 def read_share(value: float | None) -> float | None:

@@ -22,12 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bcc_lightning.datasets.nucleus import NUCLEUS, median_nucleus
+from bcc_lightning.datasets.nucleus import median_nucleus
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.test_time_augmentation import zoomed
 from bcc_lightning.prediction.class_shares import Shares, estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import PACKED_DIMENSIONS, Pixels, TrainedClassifier
-from bcc_lightning.tracking.trained_networks import TrainedNetwork
 from bcc_lightning.transforms.square import WAYS, lay
 
 Method = Literal["scale", "bn", "tent", "prior"]
@@ -156,12 +155,6 @@ def adapt(
     return adapted
 
 
-def trained_nucleus(network: TrainedNetwork) -> float | None:
-    """Return the median diameter of nuclei in the training cells of a network, as its run recorded it."""
-    recorded = (network.folds[0] if network.folds else network).facts.get(NUCLEUS)
-    return None if recorded is None else float(recorded)
-
-
 def zoom_to(trained: float | None, pixels: Pixels) -> float:
     """Return the factor by which cells are to be enlarged so that their nuclei are as large as those of the training cells.
 
@@ -170,8 +163,8 @@ def zoom_to(trained: float | None, pixels: Pixels) -> float:
     """
     if trained is None:
         raise UserError(
-            "--adapt scale needs the size of nuclei in the training cells, which this run has not recorded; train it again, or "
-            "leave scale out"
+            "--adapt scale needs the size of nuclei in the training cells, which is not known: this run has not recorded it, and "
+            "its data are not here; leave scale out"
         )
     if pixels.ndim == PACKED_DIMENSIONS:
         raise UserError("--adapt scale: the members of this ensemble see cells at several sizes; adapt them one by one")
@@ -219,6 +212,7 @@ def following(layer: _BatchNorm, prior: int) -> Iterator[None]:
     sums, squares, cells = torch.zeros_like(mean), torch.zeros_like(mean), 0
 
     def look(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        """Add a batch, before the layer uses its statistics."""
         nonlocal cells
         values = given[0].double().transpose(0, 1).flatten(1)
         sums.add_(values.mean(1) * len(given[0]))

@@ -168,7 +168,7 @@ class AnswerTable:
 
 
 def describe_strange(familiarity: float) -> str:
-    """Say why a cell is left to a person."""
+    """Describe why a cell is left to a person."""
     return f"stranger to the network than {100 * (1 - familiarity):.4g} % of its own cells"
 
 

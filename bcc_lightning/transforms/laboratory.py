@@ -6,7 +6,7 @@ number of loading processes; only the grain of the noise is drawn on the device.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -61,12 +61,9 @@ class Laboratories:
         seeds = zip(EVERY, np.random.SeedSequence(entropy).spawn(len(EVERY)), strict=True)
         draws = {part: np.random.default_rng(seed) for part, seed in seeds if part in self.parts}
         changed = images.float().div(255)
-        for part in self.parts:
-            if part in FRAMING:
-                if part == next(one for one in self.parts if one in FRAMING):  # together, so that pixels are interpolated once
-                    changed = frame(changed, {one: draws[one] for one in self.parts if one in FRAMING})
-            else:
-                changed = APPLY[part](changed, draws[part])
+        for parts, change in STEPS.items():
+            if any(part in draws for part in parts):
+                changed = change(changed, *map(draws.get, parts))
         return changed.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous(memory_format=torch.channels_last)
 
 
@@ -87,7 +84,7 @@ def some(draw: Generator, share: float, changed: Tensor, images: Tensor) -> Tens
 
 
 def replace_background(images: Tensor, draw: Generator) -> Tensor:
-    """Give a third of the cells another surrounding: that of another cell of the batch, or even ground of another tint.
+    """Replace the surroundings of a third of the cells by those of another cell, or by even ground of another tint.
 
     The cell is estimated: what lies within an eighth of the image's side of pixels with more than 40 % of the largest amount of
     the blue stain.
@@ -119,11 +116,9 @@ def change_stain(images: Tensor, draw: Generator) -> Tensor:
     return torch.exp(-density).clamp(0, 1)
 
 
-FRAMING: tuple[Part, ...] = ("rotation", "magnification", "tightness")
-"""Parts that move pixels."""
-
-
-def frame(images: Tensor, draws: dict[Part, Generator]) -> Tensor:
+def frame(
+    images: Tensor, rotation: Generator | None = None, magnification: Generator | None = None, tightness: Generator | None = None
+) -> Tensor:
     """Turn by any angle, enlarge to between 0.55 and 1.6 times, shift by up to a tenth of the side and stretch a little.
 
     Pixels that enter at the border are a mirror image of those inside.
@@ -131,15 +126,15 @@ def frame(images: Tensor, draws: dict[Part, Generator]) -> Tensor:
     count = len(images)
     matrix = np.tile(np.eye(2), (count, 1, 1))
     shift = np.zeros((count, 2))
-    if draw := draws.get("rotation"):
-        angle, mirror = draw.uniform(0, 2 * math.pi, count), draw.choice([-1.0, 1.0], count)
+    if rotation:
+        angle, mirror = rotation.uniform(0, 2 * math.pi, count), rotation.choice([-1.0, 1.0], count)
         turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle) * mirror, np.cos(angle) * mirror]])
         matrix = turned.transpose(2, 0, 1) @ matrix
-    if draw := draws.get("magnification"):
-        matrix = matrix / factors(draw, 0.55, 1.6, count)[:, None, None]
-    if draw := draws.get("tightness"):
-        shift = draw.uniform(-0.2, 0.2, (count, 2))  # of half a side
-        stretch = factors(draw, 0.87, 1.15, count)
+    if magnification:
+        matrix = matrix / factors(magnification, 0.55, 1.6, count)[:, None, None]
+    if tightness:
+        shift = tightness.uniform(-0.2, 0.2, (count, 2))  # of half a side
+        stretch = factors(tightness, 0.87, 1.15, count)
         matrix = matrix * np.stack([stretch, 1 / stretch], axis=1)[:, None, :]
     theta = torch.from_numpy(np.concatenate([matrix, shift[:, :, None]], axis=2).astype(np.float32)).to(images.device)
     grid = affine_grid(theta, list(images.shape), align_corners=False)
@@ -189,11 +184,13 @@ def compress_some(images: Tensor, draw: Generator) -> Tensor:
     return some(draw, 0.5, compress(images, torch.from_numpy(draw.uniform(15, 90, len(images)))), images)
 
 
-APPLY = {
-    "background": replace_background,
-    "stain": change_stain,
-    "focus": change_focus,
-    "light": change_light,
-    "noise": add_noise,
-    "compression": compress_some,
+STEPS: dict[tuple[Part, ...], Callable[..., Tensor]] = {
+    ("background",): replace_background,
+    ("stain",): change_stain,
+    ("rotation", "magnification", "tightness"): frame,
+    ("focus",): change_focus,
+    ("light",): change_light,
+    ("noise",): add_noise,
+    ("compression",): compress_some,
 }
+"""Parts, and what applies them: those that move pixels are applied together, so that pixels are interpolated once."""

@@ -40,7 +40,7 @@ def predictions(arm: str, seed: int, name: str, folder: Path) -> pd.DataFrame:
 
 
 def right(arm: str, seeds: list[int], name: str, folder: Path) -> tuple[Right, npt.NDArray[np.str_]]:
-    """Tell which cells each seed's network got right: (seeds, N), and their labels (N,)."""
+    """Return whether each seed's network classified each cell correctly, (seeds, N), and the labels of the cells, (N,)."""
     tables = [predictions(arm, seed, name, folder) for seed in seeds]
     found = np.stack([(table.drop(columns="label").idxmax(axis=1) == table["label"]).to_numpy() for table in tables])
     return found, tables[0]["label"].to_numpy(str)

@@ -5,21 +5,38 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from bcc_lightning import PlainCNN, TransferClassifier
-from bcc_lightning.datasets.nucleus import nucleus_share
+from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_share
 from bcc_lightning.datasets.smear_painter import paint_cells
+from bcc_lightning.engine import adapting
+from bcc_lightning.engine.adapting import mean_probability, trained_nucleus
 from bcc_lightning.engine.evaluator import Evaluator
 from bcc_lightning.errors import UserError
 from bcc_lightning.prediction.adaptation import PRIOR_CELLS, adapt, read_methods
 from bcc_lightning.prediction.class_shares import estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import TrainedClassifier
+from bcc_lightning.safe_names import column_name
 
 CLASSES = ["a", "b", "c"]
 PIXELS = paint_cells(np.arange(70) % 8, 32, 0.2, 3)
+
+
+class Unlabelled:
+    """Cells without labels, ids or sets."""
+
+    def __init__(self, images: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(self.images[rows])
 
 
 @pytest.fixture
@@ -100,20 +117,10 @@ def test_reweighting() -> None:
 def test_of_the_cells_only_pixels_are_read(classifier: TrainedClassifier) -> None:
     """What an evaluation adapts to has no labels at all."""
 
-    class Pictures:
-        """Cells without labels, ids or sets."""
-
-        def __len__(self) -> int:
-            return len(PIXELS)
-
-        def take(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-            return np.asarray(PIXELS[rows])
-
     evaluator = Evaluator.__new__(Evaluator)
     evaluator.methods = ("bn", "tent")
     evaluator.network = cast(Any, SimpleNamespace(folds=(), facts={}))
-    evaluator.validation = lambda: None  # type: ignore[method-assign]
-    found = evaluator.adapted(classifier, cast(Any, Pictures()))
+    found = evaluator.adapted(classifier, cast(Any, Unlabelled(PIXELS)))
     assert torch.equal(found.classify(PIXELS), adapt(classifier, PIXELS, ["bn", "tent"]).classify(PIXELS))
 
 
@@ -156,3 +163,21 @@ def test_cells_are_shown_in_the_size_of_the_training_cells(classifier: TrainedCl
     assert adapt(classifier, small, ["scale"], trained_nucleus=0.9).adaptation.zoom == 2.0  # and no more
     with pytest.raises(UserError, match="--adapt scale needs the size of nuclei"):
         adapt(classifier, small, ["scale"])
+
+
+def test_what_a_run_recorded_of_its_own_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorded size is taken; what was not recorded is measured where the data are."""
+    recorded = SimpleNamespace(folds=(), facts={NUCLEUS: "0.4103"})
+    assert trained_nucleus(cast(Any, recorded)) == 0.4103
+    assert trained_nucleus(cast(Any, SimpleNamespace(folds=[recorded], facts={}))) == 0.4103
+    older = cast(Any, SimpleNamespace(folds=(), facts={}))
+    monkeypatch.setattr(adapting, "own_data", lambda _: SimpleNamespace(splits={"train": Unlabelled(np.stack([blob(12)] * 3))}))
+    assert trained_nucleus(older) == pytest.approx(24 / 64, abs=0.03)
+    monkeypatch.setattr(adapting, "own_data", lambda _: "its folder is gone")
+    assert trained_nucleus(older) is None
+
+
+def test_mean_probability_goes_by_class_name() -> None:
+    table = pd.DataFrame({column_name("b"): [0.2, 0.4], column_name("a"): [0.8, 0.6]})
+    network = cast(Any, SimpleNamespace(predictions=lambda _: table))
+    assert mean_probability(network, ["a", "b"]) == pytest.approx([0.7, 0.3])

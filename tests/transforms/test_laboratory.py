@@ -78,10 +78,10 @@ def test_stain_of_an_amount_that_is_multiplied_multiplies_the_optical_density() 
 def test_frames_keep_even_images_and_turn_about_the_centre() -> None:
     even = torch.full((3, 3, 31, 31), 0.4)
     draws = {part: np.random.default_rng(0) for part in ("rotation", "magnification", "tightness")}
-    assert torch.allclose(frame(even, cast(Any, draws)), even, atol=1e-6)
+    assert torch.allclose(frame(even, **draws), even, atol=1e-6)
     dot = torch.zeros(3, 1, 31, 31)
     dot[:, :, 15, 15] = 1
-    turned = frame(dot, {"rotation": np.random.default_rng(0), "magnification": np.random.default_rng(0)})
+    turned = frame(dot, rotation=np.random.default_rng(0), magnification=np.random.default_rng(0))
     assert (turned.flatten(1).argmax(1) == 15 * 31 + 15).all()
 
 
