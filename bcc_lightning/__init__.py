@@ -12,10 +12,11 @@ import os
 
 import lazy_loader
 
-from bcc_lightning.surroundings import complete_account, refuse_missing_folder
+from bcc_lightning.surroundings import complete_account, limit_spinning, refuse_missing_folder
 
 refuse_missing_folder()
 complete_account()
+limit_spinning()
 
 # Albumentations asks the network for a newer version when it is imported; a training run has no business there.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

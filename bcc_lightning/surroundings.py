@@ -1,4 +1,4 @@
-"""What other libraries require at import: an existing current folder, and a user with a name and a home folder.
+"""What other libraries require at import: an existing current folder, a user with a name and a home folder, threads that yield.
 
 With ``docker run --user 12345``, and on OpenShift, the number of the user has no entry in ``/etc/passwd``. Libraries that ask for
 the name or the home folder of the user (MLflow, torch, Matplotlib, platformdirs) then fail, each in its own place.
@@ -25,6 +25,17 @@ def complete_account() -> None:
         os.environ["LOGNAME"] = os.environ["USER"] = f"uid{os.getuid()}"
     if not os.environ.get("HOME"):
         os.environ["HOME"] = "/"
+
+
+def limit_spinning() -> None:
+    """Let torch's threads wait briefly before they yield their core, unless the environment says otherwise.
+
+    Threads that wait for one another keep their core busy. GNU's OpenMP, on which torch is built, does so for very long, which
+    stalls a training whose cores other processes use too; it reads the limit when torch is imported.
+    `benchmarks/shared_machine.py` has what each setting costs and saves.
+    """
+    if not os.environ.get("OMP_WAIT_POLICY"):
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def refuse_missing_folder() -> None:

@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from bcc_lightning.errors import command_line
@@ -27,6 +28,12 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BCC_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Draw the same numbers whichever tests ran before in this process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
