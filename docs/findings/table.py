@@ -69,6 +69,17 @@ def row(arm: str, seeds: list[int], name: str, folder: Path, reference: Right | 
     return f"| `{arm}` | {figures} | {100 * difference.mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {p:.3f} |"
 
 
+def divisions(seeds: list[int], folder: Path) -> None:
+    """Print the accuracies of one recipe on the published sets and on two random divisions, for the claim on shuffling."""
+    print("\n| division | accuracy (each seed) |\n|---|---|")
+    for arm in ("lite0", "split1", "split2"):
+        found = [right(arm, [seed], "test", folder)[0] for seed in seeds]
+        print(f"| `{arm}` | {np.mean([one.mean() for one in found]):.4f} ({', '.join(f'{one.mean():.4f}' for one in found)}) |")
+    share, cells = found[0].mean(), found[0].size
+    deviation = 100 * np.sqrt(share * (1 - share) / cells)
+    print(f"\nBy chance alone, test sets of {cells} cells differ by {deviation:.2f} points (one standard deviation).")
+
+
 def main() -> None:
     """Print the tables of the named pages, or of all."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -93,6 +104,8 @@ def main() -> None:
                 print(row(arm, seeds, name, options.folder, reference))
             share = pd.Series(labels).value_counts(normalize=True)
             print(f"| always {share.index[0]} | {share.iloc[0]:.4f} | {1 / len(share):.4f} | | |")
+        if page == "hybrid":
+            divisions(seeds, options.folder)
 
 
 if __name__ == "__main__":
