@@ -1,4 +1,4 @@
-"""Users that a container does not know, and a current folder that is gone."""
+"""Users that a container does not know, a current folder that is gone, and threads that wait for one another."""
 
 import getpass
 import os
@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from bcc_lightning.engine.recorder import provenance
-from bcc_lightning.surroundings import complete_account
+from bcc_lightning.surroundings import complete_account, limit_spinning
 
 ACCOUNT = ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME")
 
@@ -50,3 +50,27 @@ def test_current_folder_that_was_deleted(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "error: the current folder no longer exists; change to an existing one with cd"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, None)],
+    ids=["silent", "own limit", "own policy"],
+)
+def test_threads_wait_briefly_unless_told_otherwise(
+    given: dict[str, str], limit: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that what is set is undone
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    limit_spinning()
+    assert os.environ.get("GOMP_SPINCOUNT") == limit
+
+
+def test_the_limit_is_set_before_torch_is_imported() -> None:
+    code = "import bcc_lightning, os, sys; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    environment = {key: value for key, value in os.environ.items() if key not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert found.stdout.split() == ["10000", "False"]
