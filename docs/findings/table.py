@@ -66,7 +66,8 @@ def row(arm: str, seeds: list[int], name: str, folder: Path, reference: Right | 
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
     p = ttest_rel(found.mean(axis=1), reference.mean(axis=1)).pvalue if len(seeds) > 1 else float("nan")
-    return f"| `{arm}` | {figures} | {100 * difference.mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {p:.3f} |"
+    shown = "< 0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004 - the three digits that are shown
+    return f"| `{arm}` | {figures} | {100 * difference.mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {shown} |"
 
 
 def divisions(seeds: list[int], folder: Path) -> None:
@@ -77,7 +78,7 @@ def divisions(seeds: list[int], folder: Path) -> None:
         print(f"| `{arm}` | {np.mean([one.mean() for one in found]):.4f} ({', '.join(f'{one.mean():.4f}' for one in found)}) |")
     share, cells = found[0].mean(), found[0].size
     deviation = 100 * np.sqrt(share * (1 - share) / cells)
-    print(f"\nBy chance alone, test sets of {cells} cells differ by {deviation:.2f} points (one standard deviation).")
+    print(f"\nBy chance alone, test sets of {cells:,} cells differ by {deviation:.2f} points (one standard deviation).")
 
 
 def main() -> None:
