@@ -51,7 +51,7 @@ def line(row: Row) -> str:
     published = row.system.figures[0].percent if row.system.figures else "no figure"
     measured = ", ".join(
         f"{name} {result}"
-        for name, result in (("as published", row.as_published), ("corrected", row.corrected))
+        for name, result in (("as published", row.as_published), ("corrected", row.corrected), ("packaged weights", row.lite))
         if result is not None
     )
     return f"{row.system.experiment:<30}published {published}; {measured}"

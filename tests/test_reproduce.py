@@ -100,6 +100,15 @@ def test_a_run_that_was_shorter_than_its_recipe_says_so() -> None:
 
 
 @pytest.mark.slow
+def test_a_file_of_somebody_else_with_the_name_of_a_system_does_not_count() -> None:
+    add("house", 0.5, exp="['mine/house.yaml']")
+    add("medmnist_resnet18", 0.9, exp=f"['{experiment_names()['medmnist_resnet18']}']", data__few_shot="100")
+    table = rows()
+    assert measured(table["house"]) == ("no run",) * 4
+    assert "CUT SHORT by data.few_shot 100" in table["medmnist_resnet18"]["data, resolution, pretrained"]
+
+
+@pytest.mark.slow
 def test_published_and_corrected_runs_of_one_system() -> None:
     published = add("as_published/efficientswin", 0.90)
     corrected = add("efficientswin", 0.97)

@@ -14,7 +14,13 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.reliability import Interval, wilson
 from bcc_lightning.tracking.finished_runs import FinishedRun
 
-PARTS = ("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.fast_dev_run")
+PARTS = (
+    "data.few_shot",
+    "trainer.limit_train_batches",
+    "trainer.limit_val_batches",
+    "trainer.limit_test_batches",
+    "trainer.fast_dev_run",
+)
 """Flags with which a run uses only some of its cells."""
 
 

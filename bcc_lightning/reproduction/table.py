@@ -8,6 +8,9 @@ from io import StringIO
 from itertools import groupby
 from pathlib import Path
 
+import yaml
+
+from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.files import whole_file
 from bcc_lightning.printable import page_template
 from bcc_lightning.reproduction.published import PUBLISHED, System
@@ -96,7 +99,7 @@ def table(runs: Sequence[FinishedRun], systems: Sequence[System] = PUBLISHED) ->
         systems: the published systems.
     """
     found: dict[str, list[FinishedRun]] = {}
-    for run in runs:
+    for run in filter(is_experiment_of_this_project, runs):
         found.setdefault(run.experiment, []).append(run)
     return [
         Row(
@@ -107,6 +110,13 @@ def table(runs: Sequence[FinishedRun], systems: Sequence[System] = PUBLISHED) ->
         )
         for system in systems
     ]
+
+
+def is_experiment_of_this_project(run: FinishedRun) -> bool:
+    """Check that a run's experiment was given by name, or by the path of the file of that name: others may be called alike."""
+    given = yaml.safe_load(run.run.data.params.get("exp", "[]")) or []
+    files = {file.resolve() for file in experiment_names().values()}
+    return all(not name.endswith((".yaml", ".yml")) or Path(name).resolve() in files for name in given)
 
 
 FIGURES = ("accuracy", "low", "high")
