@@ -74,7 +74,7 @@ class TrainingCells:
         Returns:
             M lists, the most similar first.
         """
-        similarity = features @ self.features.T
+        similarity = precisely(features) @ precisely(self.features).T
         return [self._described(row, np.argsort(-row, kind="stable")[:count]) for row in similarity]
 
     def typical_similarity(self) -> float:
@@ -84,12 +84,19 @@ class TrainingCells:
         similarity[np.arange(len(rows)), rows] = -1  # itself
         return float(np.median(similarity.max(axis=1)))
 
-    def _described(self, similarity: Features, rows: npt.NDArray[np.int64]) -> list[Neighbour]:
+    def _described(self, similarity: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> list[Neighbour]:
         images, names = self.cells.take(rows), self.class_names
         return [
             Neighbour(self.cells.ids[row], names[self.cells.labels[row]], float(similarity[row]), image)
             for row, image in zip(rows.tolist(), images, strict=True)
         ]
+
+
+def precisely(features: Features) -> npt.NDArray[np.float64]:
+    """Bring features to length 1 in float64: in float32, cells that a network hardly distinguishes are all equally similar."""
+    exact = features.astype(np.float64)
+    lengths: npt.NDArray[np.float64] = np.linalg.norm(exact, axis=1, keepdims=True)
+    return exact / np.maximum(lengths, np.finfo(np.float64).tiny)
 
 
 def training_cells(
@@ -113,7 +120,7 @@ def training_cells(
         parts = (drawn.take(np.arange(start, min(start + BATCH, len(drawn)))) for start in range(0, len(drawn), BATCH))
         features = np.concatenate([features_of(module, images) for images in parts])
         with whole_file(store) as draft, draft.open("wb") as stream:
-            np.savez(stream, key=np.array(key), features=features.astype(np.float16))
+            np.savez(stream, key=np.array(key), features=features)
     return TrainingCells(drawn, features, class_names, len(cells))
 
 
