@@ -1,4 +1,4 @@
-"""What other libraries require at import: an existing current folder, a user with a name and a home folder, threads that yield.
+"""What is settled before other libraries are imported: the current folder, the user's name and home, how long threads wait.
 
 With ``docker run --user 12345``, and on OpenShift, the number of the user has no entry in ``/etc/passwd``. Libraries that ask for
 the name or the home folder of the user (MLflow, torch, Matplotlib, platformdirs) then fail, each in its own place.

@@ -28,7 +28,8 @@ MOST_CELLS = 4000
 SAMPLE = 500
 """Training cells whose usual similarity to others is computed."""
 
-Features = npt.NDArray[np.float32]
+Features = npt.NDArray[np.float64]
+"""In float32, cells that a network hardly distinguishes would all be equally similar."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class TrainingCells:
 
     Attributes:
         cells: N cells.
-        features: (N, F) float32, of length 1.
+        features: (N, F) float64, of length 1.
         class_names: names of the classes.
         total: cells of the whole training set, of which these were drawn.
     """
@@ -68,13 +69,13 @@ class TrainingCells:
         """Find the most similar training cells.
 
         Args:
-            features: (M, F) float32, of length 1.
+            features: (M, F) float64, of length 1.
             count: neighbours of each.
 
         Returns:
             M lists, the most similar first.
         """
-        similarity = precisely(features) @ precisely(self.features).T
+        similarity = features @ self.features.T
         return [self._described(row, np.argsort(-row, kind="stable")[:count]) for row in similarity]
 
     def typical_similarity(self) -> float:
@@ -84,19 +85,12 @@ class TrainingCells:
         similarity[np.arange(len(rows)), rows] = -1  # itself
         return float(np.median(similarity.max(axis=1)))
 
-    def _described(self, similarity: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> list[Neighbour]:
+    def _described(self, similarity: Features, rows: npt.NDArray[np.int64]) -> list[Neighbour]:
         images, names = self.cells.take(rows), self.class_names
         return [
             Neighbour(self.cells.ids[row], names[self.cells.labels[row]], float(similarity[row]), image)
             for row, image in zip(rows.tolist(), images, strict=True)
         ]
-
-
-def precisely(features: Features) -> npt.NDArray[np.float64]:
-    """Bring features to length 1 in float64: in float32, cells that a network hardly distinguishes are all equally similar."""
-    exact = features.astype(np.float64)
-    lengths: npt.NDArray[np.float64] = np.linalg.norm(exact, axis=1, keepdims=True)
-    return exact / np.maximum(lengths, np.finfo(np.float64).tiny)
 
 
 def training_cells(
@@ -114,7 +108,7 @@ def training_cells(
     """
     rows = stratified(cells.labels, most, seed=0)
     drawn = cells.part(rows)
-    key = hashlib.sha256(f"{key} {len(cells)} {most}".encode()).hexdigest()
+    key = hashlib.sha256(f"{key} {len(cells)} {most} float64".encode()).hexdigest()
     features = read_features(store, key, len(drawn))
     if features is None:
         parts = (drawn.take(np.arange(start, min(start + BATCH, len(drawn)))) for start in range(0, len(drawn), BATCH))
@@ -130,7 +124,7 @@ def read_features(store: Path, key: str, count: int) -> Features | None:
         with np.load(store) as stored:
             if str(stored["key"]) != key or len(stored["features"]) != count:
                 return None
-            return np.asarray(stored["features"], np.float32)
+            return np.asarray(stored["features"], np.float64)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
@@ -144,7 +138,7 @@ def features_of(module: CellClassifier, images: npt.NDArray[np.uint8]) -> Featur
         images: (N, S, S, 3) uint8.
 
     Returns:
-        (N, F) float32, of length 1. Features of several voting networks stand side by side, each with the same weight, so that
+        (N, F) float64, of length 1. Features of several voting networks stand side by side, each with the same weight, so that
         the similarity is the mean of theirs.
 
     Raises:
@@ -153,8 +147,8 @@ def features_of(module: CellClassifier, images: npt.NDArray[np.uint8]) -> Featur
     layers = last_layers(module)
     with inputs_of(layers) as seen:
         module(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(module.device))
-    parts = [normalize(seen[place].flatten(1).float(), dim=1) for place in range(len(layers))]
-    return np.asarray((torch.cat(parts, dim=1) / len(parts) ** 0.5).cpu().numpy(), np.float32)
+    parts = [normalize(seen[place].flatten(1).cpu().double(), dim=1) for place in range(len(layers))]
+    return np.asarray((torch.cat(parts, dim=1) / len(parts) ** 0.5).numpy(), np.float64)
 
 
 def last_layers(module: CellClassifier) -> list[nn.Linear]:

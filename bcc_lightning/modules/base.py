@@ -1,6 +1,6 @@
 """The LightningModule that all architectures share: steps, metrics, loss, optimiser."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
@@ -50,15 +50,15 @@ CLASS_PATH = "module_class"
 
 
 class CellsToLearn(Protocol):
-    """What a module takes from a data set.
+    """What a module takes from a data set."""
 
-    Attributes:
-        class_names: names of the C classes, in label order.
-        image_size: side in pixels that the network sees.
-    """
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the C classes, in label order."""
 
-    class_names: tuple[str, ...]
-    image_size: int
+    @property
+    def image_size(self) -> int:
+        """Side in pixels that the network sees."""
 
 
 class CellClassifier(LightningModule):

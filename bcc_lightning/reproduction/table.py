@@ -99,8 +99,10 @@ def table(runs: Sequence[FinishedRun], systems: Sequence[System] = PUBLISHED) ->
         systems: the published systems.
     """
     found: dict[str, list[FinishedRun]] = {}
-    for run in filter(is_experiment_of_this_project, runs):
-        found.setdefault(run.experiment, []).append(run)
+    files = {file.resolve() for file in experiment_names().values()}
+    for run in runs:
+        if all(is_named(experiment, files) for experiment in yaml.safe_load(run.run.data.params.get("exp", "[]")) or []):
+            found.setdefault(run.experiment, []).append(run)
     return [
         Row(
             system,
@@ -112,11 +114,9 @@ def table(runs: Sequence[FinishedRun], systems: Sequence[System] = PUBLISHED) ->
     ]
 
 
-def is_experiment_of_this_project(run: FinishedRun) -> bool:
-    """Check that a run's experiment was given by name, or by the path of the file of that name: others may be called alike."""
-    given = yaml.safe_load(run.run.data.params.get("exp", "[]")) or []
-    files = {file.resolve() for file in experiment_names().values()}
-    return all(not name.endswith((".yaml", ".yml")) or Path(name).resolve() in files for name in given)
+def is_named(experiment: str, files: set[Path]) -> bool:
+    """Check that an experiment was given by its name, or as one of these files: a file elsewhere may be called the same."""
+    return not experiment.endswith((".yaml", ".yml")) or Path(experiment).resolve() in files
 
 
 FIGURES = ("accuracy", "low", "high")

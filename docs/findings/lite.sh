@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train the recipes `lite/NAME` once each on 100 cells of each of PBC's eight classes, much shorter than they are, and put them
-# beside the published figures: bash docs/findings/lite.sh CELLS. Arguments as for train.sh.
+# beside the published figures: bash docs/findings/lite.sh CELLS, the folder that holds pbc_96. JOBS=2 trains two at a time.
 set -euo pipefail
 cells=$1
 few="--data PBC --data.root $cells/pbc_96 --data.image_size 64 --data.few_shot 100 --data.batch_size 16"
