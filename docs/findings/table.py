@@ -78,9 +78,7 @@ def divisions(seeds: list[int], folder: Path) -> None:
         print(f"| `{arm}` | {np.mean([one.mean() for one in found]):.4f} ({', '.join(f'{one.mean():.4f}' for one in found)}) |")
     share, cells = found[0].mean(), found[0].size
     deviation = 100 * np.sqrt(share * (1 - share) / cells)
-    print(
-        f"\nBy chance alone, the accuracy on a test set of {cells:,} cells varies by {deviation:.2f} points (one standard deviation)."
-    )
+    print(f"\nBy chance alone, the accuracy on {cells:,} test cells varies by {deviation:.2f} points (one standard deviation).")
 
 
 def main() -> None:
