@@ -121,7 +121,7 @@ def script(name: str, options: argparse.Namespace, cells: Path, seed: int) -> Pe
     shared = {key: getattr(options, key) for key in ("model", "image_size", "batch_size", "epochs", "workers", "lr")}
 
     def read(text: str) -> tuple[float, float]:
-        speed, accuracy = text.splitlines()[-1].split()
+        speed, accuracy = text.split()[-2:]  # a progress bar may stand before them
         return float(speed), float(accuracy)
 
     return Peer([sys.executable, str(HERE / f"peer_{name}.py"), *flags(cells=cells, seed=seed, **shared)], read)
