@@ -8,8 +8,8 @@ import pytest
 from bcc_lightning.audit.audit import audit
 from bcc_lightning.audit.cells import ArrayCells
 from bcc_lightning.audit.page import write_audit
-from bcc_lightning.printable import page_template
-from bcc_lightning.tracking.filing import write_report
+from bcc_lightning.pages.rendering import page_template
+from bcc_lightning.tracking.report import write_report
 from bcc_lightning.tracking.run_files import RunFolder, Summary
 from tests.datamodules.miniatures import paint
 

@@ -16,8 +16,8 @@ from bcc_lightning.evaluation.comparison_figures import COLUMNS, Disagreement, d
 from bcc_lightning.evaluation.figures import save_figure
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, in_words
 from bcc_lightning.files import whole_file, write_json
-from bcc_lightning.printable import markdown, page_template
-from bcc_lightning.tracking.filing import data_uri
+from bcc_lightning.pages.rendering import data_uri, write_html
+from bcc_lightning.printable import markdown
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 STEM = "comparison"
@@ -65,7 +65,10 @@ def write_comparison(found: Comparison, out: Path, root: str | None = None) -> N
         found.answers.to_csv(draft, index=False)
     with whole_file(out / f"{STEM}.md") as draft:
         draft.write_text(as_markdown(found), encoding="utf-8")
-    page = page_template("bcc_lightning.engine", "comparison.html.jinja").render(
+    write_html(
+        out / f"{STEM}.html",
+        "bcc_lightning.engine",
+        "comparison.html.jinja",
         found=found,
         what=in_words(found.name),
         metrics=metrics_table(found),
@@ -81,8 +84,6 @@ def write_comparison(found: Comparison, out: Path, root: str | None = None) -> N
         no_sheet=cells if isinstance(cells, str) else f"Sheets are drawn for the first {SHEETS} pairs.",
         shown=SHOWN,
     )
-    with whole_file(out / f"{STEM}.html") as draft:
-        draft.write_text(page, encoding="utf-8")
     write_json(out / f"{STEM}.json", found.as_dict())
 
 
