@@ -16,6 +16,7 @@ from bcc_lightning.evaluation.comparison_figures import COLUMNS, Disagreement, d
 from bcc_lightning.evaluation.figures import save_figure
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, in_words
 from bcc_lightning.files import whole_file, write_json
+from bcc_lightning.pages.numbers import decimals, interval_of, number, percent, percent_interval
 from bcc_lightning.pages.rendering import data_uri, write_html
 from bcc_lightning.printable import markdown
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
@@ -96,20 +97,20 @@ def figure_of(metric: str, one: Estimate) -> str:
     """Format a figure with its interval."""
     if one.value is None or one.low is None or one.high is None:
         return "undefined"
+    interval = one.low, one.high
     if metric in PERCENT:
-        return f"{100 * one.value:.2f} % ({100 * one.low:.2f} to {100 * one.high:.2f})"
-    return f"{one.value:.4f} ({one.low:.4f} to {one.high:.4f})"
+        return f"{percent(one.value, interval)} ({percent_interval(interval)})"
+    return f"{number(one.value, interval)} ({interval_of(interval)})"
 
 
 def difference_of(metric: str, one: Estimate) -> str:
     """Format a difference with its interval, in points for shares."""
     if one.value is None:
         return "undefined"
-    if one.low is None or one.high is None:
-        return f"{100 * one.value:+.2f}" if metric in PERCENT else f"{one.value:+.4f}"
-    if metric in PERCENT:
-        return f"{100 * one.value:+.2f} ({100 * one.low:+.2f} to {100 * one.high:+.2f})"
-    return f"{one.value:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
+    interval = None if one.low is None or one.high is None else (one.low, one.high)
+    digits, scale = (decimals(interval) - 2, 100) if metric in PERCENT else (decimals(interval), 1)
+    value, *ends = (f"{scale * figure:+.{digits}f}" for figure in (one.value, *(interval or ())))
+    return f"{value} ({ends[0]} to {ends[1]})" if ends else value
 
 
 def p_of(p_value: float | None) -> str:

@@ -110,7 +110,7 @@ def errors(found: Calibration) -> str:
 
 def embedded(figures: dict[str, Figure]) -> dict[str, str]:
     """Draw figures as URIs that hold their images."""
-    found = {}
+    found: dict[str, str] = {}
     with TemporaryDirectory() as folder:
         for name, figure in figures.items():
             file = Path(folder) / f"{name}.png"

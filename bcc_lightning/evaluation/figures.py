@@ -176,7 +176,9 @@ def reliability_figure(panels: Sequence[tuple[str, Sequence[Bin]]]) -> Figure:
         grid[0, column].set_title(title, fontsize=10)
         widths = [one.high - one.low for one in bins]
         grid[1, column].bar([one.low for one in bins], [one.cells for one in bins], widths, align="edge", color=GREY)
-        grid[1, column].set(xlabel="probability of the predicted class", ylabel="cells", yscale="log", xlim=(0, 1), ylim=(0.7, None))
+        grid[1, column].set(
+            xlabel="probability of the predicted class", ylabel="cells", yscale="log", xlim=(0, 1), ylim=(0.7, None)
+        )
         grid[1, column].yaxis.set_major_formatter("{x:,.0f}")
         grid[1, column].yaxis.set_minor_formatter(NullFormatter())
     grid[0, 0].set_ylabel("share that is right")
