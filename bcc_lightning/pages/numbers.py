@@ -22,7 +22,7 @@ def decimals(interval: Bounds) -> int:
     Returns:
         `LEAST` to `MOST`; `USUAL` without an interval.
     """
-    if interval is None or interval[1] <= interval[0]:
+    if not interval or interval[1] <= interval[0]:
         return USUAL
     return min(MOST, max(LEAST, -floor(log10((interval[1] - interval[0]) / 2))))
 

@@ -99,6 +99,10 @@ class EvaluatedSet:
         """The most frequent class; empty where it is not known."""
         return max(self.classes, key=lambda name: self.classes[name].cells) if self.classes else ""
 
+    def figure(self, metric: str) -> str:
+        """Format a metric as a number."""
+        return number(self.metrics.get(metric), self.intervals.get(metric))
+
     def share(self, metric: str) -> str:
         """Format a metric in percent."""
         return percent(self.metrics.get(metric), self.intervals.get(metric))

@@ -151,12 +151,14 @@ def recolour(figure: "Figure") -> None:
     from bcc_lightning.evaluation.figures import TRAIN, VAL
 
     ours = {to_hex(colormaps["tab10"](0)): TRAIN, to_hex(colormaps["tab10"](3)): VAL, to_hex(colormaps["tab20c"](0)): TRAIN}
+    colour: Any
     for line in figure.findobj(Line2D):
-        colour: Any = line.get_color()
+        colour = line.get_color()
         line.set_color(ours.get(to_hex(colour), colour))
     for bar in figure.findobj(Rectangle):
-        bar.set_facecolor(ours.get(to_hex(bar.get_facecolor()), bar.get_facecolor()))
+        colour = bar.get_facecolor()
+        bar.set_facecolor(ours.get(to_hex(colour), colour))
     for points in figure.findobj(PathCollection):
-        colours = points.get_facecolor()
+        colours: Any = points.get_facecolor()
         if len(colours) and to_hex(colours[0]) in ours:
             points.set_color(ours[to_hex(colours[0])])
