@@ -7,7 +7,7 @@ from typing import Any
 from bcc_lightning.explanation.methods import DEFAULT_METHOD, METHODS
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import column_name, metric_of_key
-from bcc_lightning.tracking.description import INTENDED_USE, limits_of_any
+from bcc_lightning.tracking.description import INTENDED_USE, VOTE, limits_of_any
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 ACCURACY = "test/accuracy"
@@ -99,7 +99,7 @@ def limitations(classifier: TrainedClassifier) -> list[str]:
         source = "It was tested on cells of the same source as the training cells. "
         found.insert(0, source + "The figure says nothing about cells of another laboratory, scanner or stain.")
     if summary.folds:
-        found.append("The figures are means of the networks of a cross-validation; their vote was not tested.")
+        found.append(VOTE)
     return [*found, *summary.warnings, *summary.notes]
 
 

@@ -126,7 +126,7 @@ def metrics_table(found: Comparison) -> Table:
     most = f"always answering {figures.most_frequent_class}"
     difference = pairs[0] if len(pairs) == 1 else None
     rows = [[name, *(figure_of(metric, one[metric]) for one in figures.metrics)] for metric, name in NAMES.items()]
-    rows.insert(1, [most, *([f"{100 * figures.most_frequent:.2f} %"] * len(figures.metrics))])
+    rows.insert(1, [most, *([percent(figures.most_frequent)] * len(figures.metrics))])
     if difference:
         changes = [difference_of(metric, difference.differences[metric]) for metric in NAMES]
         changes.insert(1, "")

@@ -55,6 +55,9 @@ INTENDED_USE = (
 )
 
 
+VOTE = "The figures are means of the networks of a cross-validation; their vote was not tested."
+
+
 def limits_of_any(classes: int) -> list[str]:
     """Return what no classifier of single cells can do; `classes` is how many it knows."""
     return [
@@ -208,6 +211,8 @@ class Description:
         if own and "ece" in own.metrics:
             error = percent(own.metrics["ece"], own.intervals.get("ece"))
             found.append(f"On average a probability is {error} off the share of right answers (calibration error).")
+        if summary.folds:
+            return [*found, VOTE]
         found.append(
             "Intervals say how much another sample of the same size and origin would change a figure. They cover neither the "
             "chance in a training nor other laboratories."
