@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.text import Text
-from jinja2 import Environment, PackageLoader, Template
-from markupsafe import Markup
 
 CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode categories: control characters, lone surrogates (Python's form of bytes that are not UTF-8), line ends."""
@@ -72,19 +70,3 @@ def shortened(names: Iterable[str], longest: int) -> list[str]:
             text = f"{text[:head]}…{text[head + 1 - longest :]}"
         shown.append(text if text not in shown else f"{text} ({shown.count(text) + 1})")
     return shown
-
-
-def page_template(package: str, name: str) -> Template:
-    """Load a template of a package; it escapes markup and control characters in all its values.
-
-    Args:
-        package: dotted name of the package.
-        name: file name of the template. Jinja's own choice by suffix would not escape in ``*.html.jinja``.
-    """
-    environment = Environment(loader=PackageLoader(package, "."), autoescape=True, finalize=shown)
-    return environment.get_template(name)
-
-
-def shown(value: object) -> object:
-    """Escape control characters of a text; markup made by a template is kept."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

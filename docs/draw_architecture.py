@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "files",
         "network",
         "optional_imports",
+        "pages",
         "printable",
         "processes",
         "safe_names",

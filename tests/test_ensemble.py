@@ -138,7 +138,7 @@ def test_members_that_were_trained_at_several_sizes_see_files_at_their_own(tmp_p
 
 
 def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], fitted: Run) -> None:
-    figures = {f"figures/{name}.png" for name in ("confusion_matrix", "class_counts", "samples", "members")}
+    figures = {f"figures/{name}.png" for name in ("confusion_matrix", "reliability", "class_counts", "samples", "members")}
     files = {
         "config.yaml",
         "checkpoints/best.ckpt",
@@ -147,7 +147,7 @@ def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], 
         "predictions/validation.parquet",
         "summary.json",
     }
-    assert artifacts_of(fitted) == figures | files | {"report.html", "split.csv"}
+    assert artifacts_of(fitted) == figures | files | {"report.html", "model_card.md", "split.csv"}
     members = [run for run in runs_in(folder / "mlruns") if run.info.run_id in ids]
     tests = {name for name in members[0].data.metrics if name.startswith("test/")}
     assert fitted.data.metrics.keys() == tests | {f"val/{name}" for name in ("loss", "accuracy", "f1_macro", "most_frequent")}
@@ -162,7 +162,7 @@ def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], 
     assert summary["status"] == fitted.info.status == "FINISHED"
     assert summary["best_epoch"] is None
     assert summary["intervals"].keys() == tests - {"test/loss", "test/most_frequent"}
-    assert "Its own test accuracy" in (folder / "out" / "report.html").read_text()
+    assert "its own test accuracy" in (folder / "out" / "report.html").read_text()
     own = {member["name"]: member["test/accuracy"] for member in summary["members"]}
     assert own == {run.info.run_id: pytest.approx(run.data.metrics["test/accuracy"]) for run in members}
 

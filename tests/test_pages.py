@@ -8,8 +8,8 @@ import pytest
 from bcc_lightning.audit.audit import audit
 from bcc_lightning.audit.cells import ArrayCells
 from bcc_lightning.audit.page import write_audit
-from bcc_lightning.printable import page_template
-from bcc_lightning.tracking.filing import write_report
+from bcc_lightning.pages.rendering import page_template
+from bcc_lightning.tracking.report import write_report
 from bcc_lightning.tracking.run_files import RunFolder, Summary
 from tests.datamodules.miniatures import paint
 
@@ -29,11 +29,10 @@ def assert_dead(page: str) -> None:
 
 @pytest.mark.parametrize("place", ["experiment", "failure", "data", "member", "fold", "configuration"])
 def test_the_report_escapes(tmp_path: Path, place: str) -> None:
-    summary = Summary("r1", "x", "FINISHED")
+    summary = Summary("r1", "x", "FINISHED", classes=list(NAMES), confusion=np.eye(3, dtype=int).tolist())
+    summary.metrics = {"test/accuracy": 1.0, "test/accuracy_sd": 0.1, "test/most_frequent": 1 / 3}
+    summary.intervals = {"test/accuracy": (0.4, 1.0)}
     for row, name in enumerate(NAMES):
-        metric = f"test/recall/{name}"
-        summary.metrics |= {metric: 0.5, f"{metric}_sd": 0.1}
-        summary.intervals[metric] = (0.4, 0.6)
         if place == "experiment":
             summary.experiment += name
         elif place == "failure":
@@ -47,12 +46,13 @@ def test_the_report_escapes(tmp_path: Path, place: str) -> None:
     folder = RunFolder(tmp_path)
     folder.create()
     if place == "configuration":
-        folder.config.write_text("".join(NAMES).replace("\udcff", r"\udcff"), encoding="utf-8")
+        text = "".join(NAMES).replace("\udcff", r"\udcff").replace("\x1b", r"\x1b")
+        folder.config.write_text(f"# {text}", encoding="utf-8")
     write_report(folder, summary)
     page = folder.report.read_text(encoding="utf-8")
     assert_dead(page)
     for shown in SHOWN:
-        assert page.count(shown) >= 2  # as a metric, and in the place
+        assert page.count(shown) >= 2  # as a class, and in the place
 
 
 def test_the_audit_escapes(tmp_path: Path) -> None:

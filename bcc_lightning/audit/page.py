@@ -15,7 +15,7 @@ from bcc_lightning.audit.cells import AuditedCells
 from bcc_lightning.audit.findings import KINDS, AuditReport, Finding, Thresholds, exceeded
 from bcc_lightning.datasets.decoding import UnreadableImageError
 from bcc_lightning.files import whole_file
-from bcc_lightning.printable import page_template
+from bcc_lightning.pages.rendering import write_html
 
 SHOWN = 48
 """Findings of a kind that the page shows; ``audit.json`` has all."""
@@ -95,11 +95,16 @@ def write_audit(report: AuditReport, cells: AuditedCells, out: Path, thresholds:
         text = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
         draft.write_text(text, encoding="utf-8", errors="backslashreplace")
     sections = [section_content(section, report.findings(section.kind), cells) for section in SECTIONS]
-    page = page_template("bcc_lightning.audit", "audit.html.jinja").render(
-        report=report, sections=sections, excess=exceeded(report, thresholds), probes=probe_rows(report), kinds=KINDS
+    write_html(
+        out / "audit.html",
+        "bcc_lightning.audit",
+        "audit.html.jinja",
+        report=report,
+        sections=sections,
+        excess=exceeded(report, thresholds),
+        probes=probe_rows(report),
+        kinds=KINDS,
     )
-    with whole_file(out / "audit.html") as draft:
-        draft.write_text(page, encoding="utf-8")
 
 
 def section_content(section: Section, findings: list[Finding], cells: AuditedCells) -> dict[str, Any]:

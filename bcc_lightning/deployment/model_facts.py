@@ -7,9 +7,8 @@ from typing import Any
 from bcc_lightning.explanation.methods import DEFAULT_METHOD, METHODS
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import column_name, metric_of_key
+from bcc_lightning.tracking.description import INTENDED_USE, VOTE, limits_of_any
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
-
-INTENDED_USE = "Research. Not a medical device: not for diagnosis, and not for decisions about patients."
 
 ACCURACY = "test/accuracy"
 
@@ -91,11 +90,7 @@ def elsewhere(network: TrainedNetwork, metrics: dict[str, float]) -> list[dict[s
 def limitations(classifier: TrainedClassifier) -> list[str]:
     """List what the network cannot do, or what is not known of it."""
     summary = classifier.network.summary if classifier.network else None
-    found = [
-        f"Every image is assigned to one of the {len(classifier.class_names)} classes, also an artefact, several cells, or a "
-        "kind of cell that is not among them.",
-        "An image must show one cell, centred and at the scale of the training images.",
-    ]
+    found = limits_of_any(len(classifier.class_names))
     if summary is None:
         return ["Nothing is known of its training: neither the cells nor the accuracy.", *found]
     if figures(classifier.network) is None:
@@ -104,7 +99,7 @@ def limitations(classifier: TrainedClassifier) -> list[str]:
         source = "It was tested on cells of the same source as the training cells. "
         found.insert(0, source + "The figure says nothing about cells of another laboratory, scanner or stain.")
     if summary.folds:
-        found.append("The figures are means of the networks of a cross-validation; their vote was not tested.")
+        found.append(VOTE)
     return [*found, *summary.warnings, *summary.notes]
 
 

@@ -25,7 +25,7 @@ from bcc_lightning.deployment.answering import Answering, Sent
 from bcc_lightning.deployment.limits import Guard
 from bcc_lightning.deployment.model_facts import model_facts
 from bcc_lightning.errors import UserError
-from bcc_lightning.printable import page_template
+from bcc_lightning.pages.rendering import page_template
 from bcc_lightning.processes import STOPPING
 
 PACKAGE = "bcc_lightning.deployment"

@@ -11,9 +11,8 @@ from bcc_lightning.embedding.features import Embedded
 from bcc_lightning.embedding.probing import FOLDS, METRICS, FewShot, ProbeResult, few_shot, probe_folds, probe_sets
 from bcc_lightning.embedding.projection import NEAREST, Drawn, embedding_figure, projections
 from bcc_lightning.evaluation.figures import save_figure
-from bcc_lightning.files import whole_file, write_csv, write_json
-from bcc_lightning.printable import page_template
-from bcc_lightning.tracking.filing import data_uri
+from bcc_lightning.files import write_csv, write_json
+from bcc_lightning.pages.rendering import data_uri, write_html
 
 PAGE = "probe.html"
 
@@ -138,12 +137,13 @@ def write_probe(probe: Probe, projected: Figure, out: Path) -> None:
         save_figure(few_shot_figure(probe.few, full), out / "few_shot.png")
     write_csv(as_table(probe), out / "probe.csv")
     write_json(out / "probe.json", asdict(probe))
-    page = page_template("bcc_lightning.embedding", "probe.html.jinja").render(
+    write_html(
+        out / PAGE,
+        "bcc_lightning.embedding",
+        "probe.html.jinja",
         probe=probe,
         titles=TITLES,
         nearest=NEAREST,
         embedding=data_uri(out / "embedding.png"),
         few_shot=data_uri(out / "few_shot.png") if probe.few else None,
     )
-    with whole_file(out / PAGE) as draft:
-        draft.write_text(page, encoding="utf-8")

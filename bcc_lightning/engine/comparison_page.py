@@ -16,8 +16,9 @@ from bcc_lightning.evaluation.comparison_figures import COLUMNS, Disagreement, d
 from bcc_lightning.evaluation.figures import save_figure
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, in_words
 from bcc_lightning.files import whole_file, write_json
-from bcc_lightning.printable import markdown, page_template
-from bcc_lightning.tracking.filing import data_uri
+from bcc_lightning.pages.numbers import decimals, interval_of, number, percent, percent_interval
+from bcc_lightning.pages.rendering import data_uri, write_html
+from bcc_lightning.printable import markdown
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 STEM = "comparison"
@@ -65,7 +66,10 @@ def write_comparison(found: Comparison, out: Path, root: str | None = None) -> N
         found.answers.to_csv(draft, index=False)
     with whole_file(out / f"{STEM}.md") as draft:
         draft.write_text(as_markdown(found), encoding="utf-8")
-    page = page_template("bcc_lightning.engine", "comparison.html.jinja").render(
+    write_html(
+        out / f"{STEM}.html",
+        "bcc_lightning.engine",
+        "comparison.html.jinja",
         found=found,
         what=in_words(found.name),
         metrics=metrics_table(found),
@@ -81,8 +85,6 @@ def write_comparison(found: Comparison, out: Path, root: str | None = None) -> N
         no_sheet=cells if isinstance(cells, str) else f"Sheets are drawn for the first {SHEETS} pairs.",
         shown=SHOWN,
     )
-    with whole_file(out / f"{STEM}.html") as draft:
-        draft.write_text(page, encoding="utf-8")
     write_json(out / f"{STEM}.json", found.as_dict())
 
 
@@ -95,20 +97,20 @@ def figure_of(metric: str, one: Estimate) -> str:
     """Format a figure with its interval."""
     if one.value is None or one.low is None or one.high is None:
         return "undefined"
+    interval = one.low, one.high
     if metric in PERCENT:
-        return f"{100 * one.value:.2f} % ({100 * one.low:.2f} to {100 * one.high:.2f})"
-    return f"{one.value:.4f} ({one.low:.4f} to {one.high:.4f})"
+        return f"{percent(one.value, interval)} ({percent_interval(interval)})"
+    return f"{number(one.value, interval)} ({interval_of(interval)})"
 
 
 def difference_of(metric: str, one: Estimate) -> str:
     """Format a difference with its interval, in points for shares."""
     if one.value is None:
         return "undefined"
-    if one.low is None or one.high is None:
-        return f"{100 * one.value:+.2f}" if metric in PERCENT else f"{one.value:+.4f}"
-    if metric in PERCENT:
-        return f"{100 * one.value:+.2f} ({100 * one.low:+.2f} to {100 * one.high:+.2f})"
-    return f"{one.value:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
+    interval = None if one.low is None or one.high is None else (one.low, one.high)
+    digits, scale = (decimals(interval) - 2, 100) if metric in PERCENT else (decimals(interval), 1)
+    value, *ends = (f"{scale * figure:+.{digits}f}" for figure in (one.value, *(interval or ())))
+    return f"{value} ({ends[0]} to {ends[1]})" if ends else value
 
 
 def p_of(p_value: float | None) -> str:
@@ -124,7 +126,7 @@ def metrics_table(found: Comparison) -> Table:
     most = f"always answering {figures.most_frequent_class}"
     difference = pairs[0] if len(pairs) == 1 else None
     rows = [[name, *(figure_of(metric, one[metric]) for one in figures.metrics)] for metric, name in NAMES.items()]
-    rows.insert(1, [most, *([f"{100 * figures.most_frequent:.2f} %"] * len(figures.metrics))])
+    rows.insert(1, [most, *([percent(figures.most_frequent)] * len(figures.metrics))])
     if difference:
         changes = [difference_of(metric, difference.differences[metric]) for metric in NAMES]
         changes.insert(1, "")

@@ -13,7 +13,7 @@ from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_folds
 from bcc_lightning.engine.fold_plan import CrossValidation, filed_fold, interrupted_fold
-from bcc_lightning.engine.recorder import RunRecorder, provenance, publish
+from bcc_lightning.engine.recorder import RunRecorder, publish
 from bcc_lightning.engine.run import OpenRun, is_first_process, open_tracked, run_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
@@ -52,8 +52,11 @@ class ParentRecorder(RunRecorder):
         self.plan.keep(self.folder)
         self.folder.write_config(config)
         self.summary.test_time = self.experiment.model.test_views
+        self.summary.classes = list(data.class_names)
+        self.summary.grouped = data.cells.groups is not None
+        self.summary.notices = data.notices()
         self.run.log_params(flatten(config))
-        self.run.set_tags(provenance())
+        self.run.set_tags(self.summary.provenance)
 
     def callbacks(self) -> list[Callback]:
         """Return none: the folds train."""

@@ -2,20 +2,36 @@
 
 from collections.abc import Sequence
 
+import cv2
 import pandas as pd
 import torch
 
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.cells import CellImages
-from bcc_lightning.evaluation.figures import class_counts_figure, confusion_figure, curves_figure, samples_figure, save_figure
-from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words
+from bcc_lightning.evaluation.calibration import reliability_bins
+from bcc_lightning.evaluation.figures import (
+    class_counts_figure,
+    confusion_figure,
+    curves_figure,
+    reliability_figure,
+    samples_figure,
+    save_figure,
+)
+from bcc_lightning.evaluation.metrics import TEST, Predictions, confusion_matrix, title_of, worst_mistakes
 from bcc_lightning.explanation.maps import explain_images
 from bcc_lightning.explanation.sheet import choose_cells, contact_sheet
-from bcc_lightning.files import whole_file
+from bcc_lightning.files import read_json, whole_file, write_json
 from bcc_lightning.modules.base import CellClassifier
+from bcc_lightning.pages.rendering import png_uri
 from bcc_lightning.safe_names import column_name, file_name
 from bcc_lightning.tracking.logger import MetricHistory
 from bcc_lightning.tracking.run_files import RunFolder
+
+PANELS = 3
+"""Most sets whose reliability is drawn."""
+
+SHOWN_MISTAKES = 12
+"""Mistakes of a set that the report shows."""
 
 
 def draw_data(folder: RunFolder, data: CellDataModule) -> None:
@@ -26,10 +42,17 @@ def draw_data(folder: RunFolder, data: CellDataModule) -> None:
     save_figure(samples_figure(data.splits["train"], names), folder.figure("samples"))
 
 
-def draw_curves(folder: RunFolder, history: MetricHistory) -> None:
-    """Draw loss and accuracy by epoch, as far as the run came."""
+def draw_curves(folder: RunFolder, history: MetricHistory, kept: int | None) -> None:
+    """Draw loss, accuracy and learning rate by epoch, as far as the run came; `kept` is the epoch whose weights were kept."""
     if history.curve("train/loss")[0]:
-        save_figure(curves_figure(history), folder.figure("curves"))
+        save_figure(curves_figure(history, kept), folder.figure("curves"))
+
+
+def draw_reliability(folder: RunFolder, evaluated: dict[str, Predictions]) -> None:
+    """Draw whether the probabilities can be believed, on each evaluated set of at most `PANELS`."""
+    if evaluated:
+        panels = [(title_of(name), reliability_bins(found)) for name, found in list(evaluated.items())[:PANELS]]
+        save_figure(reliability_figure(panels), folder.figure("reliability"))
 
 
 def file_predictions(
@@ -51,9 +74,8 @@ def file_predictions(
 def draw_confusion(folder: RunFolder, predictions: Predictions, class_names: list[str], name: str = TEST) -> None:
     """Draw the confusion matrix of predictions; arguments as `file_predictions`."""
     matrix = confusion_matrix(predictions, len(class_names))
-    title = in_words(name).removeprefix("the ").capitalize() if name in {TEST, VALIDATION} else f"Test set {name}"
     figure = "confusion_matrix" if name == TEST else f"confusion_matrix_{file_name(name)}"
-    save_figure(confusion_figure(matrix, class_names, title), folder.figure(figure))
+    save_figure(confusion_figure(matrix, class_names, title_of(name)), folder.figure(figure))
 
 
 def predictions_table(predictions: Predictions, ids: Sequence[str], class_names: list[str]) -> pd.DataFrame:
@@ -61,6 +83,26 @@ def predictions_table(predictions: Predictions, ids: Sequence[str], class_names:
     table = pd.DataFrame({"id": [ids[i] for i in predictions.position.tolist()]})
     table["label"] = [class_names[i] for i in predictions.label.tolist()]
     return pd.concat([table, pd.DataFrame(predictions.probability.numpy(), columns=list(map(column_name, class_names)))], axis=1)
+
+
+def keep_mistakes(folder: RunFolder, cells: CellImages, predictions: Predictions, class_names: list[str], name: str) -> None:
+    """Keep the images of the mistakes of which the network was surest, for the report; arguments as `file_predictions`."""
+    rows = worst_mistakes(predictions, SHOWN_MISTAKES)
+    positions = predictions.position[rows].numpy()
+    kept = []
+    for row, position, image in zip(rows, positions, cells.take(positions), strict=True):
+        predicted, true = int(predictions.predicted[row]), int(predictions.label[row])
+        _, png = cv2.imencode(".png", image[..., ::-1])
+        kept.append(
+            {
+                "id": cells.ids[position],
+                "image": png_uri(png.tobytes()),
+                "true": class_names[true],
+                "predicted": class_names[predicted],
+                "probability": float(predictions.probability[row, predicted]),
+            }
+        )
+    write_json(folder.mistakes, {**(read_json(folder.mistakes) or {}), name: kept})
 
 
 def explain_cells(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
@@ -15,19 +16,15 @@ from bcc_lightning.evaluation.assessment_figures import (
     curves_by_class_figure,
     gallery_figure,
     least_sure,
-    mistakes_figure,
-    reliability_figure,
     risk_coverage_figure,
-    worst_mistakes,
 )
-from bcc_lightning.evaluation.figures import save_figure
-from bcc_lightning.evaluation.metrics import Predictions
+from bcc_lightning.evaluation.calibration import Calibration
+from bcc_lightning.evaluation.figures import confusion_figure, reliability_figure, save_figure
+from bcc_lightning.evaluation.metrics import Predictions, worst_mistakes
 from bcc_lightning.explanation.maps import explain_images
-from bcc_lightning.files import whole_file
 from bcc_lightning.modules.base import CellClassifier
+from bcc_lightning.pages.rendering import data_uri, write_html
 from bcc_lightning.prediction.classifier import Pixels
-from bcc_lightning.printable import page_template
-from bcc_lightning.tracking.filing import data_uri
 
 SHOWN = 18
 """Most cells in each part of the gallery."""
@@ -71,23 +68,32 @@ def write_page(
         adapted: whether the network was adapted to the first of the sets.
     """
     drawn = [(one, embedded(figures_of(one))) for one in sets]
-    page = page_template("bcc_lightning.engine", "evaluation.html.jinja").render(
-        network=network, run_id=run_id, sets=drawn, test_time=test_time, adapted=adapted
+    write_html(
+        file,
+        "bcc_lightning.engine",
+        "evaluation.html.jinja",
+        network=network,
+        run_id=run_id,
+        sets=drawn,
+        test_time=test_time,
+        adapted=adapted,
     )
-    with whole_file(file) as draft:
-        draft.write_text(page, encoding="utf-8")
 
 
 def figures_of(one: EvaluatedSet) -> dict[str, Figure]:
     """Draw the figures of a set, by their names in the page."""
     found, predictions = one.assessment, one.predictions
     figures = {
-        "mistakes": mistakes_figure(found),
+        "mistakes": confusion_figure(np.array(found.confusion), list(found.classes), one.title),
         "curves": curves_by_class_figure(found, predictions),
         "risk_coverage": risk_coverage_figure(found.selective, found.accuracy),
     }
     if before := found.calibration["before"]:
-        figures["reliability"] = reliability_figure(before, found.calibration["after"], found.temperature)
+        panels = [(f"as the network answers\n{errors(before)}", before.bins)]
+        if after := found.calibration["after"]:
+            fitted = f"at temperature {found.temperature:.2f}, fitted on the validation set"
+            panels.append((f"{fitted}\n{errors(after)}", after.bins))
+        figures["reliability"] = reliability_figure(panels)
     if found.conformal:
         figures["conformal"] = conformal_figure(found.conformal)
     if not isinstance(one.look, str):
@@ -97,9 +103,14 @@ def figures_of(one: EvaluatedSet) -> dict[str, Figure]:
     return figures
 
 
+def errors(found: Calibration) -> str:
+    """Format calibration errors for the title of a panel."""
+    return f"expected {found.ece:.3f}, classwise {found.classwise:.3f}, adaptive {found.adaptive:.3f}"
+
+
 def embedded(figures: dict[str, Figure]) -> dict[str, str]:
     """Draw figures as URIs that hold their images."""
-    found = {}
+    found: dict[str, str] = {}
     with TemporaryDirectory() as folder:
         for name, figure in figures.items():
             file = Path(folder) / f"{name}.png"

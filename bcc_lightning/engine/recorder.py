@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,15 @@ from bcc_lightning.cli.experiment import ExperimentCLI, flatten
 from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_result, print_unfinished
-from bcc_lightning.engine.drawing import draw_confusion, draw_curves, draw_data, explain_cells, file_predictions
+from bcc_lightning.engine.drawing import (
+    draw_confusion,
+    draw_curves,
+    draw_data,
+    draw_reliability,
+    explain_cells,
+    file_predictions,
+    keep_mistakes,
+)
 from bcc_lightning.engine.outside import measure_outside
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.hierarchy import hierarchy_intervals
@@ -111,7 +120,13 @@ class RunRecorder(Recorder):
         self.logger = RunLogger(run)
         self.copy: str | None = experiment.config["summary"]
         self.throughput = Throughput()
-        self.summary = Summary(run.run_id, experiment.experiment_name, tested_on=VALIDATION if trial else TEST)
+        self.summary = Summary(
+            run.run_id,
+            experiment.experiment_name,
+            tested_on=VALIDATION if trial else TEST,
+            started=datetime.fromtimestamp(run.started / 1000).astimezone().isoformat(timespec="seconds"),
+            provenance=provenance(),
+        )
         self._watch = Stopwatch()
 
     def begin(self) -> None:
@@ -127,6 +142,11 @@ class RunRecorder(Recorder):
         self.folder.write_config(config)
         summary.data = data.facts()
         summary.identity = data.identity()
+        summary.classes = list(data.class_names)
+        sets = {str(name): cells for name, cells in data.splits.items()} | ({} if self.trial else data.external)
+        summary.cells = {name: cells.counts(len(summary.classes)).tolist() for name, cells in sets.items()}
+        summary.grouped = data.cells.groups is not None
+        summary.notices = data.notices()
         write_split(data.division, self.folder.split)
         write_json(self.folder.data_record, data.record())
         if not experiment.has_trained:
@@ -141,7 +161,7 @@ class RunRecorder(Recorder):
         warning = experiment.warning()
         weights = {f"weights.{part}": origin for part, origin in summary.weights.items()}
         weights |= {"contamination": " ".join(seen)} if seen else {}
-        self.run.set_tags({**provenance(), **summary.data, **weights, **({"warning": warning} if warning else {})})
+        self.run.set_tags({**summary.provenance, **summary.data, **weights, **({"warning": warning} if warning else {})})
         draw_data(self.folder, data)
 
     def callbacks(self) -> list[Callback]:
@@ -163,6 +183,7 @@ class RunRecorder(Recorder):
         file_predictions(self.folder, cells, predictions, model.class_names, name)
         if name not in model.unjudged:
             draw_confusion(self.folder, predictions, model.class_names, name)
+            keep_mistakes(self.folder, cells, predictions, model.class_names, name)
 
     def record_outside(self) -> None:
         """Record what other laboratories' cells are compared with, and what the validation set's promises are worth there."""
@@ -203,7 +224,17 @@ class RunRecorder(Recorder):
 
     def last_steps(self) -> list[Callable[[], None]]:
         """List what is done before the run is filed."""
-        return [self.fill, lambda: draw_curves(self.folder, self.logger.history)]
+        return [
+            self.fill,
+            lambda: draw_curves(self.folder, self.logger.history, self.summary.best_epoch),
+            lambda: draw_reliability(self.folder, self.judged),
+        ]
+
+    @property
+    def judged(self) -> dict[str, Predictions]:
+        """Predictions of the sets that the network is judged by."""
+        model = self.experiment.model
+        return {name: found for name, found in model.test_predictions.items() if name not in model.unjudged}
 
     def fill(self) -> None:
         """Fill in the figures of the run: metrics of the kept epoch, those of the evaluated sets, and their intervals."""
@@ -216,11 +247,12 @@ class RunRecorder(Recorder):
         summary.metrics = history.at(kept)
         if best.is_file():
             summary.checkpoint = best.relative_to(self.folder.artifacts).as_posix()
-        judged = {name: found for name, found in model.test_predictions.items() if name not in model.unjudged}
-        for name, predictions in judged.items():
+        for name, predictions in self.judged.items():
             matrix = confusion_matrix(predictions, len(model.class_names))
             if name in {TEST, VALIDATION}:
                 summary.confusion = matrix.tolist()
+            else:
+                summary.further_confusion[name] = matrix.tolist()
             summary.warnings += collapse(matrix, model.class_names, in_words(name))
             summary.notes += support(matrix, model.class_names, in_words(name))
             summary.intervals |= metrics_of(name, intervals(predictions, model.class_names))

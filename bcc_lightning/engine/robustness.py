@@ -17,11 +17,10 @@ from bcc_lightning.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Pixels
 from bcc_lightning.evaluation.figures import save_figure
 from bcc_lightning.evaluation.metrics import TEST
 from bcc_lightning.explanation.faithfulness import stratified
-from bcc_lightning.files import refuse_unwritable_folder, whole_file, write_json
+from bcc_lightning.files import refuse_unwritable_folder, write_json
+from bcc_lightning.pages.rendering import data_uri, write_html
 from bcc_lightning.prediction.classifier import TrainedClassifier
-from bcc_lightning.printable import page_template
 from bcc_lightning.tracking.additions import add_to_run
-from bcc_lightning.tracking.filing import data_uri
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 MOST_CELLS = 1000
@@ -98,11 +97,17 @@ def write_robustness_page(file: Path, network: TrainedNetwork, found: Robustness
             save_figure(figure, image)
             figures[name] = data_uri(image)
     content: dict[str, Any] = found.as_dict()
-    page = page_template("bcc_lightning.engine", "robustness.html.jinja").render(
-        network=network.title, run_id=network.run_id, found=content, corruptions=CORRUPTIONS, figures=figures, cells=cells
+    write_html(
+        file,
+        "bcc_lightning.engine",
+        "robustness.html.jinja",
+        network=network.title,
+        run_id=network.run_id,
+        found=content,
+        corruptions=CORRUPTIONS,
+        figures=figures,
+        cells=cells,
     )
-    with whole_file(file) as draft:
-        draft.write_text(page, encoding="utf-8")
 
 
 def errors_figure(found: Robustness) -> Figure:

@@ -10,18 +10,11 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.evaluation.by_class import ClassCounts, by_class
 from bcc_lightning.evaluation.calibration import Calibration, at_temperature, calibration, fit_temperature, is_at_limit
 from bcc_lightning.evaluation.conformal import ConformalSets, conformal
 from bcc_lightning.evaluation.metrics import Predictions, confusion_matrix, final_metrics, in_words
-from bcc_lightning.evaluation.reliability import (
-    RESAMPLES,
-    Interval,
-    collapse,
-    intervals,
-    percentiles,
-    support,
-    wilson,
-)
+from bcc_lightning.evaluation.reliability import Interval, collapse, intervals, support
 from bcc_lightning.evaluation.selective import RiskCoverage, risk_coverage
 from bcc_lightning.safe_names import class_of_column
 
@@ -35,28 +28,16 @@ LIMIT_REACHED = (
 
 
 @dataclass(frozen=True)
-class ClassFigures:
-    """The figures of one class against the rest; None where a figure is undefined.
+class ClassFigures(ClassCounts):
+    """The figures of one class against the rest, with those of its probabilities; None where a figure is undefined.
 
     Attributes:
-        cells: number of cells of the class.
-        predicted: number of cells that were taken for it.
-        precision: share of these that are of the class.
-        recall: share of its cells that were recognised.
-        f1: harmonic mean of both.
         auroc: area under the ROC curve.
         average_precision: area under the precision-recall curve, as a step function.
-        intervals: 95 % intervals of ``precision`` and ``recall`` (Wilson's) and ``f1`` (bootstrap).
     """
 
-    cells: int
-    predicted: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
     auroc: float | None
     average_precision: float | None
-    intervals: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -167,39 +148,15 @@ def without_prefix(figures: dict[str, Any]) -> dict[str, Any]:
 def class_figures(predictions: Predictions, matrix: npt.NDArray[np.int64], class_names: list[str]) -> dict[str, ClassFigures]:
     """Compute the figures of each class; `matrix` is the confusion matrix of the predictions."""
     probability, label = predictions.probability.numpy(), predictions.label.numpy()
-    share = matrix.ravel() / matrix.sum()
-    draws = np.random.default_rng(0).multinomial(int(matrix.sum()), share, size=RESAMPLES).reshape(RESAMPLES, *matrix.shape)
     found = {}
-    for number, name in enumerate(class_names):
-        right, cells, predicted = (int(n) for n in (matrix[number, number], matrix[number].sum(), matrix[:, number].sum()))
-        is_class, limits = label == number, {}
-        both = 0 < cells < len(label)
-        if predicted:
-            limits["precision"] = wilson(right, predicted)
-        if cells:
-            limits["recall"] = wilson(right, cells)
-            limits["f1"] = percentiles(
-                f1(draws[:, number, number], draws[:, number].sum(axis=1), draws[:, :, number].sum(axis=1))
-            )
+    for number, (name, counts) in enumerate(by_class(matrix, class_names).items()):
+        is_class, both = label == number, 0 < counts.cells < len(label)
         found[name] = ClassFigures(
-            cells,
-            predicted,
-            right / predicted if predicted else None,
-            right / cells if cells else None,
-            2 * right / (cells + predicted) if cells else None,
-            float(roc_auc_score(is_class, probability[:, number])) if both else None,
-            float(average_precision_score(is_class, probability[:, number])) if both else None,
-            limits,
+            **vars(counts),
+            auroc=float(roc_auc_score(is_class, probability[:, number])) if both else None,
+            average_precision=float(average_precision_score(is_class, probability[:, number])) if both else None,
         )
     return found
-
-
-def f1(
-    right: npt.NDArray[np.integer], cells: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer]
-) -> npt.NDArray[np.float64]:
-    """Compute F1 from counts (R,); NaN where the class does not occur."""
-    total = np.where(cells > 0, cells + predicted, np.nan)
-    return np.asarray(2 * right / total, np.float64)
 
 
 def read_predictions(table: pd.DataFrame) -> tuple[Predictions, list[str]]:

@@ -1,4 +1,4 @@
-"""The figures of an evaluated set: mistakes, curves by class, calibration, selective answers, prediction sets, single cells."""
+"""The figures of an evaluated set: curves by class, selective answers, prediction sets, single cells."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,26 +7,19 @@ import cv2
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from bcc_lightning.evaluation.assessment import Assessment
-from bcc_lightning.evaluation.calibration import Bin, Calibration
 from bcc_lightning.evaluation.conformal import ConformalSets
-from bcc_lightning.evaluation.figures import LONGEST_NAME, TEST, TRAIN, VAL
+from bcc_lightning.evaluation.figures import GREY, LONGEST_NAME, STYLE, TEST, TRAIN, VAL
 from bcc_lightning.evaluation.metrics import Predictions
 from bcc_lightning.evaluation.selective import RiskCoverage
 from bcc_lightning.printable import shortened
 
 DPI = 110
-GREY = "#8a8a8a"
 RIGHT, WRONG = "#1b5e20", "#b71c1c"
-SMALLEST_SHARE = 0.002
-"""Share of a row from which on a mistake is coloured."""
-
 NEARLY_PERFECT = 0.97
 """If every class has a larger area under its ROC curve, only the corners of the curves are drawn."""
 
@@ -36,36 +29,7 @@ MANY_CURVES = 15
 """So many names stand in one column of a legend."""
 
 
-def mistakes_figure(assessment: Assessment) -> Figure:
-    """Draw the confusion matrix so that mistakes stand out: coloured by their share of the row, beside a grey diagonal."""
-    matrix, names = np.array(assessment.confusion), shortened(assessment.classes, LONGEST_NAME)
-    cells = matrix.sum(axis=1, keepdims=True)
-    share = matrix / np.maximum(cells, 1)
-    pitch = min(0.85, max(0.4, 15 / len(names)))
-    side = 2.2 + pitch * len(names)
-    figure = Figure(figsize=(side + 1.3, side), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    mistakes = np.ma.masked_where(np.eye(len(names), dtype=bool) | (matrix == 0), np.maximum(share, SMALLEST_SHARE))
-    colours = matplotlib.colormaps["OrRd"].with_extremes(bad="white")
-    image = axes.imshow(mistakes, cmap=colours, norm=LogNorm(SMALLEST_SHARE, 1))
-    for (row, column), count in np.ndenumerate(matrix):
-        if row == column and cells[row, 0]:
-            axes.add_patch(matplotlib.patches.Rectangle((column - 0.5, row - 0.5), 1, 1, color="#e8e8e8", zorder=0))
-        if count:
-            percent = 100 * share[row, column]
-            text = f"{count:,}\n{percent:.0f} %" if percent >= 1 else f"{count:,}\n{percent:.1f} %"
-            dark = row != column and share[row, column] > 0.12  # noqa: PLR2004 - where the colours turn dark
-            axes.text(
-                column, row, text, ha="center", va="center", fontsize=max(5, 10 * pitch), color="white" if dark else "#222222"
-            )
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), [f"{name} ({total:,})" for name, total in zip(names, cells[:, 0], strict=True)])
-    axes.set(xlabel="predicted class", ylabel="true class (cells)")
-    bar = figure.colorbar(image, ax=axes, label="mistakes: share of the true class, logarithmic", shrink=0.8)
-    bar.set_ticks([0.002, 0.01, 0.05, 0.2, 1.0], labels=["0.2 %", "1 %", "5 %", "20 %", "100 %"])
-    return figure
-
-
+@rc_context(STYLE)
 def curves_by_class_figure(assessment: Assessment, predictions: Predictions) -> Figure:
     """Draw the ROC and the precision-recall curve of each class against the rest; classes without cells have none."""
     figure = Figure(figsize=(12.5, 4.6), dpi=DPI, layout="constrained")
@@ -89,43 +53,11 @@ def curves_by_class_figure(assessment: Assessment, predictions: Predictions) -> 
     precision.set(xlabel="recall", ylabel="precision")
     columns = 1 + len(drawn) // MANY_CURVES
     title = "area under ROC | average precision"
-    figure.legend(title=title, frameon=False, fontsize=9, title_fontsize=9, loc="outside right center", ncols=columns)
+    figure.legend(title=title, fontsize=9, title_fontsize=9, loc="outside right center", ncols=columns)
     return figure
 
 
-def reliability_figure(before: Calibration, after: Calibration | None, temperature: float | None) -> Figure:
-    """Draw reliability diagrams before and, if there is one, after temperature scaling."""
-    panels = [("as the network answers", before)]
-    if after is not None:
-        panels.append((f"at temperature {temperature:.2f}, fitted on the validation set", after))
-    figure = Figure(figsize=(5.6 * len(panels), 5.4), dpi=DPI, layout="constrained")
-    grid = figure.subplots(2, len(panels), squeeze=False, sharex=True, height_ratios=(4, 1))
-    for column, (title, found) in enumerate(panels):
-        draw_reliability(grid[0, column], found.bins)
-        grid[0, column].set_title(
-            f"{title}\nexpected {found.ece:.3f}, classwise {found.classwise:.3f}, adaptive {found.adaptive:.3f}", fontsize=10
-        )
-        widths = [one.high - one.low for one in found.bins]
-        grid[1, column].bar([one.low for one in found.bins], [one.cells for one in found.bins], widths, align="edge", color=GREY)
-        grid[1, column].set(xlabel="probability of the predicted class", ylabel="cells", yscale="log", xlim=(0, 1))
-        grid[1, column].yaxis.set_major_formatter("{x:,.0f}")
-        grid[1, column].yaxis.set_minor_formatter(NullFormatter())
-    grid[0, 0].set_ylabel("share that is right")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
-    return figure
-
-
-def draw_reliability(axes: Axes, bins: Sequence[Bin]) -> None:
-    """Draw the share of correctly classified cells in each bin, and its gap to the mean probability."""
-    for one in bins:
-        width = one.high - one.low
-        axes.bar(one.low, one.accuracy, width, align="edge", color=TRAIN, alpha=0.75, edgecolor="white")
-        axes.plot([one.confidence] * 2, [one.confidence, one.accuracy], color=VAL, linewidth=2)
-    axes.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="perfect calibration")
-    axes.plot([], [], color=VAL, linewidth=2, label="calibration gap")
-    axes.set(ylim=(0, 1.02))
-
-
+@rc_context(STYLE)
 def risk_coverage_figure(curve: RiskCoverage, accuracy: float) -> Figure:
     """Draw the error among the cells that are answered against their share."""
     figure = Figure(figsize=(7, 4.2), dpi=DPI, layout="constrained")
@@ -139,10 +71,11 @@ def risk_coverage_figure(curve: RiskCoverage, accuracy: float) -> Figure:
     axes.set(xlabel="share of the cells that the network answers in %", ylabel="error among them in %", xlim=(0, 100))
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
+@rc_context(STYLE)
 def conformal_figure(found: dict[str, ConformalSets]) -> Figure:
     """Draw how often the sets hold the true class, with Wilson's 95 % intervals, and how many classes they hold."""
     names = list(next(iter(found.values())).classes)
@@ -167,7 +100,7 @@ def conformal_figure(found: dict[str, ConformalSets]) -> Figure:
     sizes.axvline(1, color=GREY, linewidth=1)
     for axes in (coverage, sizes):
         axes.grid(axis="x", alpha=0.25)
-    figure.legend(*coverage.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
+    figure.legend(*coverage.get_legend_handles_labels(), ncols=2, loc="outside lower center")
     return figure
 
 
@@ -198,6 +131,7 @@ PANEL = 150
 COLUMNS = 6
 
 
+@rc_context(STYLE)
 def gallery_figure(cells: Sequence[ShownCell]) -> Figure:
     """Draw cells in rows of `COLUMNS`, each with its map beside it: bright where the predicted class is seen."""
     rows = -(-len(cells) // COLUMNS)
@@ -220,13 +154,6 @@ def gallery_figure(cells: Sequence[ShownCell]) -> Figure:
 def resized(values: npt.NDArray[np.floating], method: int) -> npt.NDArray[np.float64]:
     """Enlarge or shrink an image or a map to a panel."""
     return np.asarray(cv2.resize(values.astype(np.float64), (PANEL, PANEL), interpolation=method))
-
-
-def worst_mistakes(predictions: Predictions, most: int) -> list[int]:
-    """Choose the mistakes in which the true class got the smallest probability, the worst first: rows."""
-    rows = np.flatnonzero((predictions.predicted != predictions.label).numpy())
-    true = predictions.probability.numpy()[rows, predictions.label.numpy()[rows]]
-    return [int(row) for row in rows[np.argsort(true, kind="stable")][:most]]
 
 
 def least_sure(predictions: Predictions, most: int) -> list[int]:

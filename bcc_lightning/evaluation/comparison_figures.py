@@ -6,15 +6,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bcc_lightning.evaluation.comparison import Estimate
-from bcc_lightning.evaluation.figures import LONGEST_NAME, TEST, TRAIN, VAL
+from bcc_lightning.evaluation.figures import COLOURS, LONGEST_NAME, STYLE
 from bcc_lightning.printable import shortened
-
-COLOURS = (TRAIN, VAL, TEST, "#7b5ea7", "#b08900", "#5b6b7b")
-"""One for each pair of networks."""
 
 RIGHT, WRONG = "#1b5e20", "#b71c1c"
 
@@ -45,6 +43,7 @@ class Disagreement:
     mistaken_probability: float
 
 
+@rc_context(STYLE)
 def differences_figure(pairs: Sequence[tuple[str, dict[str, Estimate]]], names: dict[str, str]) -> Figure:
     """Draw differences with their 95 % intervals, in points (hundredths).
 
@@ -77,7 +76,7 @@ def differences_figure(pairs: Sequence[tuple[str, dict[str, Estimate]]], names: 
         axes.set_title(drawn[0][0], fontsize=10)
     else:
         title = f"{len(drawn)} of {len(pairs)} pairs" if len(drawn) < len(pairs) else None
-        axes.legend(title=title, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.legend(title=title, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

@@ -1,21 +1,47 @@
 """The figures of a run. Each function takes data and returns a figure; none keeps state."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import rc_context
+from cycler import cycler
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from bcc_lightning.evaluation.calibration import Bin
 from bcc_lightning.evaluation.reliability import wilson
 from bcc_lightning.files import whole_file
 from bcc_lightning.printable import shortened
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 TRAIN, VAL, TEST = "#3b6fb6", "#d1603d", "#6a994e"
+COLOURS = (TRAIN, VAL, TEST, "#7b5ea7", "#b08900", "#5b6b7b")
+GREY, INK = "#8a8a8a", "#1d1d1f"
+
+STYLE: "dict[RcKeyType, Any]" = {
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+"""How all figures look, for matplotlib's `rc_context`."""
+
 SAMPLES_PER_CLASS = 8
 LONGEST_NAME = 32
 """Longest class name in a figure, in characters."""
@@ -26,8 +52,14 @@ MANY = 12
 SMALLEST_PITCH = 0.36
 """Inches per class if there are many."""
 
-DARK = 0.5
-"""Share of a row above which a cell of the matrix is dark, so that its text is white."""
+SMALLEST_SHARE = 0.002
+"""Share of a row from which on a mistake is coloured."""
+
+DARK = 0.12
+"""Share of a row above which the colour of a mistake is dark, so that its text is white."""
+
+ROOMY = 0.55
+"""Inches per class from which on a cell of the matrix has room for count and share."""
 
 
 class EpochMetrics(Protocol):
@@ -59,40 +91,42 @@ def save_figure(figure: Figure, target: Path) -> None:
         figure.savefig(draft, dpi=figure.dpi)
 
 
-def curves_figure(history: EpochMetrics) -> Figure:
-    """Draw loss and accuracy of training and validation by epoch; the chosen epoch is marked."""
-    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
+@rc_context(STYLE)
+def curves_figure(history: EpochMetrics, kept: int | None = None) -> Figure:
+    """Draw loss, accuracy and learning rate by epoch.
+
+    Args:
+        history: metrics of each epoch.
+        kept: epoch whose weights were kept, from 0; None if there is none yet.
+    """
+    figure = Figure(figsize=(11, 3.6), dpi=120, layout="constrained")
+    loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(3, 3, 2))
     for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
         for split, colour in (("train", TRAIN), ("val", VAL)):
             epochs, values = history.curve(f"{split}/{metric}")
             axes.plot(epochs, values, "o-", color=colour, markersize=4, label={"train": "training", "val": "validation"}[split])
-        axes.set(xlabel="epoch", ylabel=metric, title=metric.capitalize())
+    rate.plot(*history.curve("train/lr"), "o-", color=TEST, markersize=4)
+    rate.set_ylim(bottom=0)
+    if majority := history.curve("val/most_frequent")[1]:
+        label = f"most frequent class: {majority[-1]:.3f}"
+        accuracy.axhline(majority[-1], color=GREY, linestyle="--", linewidth=1, label=label)
+    for axes, title in ((loss, "Loss"), (accuracy, "Accuracy"), (rate, "Learning rate")):
+        axes.set(xlabel="epoch", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
-    if majority := history.curve("val/most_frequent")[1]:
-        accuracy.axhline(
-            majority[-1], color="#888888", linestyle="--", linewidth=1, label=f"most frequent class {majority[-1]:.4f}"
-        )
-    mark_best(accuracy, *history.curve("val/accuracy"))
+        if kept is not None:
+            axes.axvline(kept, color=INK, linewidth=1, linestyle=":", label=f"kept: epoch {kept}")
     for axes in (loss, accuracy):
-        axes.legend(frameon=False)
+        axes.legend()
     return figure
 
 
-def mark_best(axes: Axes, epochs: list[int], values: list[float]) -> None:
-    """Circle the epoch with the highest validation accuracy, in a tie the first."""
-    if values:
-        best = int(np.argmax(values))
-        label = f"best validation {values[best]:.4f}, epoch {epochs[best]}"
-        axes.plot(epochs[best], values[best], "o", markersize=11, mfc="none", mec="black", label=label)
-
-
-def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], tested: str = "Test set") -> Figure:
-    """Draw a confusion matrix: rows true, columns predicted, counts as text, share of the row as colour.
+@rc_context(STYLE)
+def confusion_figure(matrix: npt.NDArray[np.int64], class_names: Sequence[str], tested: str = "Test set") -> Figure:
+    """Draw a confusion matrix in which the mistakes stand out: coloured by their share of the row, beside a grey diagonal.
 
     Args:
-        matrix: (C, C) counts.
+        matrix: (C, C) counts, rows true, columns predicted.
         class_names: names of the C classes.
         tested: set that was evaluated, for the title.
     """
@@ -101,26 +135,68 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: list[str], test
     side = 2.2 + pitch * len(names) + 0.08 * max(0, max(map(len, names)) - MANY)
     figure = Figure(figsize=(side + 1, side), dpi=120, layout="constrained")
     axes = figure.subplots()
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    cells = matrix.sum(axis=1)
+    share = matrix / np.maximum(cells[:, None], 1)
+    right = np.eye(len(names), dtype=bool)
+    mistakes = np.ma.masked_where(right | (matrix == 0), np.maximum(share, SMALLEST_SHARE))
+    axes.imshow(np.where(right & (cells > 0), 0.1, 0), cmap="Greys", vmin=0, vmax=1)
+    colours = colormaps["OrRd"].with_extremes(bad=(0, 0, 0, 0))
+    image = axes.imshow(mistakes, cmap=colours, norm=LogNorm(SMALLEST_SHARE, 1))
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            shade = "white" if share[row, column] > DARK else "#222222"
-            axes.text(column, row, f"{count}", ha="center", va="center", color=shade, fontsize=max(6, 12.5 * pitch))
-    cells = matrix.sum(axis=1)
-    recall = [f"{name}  ({100 * share[i, i]:.1f} %)" if cells[i] else f"{name}  (no cells)" for i, name in enumerate(names)]
+            part = 100 * share[row, column]
+            text = f"{count:,}\n{part:.0f} %" if part >= 1 else f"{count:,}\n{part:.1f} %"
+            shade = "white" if row != column and share[row, column] > DARK else INK
+            size = max(6, 12.5 * pitch)
+            axes.text(column, row, text if pitch > ROOMY else f"{count:,}", ha="center", va="center", color=shade, fontsize=size)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), recall)
-    axes.set(xlabel="predicted class", ylabel="true class  (recall)")
-    right, total = int(np.trace(matrix)), int(matrix.sum())
-    figure.suptitle(
-        f"{shortened([tested], LONGEST_NAME)[0]}\n{right:,} of {total:,} cells correct ({100 * right / max(total, 1):.2f} %; "
-        f"most frequent class: {100 * cells.max() / max(total, 1):.2f} %)"
-    )
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    axes.set_yticks(range(len(names)), [f"{name}  ({total:,})" for name, total in zip(names, cells, strict=True)])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="predicted class", ylabel="true class  (cells)")
+    correct, total = int(np.trace(matrix)), int(matrix.sum())
+    figure.suptitle(f"{shortened([tested], LONGEST_NAME)[0]}\n{correct:,} of {total:,} cells correct")
+    bar = figure.colorbar(image, ax=axes, label="mistakes: share of the true class, logarithmic", shrink=0.8)
+    bar.set_ticks([0.002, 0.01, 0.05, 0.2, 1.0], labels=["0.2 %", "1 %", "5 %", "20 %", "100 %"])
+    bar.outline.set_visible(False)
     return figure
 
 
+@rc_context(STYLE)
+def reliability_figure(panels: Sequence[tuple[str, Sequence[Bin]]]) -> Figure:
+    """Draw reliability diagrams side by side, with the number of cells below.
+
+    Args:
+        panels: title and bins of each.
+    """
+    figure = Figure(figsize=(5.2 * len(panels), 4.9), dpi=110, layout="constrained")
+    grid = figure.subplots(2, len(panels), squeeze=False, sharex=True, height_ratios=(4, 1))
+    for column, (title, bins) in enumerate(panels):
+        draw_reliability(grid[0, column], bins)
+        grid[0, column].set_title(title, fontsize=10)
+        widths = [one.high - one.low for one in bins]
+        grid[1, column].bar([one.low for one in bins], [one.cells for one in bins], widths, align="edge", color=GREY)
+        grid[1, column].set(
+            xlabel="probability of the predicted class", ylabel="cells", yscale="log", xlim=(0, 1), ylim=(0.7, None)
+        )
+        grid[1, column].yaxis.set_major_formatter("{x:,.0f}")
+        grid[1, column].yaxis.set_minor_formatter(NullFormatter())
+    grid[0, 0].set_ylabel("share that is right")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), ncols=2, loc="outside lower center")
+    return figure
+
+
+def draw_reliability(axes: Axes, bins: Sequence[Bin]) -> None:
+    """Draw the share of correctly classified cells in each bin, and its gap to the mean probability."""
+    lows, widths = [one.low for one in bins], [one.high - one.low for one in bins]
+    axes.bar(lows, [one.accuracy for one in bins], widths, align="edge", color=TRAIN, alpha=0.75, edgecolor="white")
+    confidence = [one.confidence for one in bins]
+    axes.vlines(confidence, confidence, [one.accuracy for one in bins], color=VAL, linewidth=2, label="calibration gap")
+    axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="perfect calibration")
+    axes.set(ylim=(0, 1.02))
+
+
+@rc_context(STYLE)
 def members_figure(correct: dict[str, int], cells: int, most_frequent: float) -> Figure:
     """Draw the test accuracy of an ensemble and of its members, with Wilson's 95 % intervals.
 
@@ -144,6 +220,7 @@ def members_figure(correct: dict[str, int], cells: int, most_frequent: float) ->
     return figure
 
 
+@rc_context(STYLE)
 def folds_figure(counts: list[tuple[int, int]], most_frequent: float, tested: str = "test") -> Figure:
     """Draw the accuracy of each fold with Wilson's 95 % interval, and their mean.
 
@@ -160,15 +237,16 @@ def folds_figure(counts: list[tuple[int, int]], most_frequent: float, tested: st
         axes.plot([100 * low, 100 * high], [row, row], color=TEST)
         axes.plot(accuracy[row], row, "o", color=TEST)
         axes.annotate(f"{accuracy[row]:.2f}", (accuracy[row], row), (0, 5), textcoords="offset points", ha="center")
-    axes.axvline(float(np.mean(accuracy)), color="#888888", linestyle="--", linewidth=1, label=f"mean {np.mean(accuracy):.2f}")
+    axes.axvline(float(np.mean(accuracy)), color=GREY, linestyle="--", linewidth=1, label=f"mean {np.mean(accuracy):.2f}")
     axes.set_yticks(range(len(counts)), [f"fold {row + 1} ({cells:,} cells)" for row, (_, cells) in enumerate(counts)])
     label = f"{tested} accuracy in %, 95 % interval; most frequent class: {100 * most_frequent:.2f}"
     axes.set(xlabel=label, ylim=(len(counts) - 0.4, -0.7))
     axes.grid(axis="x", alpha=0.25)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
+@rc_context(STYLE)
 def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: list[str]) -> Figure:
     """Draw the number of cells of each class in each set.
 
@@ -189,10 +267,11 @@ def class_counts_figure(counts: dict[str, npt.NDArray[np.int64]], class_names: l
     axes.set_xticks(range(len(names)), names, rotation=60 if many else 20, ha="right", rotation_mode="anchor")
     axes.margins(x=0.01)
     axes.set(ylabel="cells", title="Cells per class and set")
-    figure.legend(frameon=False, ncols=len(counts), loc="outside lower center")
+    figure.legend(ncols=len(counts), loc="outside lower center")
     return figure
 
 
+@rc_context(STYLE)
 def samples_figure(cells: LabelledImages, class_names: list[str]) -> Figure:
     """Draw the first training cells of each class, as stored.
 

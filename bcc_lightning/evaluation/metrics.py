@@ -73,6 +73,13 @@ class PredictionGatherer(Metric):
         return Predictions(position[order].cpu(), label[order].cpu(), probability[order].cpu())
 
 
+def worst_mistakes(predictions: Predictions, most: int) -> list[int]:
+    """Choose the mistakes of which the network was surest, the surest first: rows."""
+    rows = (predictions.predicted != predictions.label).nonzero().flatten()
+    order = predictions.probability[rows].amax(dim=1).argsort(descending=True, stable=True)
+    return [int(row) for row in rows[order][:most]]
+
+
 Floats = npt.NDArray[np.float64]
 Value = TypeVar("Value")
 
@@ -135,6 +142,11 @@ def metric_of(name: str, metric: str) -> str:
 def in_words(name: str) -> str:
     """Name an evaluated set as a person would: ``the test set``, ``the validation set``, ``test set clinic``."""
     return f"the {name} set" if name in {TEST, VALIDATION} else f"test set {name}"
+
+
+def title_of(name: str) -> str:
+    """Name an evaluated set in a heading: ``Test set``, ``Validation set``, ``Test set clinic``."""
+    return f"{name.capitalize()} set" if name in {TEST, VALIDATION} else f"Test set {name}"
 
 
 def confusion_matrix(predictions: Predictions, num_classes: int) -> npt.NDArray[np.int64]:

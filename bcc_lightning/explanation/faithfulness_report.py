@@ -17,9 +17,9 @@ from bcc_lightning.explanation.methods import METHODS, Maps
 from bcc_lightning.explanation.page import PACKAGE, PageFacts
 from bcc_lightning.explanation.perturbation import BLUR, PERCENTILES, STEPS
 from bcc_lightning.explanation.scores import Faithfulness, MethodScores, Metric, is_better
-from bcc_lightning.files import whole_file, write_csv, write_json
-from bcc_lightning.printable import page_template, plain
-from bcc_lightning.tracking.filing import data_uri
+from bcc_lightning.files import write_csv, write_json
+from bcc_lightning.pages.rendering import data_uri, write_html
+from bcc_lightning.printable import plain
 
 BETTER, SAME, WORSE = "▲", "", "▼"
 
@@ -43,7 +43,10 @@ def write_faithfulness(found: Faithfulness, facts: PageFacts, examples: Figure, 
     save_figure(examples, picture)
     write_json(out / "faithfulness.json", {"run_id": facts.run_id, "network": facts.network, **found.as_dict()})
     write_csv(as_table(found), out / "faithfulness.csv")
-    page = page_template(PACKAGE, "faithfulness.html.jinja").render(
+    write_html(
+        out / "faithfulness.html",
+        PACKAGE,
+        "faithfulness.html.jinja",
         found=found,
         facts=facts,
         groups=groups(found),
@@ -55,8 +58,6 @@ def write_faithfulness(found: Faithfulness, facts: PageFacts, examples: Figure, 
         percentiles=PERCENTILES,
         blur=BLUR,
     )
-    with whole_file(out / "faithfulness.html") as draft:
-        draft.write_text(page, encoding="utf-8")
 
 
 def print_faithfulness(found: Faithfulness) -> None:

@@ -14,8 +14,7 @@ from bcc_lightning.explanation.colours import Picture, coloured, enlarged, legen
 from bcc_lightning.explanation.maps import Explanations
 from bcc_lightning.explanation.methods import METHODS, Maps
 from bcc_lightning.explanation.neighbours import Neighbour
-from bcc_lightning.files import whole_file
-from bcc_lightning.printable import page_template
+from bcc_lightning.pages.rendering import write_html
 
 PANEL = 340
 """Side of a panel in pixels; three stand side by side on a page."""
@@ -89,7 +88,10 @@ def write_page(cell: ExplainedCell, facts: PageFacts, target: Path) -> None:
     """
     neighbours = [(one, uri(enlarged(unit(one.image), SMALL, smooth=False))) for one in cell.neighbours or []]
     same = sum(one.label == cell.predicted for one, _ in neighbours)
-    page = page_template(PACKAGE, "image.html.jinja").render(
+    write_html(
+        target,
+        PACKAGE,
+        "image.html.jinja",
         cell=cell,
         facts=facts,
         method=METHODS[cell.explanations.method],
@@ -100,8 +102,6 @@ def write_page(cell: ExplainedCell, facts: PageFacts, target: Path) -> None:
         neighbours=neighbours,
         same=same,
     )
-    with whole_file(target) as draft:
-        draft.write_text(page, encoding="utf-8")
 
 
 def write_index(
@@ -115,11 +115,7 @@ def write_index(
         facts: what all pages say.
         target: file that is written.
     """
-    page = page_template(PACKAGE, "index.html.jinja").render(
-        rows=rows, unreadable=unreadable, facts=facts, legend=uri(legend(256, 12))
-    )
-    with whole_file(target) as draft:
-        draft.write_text(page, encoding="utf-8")
+    write_html(target, PACKAGE, "index.html.jinja", rows=rows, unreadable=unreadable, facts=facts, legend=uri(legend(256, 12)))
 
 
 def thumbnail(cell: ExplainedCell) -> str:

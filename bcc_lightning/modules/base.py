@@ -279,10 +279,11 @@ class CellClassifier(LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log loss and accuracy of the epoch."""
+        """Log loss and accuracy of the epoch, and the learning rate at its end, the largest where layers differ."""
         loss = self.train_loss.compute()
         self._refuse_non_finite(loss)
-        self.log_dict({"train/loss": loss, "train/accuracy": self.train_accuracy.compute()})
+        rate = max(group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups)
+        self.log_dict({"train/loss": loss, "train/accuracy": self.train_accuracy.compute(), "train/lr": rate})
         self.train_loss.reset()
         self.train_accuracy.reset()
 

@@ -12,7 +12,7 @@ import yaml
 
 from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.files import whole_file
-from bcc_lightning.printable import page_template
+from bcc_lightning.pages.rendering import page_template
 from bcc_lightning.reproduction.published import PUBLISHED, System
 from bcc_lightning.reproduction.results import Result, result_of
 from bcc_lightning.tracking.finished_runs import FinishedRun

@@ -1,18 +1,18 @@
 """How a run ends: finished, failed or interrupted, it is filed with a summary and a report."""
 
-from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from bcc_lightning.errors import Pruned
-from bcc_lightning.evaluation.metrics import TEST, metric_of
-from bcc_lightning.files import whole_file, write_json
-from bcc_lightning.printable import markdown, page_template
+from bcc_lightning.evaluation.metrics import metric_of
+from bcc_lightning.files import write_json
+from bcc_lightning.printable import markdown
 from bcc_lightning.processes import interruption_held
+from bcc_lightning.tracking.model_card import write_model_card
+from bcc_lightning.tracking.report import write_report
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.run_files import RunFolder, Summary
+from bcc_lightning.tracking.run_files import Summary
 
 
 def ending(error: BaseException | None) -> tuple[str, str | None]:
@@ -29,7 +29,7 @@ def ending(error: BaseException | None) -> tuple[str, str | None]:
 
 
 def file_run(run: TrackedRun, summary: Summary, *steps: Callable[[], None], copy: str | None = None) -> str | None:
-    """Write summary and report, send everything and end the run.
+    """Write summary, report and model card, send everything and end the run.
 
     Every step is tried, whatever became of the one before: on a full disk the run still ends, and what had been written whole is
     filed. A run whose training was finished, but not its filing, is ``FAILED`` with that reason.
@@ -52,6 +52,7 @@ def file_run(run: TrackedRun, summary: Summary, *steps: Callable[[], None], copy
         errors: list[Exception] = []
         steps += (
             lambda: write_report(run.folder, summary),
+            lambda: write_model_card(run.folder, summary),
             lambda: write_json(run.folder.summary, summary.as_dict()),
             lambda: tag(run, summary),
             lambda: tag(run, summary) if errors else None,  # a step has failed, perhaps that of the tags
@@ -132,80 +133,6 @@ def mean_and_deviation(summary: Summary) -> str:
 
 MOST_FREQUENT = "/most_frequent"
 
-PICTURES = (
-    (
-        "Where the network looked",
-        "explain/gradcam.png",
-        "Several cells of each class, none of them trained on; a mistake comes first and is written in red. Yellow marks what "
-        "speaks most for the predicted class: for each branch of the network, and for all of them combined. Saliency shows which "
-        "single pixels the answer hangs on. Yellow beside the cell is a reason to ask whether the network uses the background.",
-    ),
-    (
-        "Which cells are mistaken for which",
-        "figures/confusion_matrix{part}.png",
-        "Each row holds the cells of one true class, each column what they were taken for. The diagonal is right.",
-    ),
-    (
-        "The ensemble beside its members",
-        "figures/members.png",
-        "Test accuracy with 95 % intervals. All were tested on the same cells, so overlapping intervals do not mean that "
-        "there is no difference.",
-    ),
-    (
-        "Each fold",
-        "figures/folds.png",
-        "Accuracy of each fold with its 95 % interval; the dashed line is the mean.",
-    ),
-    (
-        "How training went",
-        "figures/curves.png",
-        "Training and validation by epoch. The ring marks the epoch whose weights were kept; the test set was not used.",
-    ),
-    (
-        "How many cells each class has",
-        "figures/class_counts.png",
-        "Rare classes have wide uncertainty; read their recall with care.",
-    ),
-    ("What the cells look like", "figures/samples.png", "The first training cells of each class, as stored."),
-)
-
-
-def write_report(folder: RunFolder, summary: Summary) -> None:
-    """Write the report from what the run's folder holds; figures that do not exist are left out.
-
-    Args:
-        folder: the run's folder.
-        summary: its figures.
-    """
-    part = "" if summary.tested_on == TEST else f"_{summary.tested_on}"
-    shown = [(title, folder.artifacts / name.format(part=part), text) for title, name, text in PICTURES]
-    pictures = [(title, data_uri(file), text) for title, file, text in shown if file.is_file()]
-    config = folder.config.read_text(encoding="utf-8") if folder.config.is_file() else ""
-    page = page_template("bcc_lightning.tracking", "report.html.jinja").render(
-        summary=summary, further=further_sets(summary), rows=metric_rows(summary), pictures=pictures, config=config
-    )
-    with whole_file(folder.report) as draft:
-        draft.write_text(page, encoding="utf-8")
-
-
-def further_sets(summary: Summary) -> list[dict[str, Any]]:
-    """Lay out what the report says first of each further test set."""
-    metrics = summary.metrics
-    names = [name.split("/", 2)[1] for name in metrics if name.startswith("test_on/") and name.endswith("/accuracy")]
-    return [
-        {
-            "name": name,
-            "accuracy": metrics[metric_of(name, "accuracy")],
-            "interval": summary.intervals[metric_of(name, "accuracy")],
-            "most_frequent": metrics[metric_of(name, "most_frequent")],
-            "balanced": metrics[metric_of(name, "recall_macro")],
-            "coverage": metrics.get(metric_of(name, "coverage_95")),
-            "abstained": metrics.get(metric_of(name, "abstained")),
-        }
-        for name in names
-        if name != summary.tested_on and metric_of(name, "accuracy") in summary.intervals
-    ]
-
 
 def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
     """Lay out the metrics of the chosen weights: name, value, 95 % interval; recall of single classes last."""
@@ -223,8 +150,3 @@ def place_of(metric: str) -> tuple[bool, bool, bool, bool, str]:
     last = metric.rpartition("/")[2]
     further = metric.split("/")[1] if metric.startswith("test_on/") else ""
     return bool(further), "/recall/" in metric, last != "accuracy", not metric.endswith(MOST_FREQUENT), metric
-
-
-def data_uri(picture: Path) -> str:
-    """Return a PNG file as a URI."""
-    return f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"

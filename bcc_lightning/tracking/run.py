@@ -47,12 +47,16 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
         info: what MLflow knows of the run.
         tracking: the store.
         claim: the right to train it.
+
+    Attributes:
+        started: when the run began, in milliseconds since 1970.
     """
 
     def __init__(self, client: MlflowClient, info: RunInfo, tracking: Tracking, claim: Claim) -> None:
         self.client = client
         self.run_id: str = info.run_id
         self.experiment_id: str = info.experiment_id
+        self.started: int = info.start_time
         self.tracking = tracking
         self.claim = claim
         self.place = artifact_place(client, tracking, info)

@@ -69,8 +69,18 @@ class RunFolder:
         """Report of the run, for people."""
         return self.artifacts / "report.html"
 
+    @property
+    def model_card(self) -> Path:
+        """Model card of the run, Markdown with metadata as Hugging Face reads them."""
+        return self.artifacts / "model_card.md"
+
+    @property
+    def mistakes(self) -> Path:
+        """The worst mistakes on each evaluated set, which the report shows."""
+        return self.state / "mistakes.json"
+
     def figure(self, name: str) -> Path:
-        """A figure: ``curves``, ``confusion_matrix``, ``class_counts`` or ``samples``."""
+        """A figure: ``curves``, ``confusion_matrix``, ``reliability``, ``class_counts`` or ``samples``."""
         return self.artifacts / "figures" / f"{name}.png"
 
     def explanation(self, name: str) -> Path:
@@ -155,6 +165,12 @@ class Summary:
         checkpoint: the chosen checkpoint, by its name among the run's artifacts; in the copy of ``--summary`` its whole path.
         metrics: last value of each metric.
         intervals: 95 % interval of each test metric that has one.
+        started: when the run began, in ISO 8601 with the time zone.
+        provenance: commit, device, and versions of packages.
+        classes: names of the C classes.
+        cells: cells of each class in each set: ``train``, ``val``, ``test`` and further test sets.
+        grouped: whether cells of one group, such as a patient, are always in the same set; None where it is not known.
+        notices: sentences on what was left out of the data, and on what they lack.
         data: facts of the data set.
         identity: hash of each of its components, which tells what differs where ``data.sha256`` does.
         seconds: wall time by part: ``fit``, ``test``, ``total``.
@@ -167,6 +183,7 @@ class Summary:
         tested_on: the set that the chosen weights were evaluated on: ``test``; ``validation`` in a search's trial, which never
             sees the test set.
         confusion: (C, C) confusion matrix of the set that was evaluated, rows true, columns predicted; summed over folds.
+        further_confusion: that of each further test set.
         folds: run id, test accuracy, share of the most frequent class, cells and confusion matrix of each fold of a
             cross-validation; its `metrics` are means and standard deviations.
         warnings: sentences on a network that has learnt little, such as one that answers a single class.
@@ -181,6 +198,12 @@ class Summary:
     checkpoint: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     intervals: "dict[str, Interval]" = field(default_factory=dict)
+    started: str | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    cells: dict[str, list[int]] = field(default_factory=dict)
+    grouped: bool | None = None
+    notices: list[str] = field(default_factory=list)
     data: dict[str, str] = field(default_factory=dict)
     identity: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -192,6 +215,7 @@ class Summary:
     best_epoch: int | None = None
     tested_on: str = "test"
     confusion: list[list[int]] = field(default_factory=list)
+    further_confusion: dict[str, list[list[int]]] = field(default_factory=dict)
     folds: list[dict[str, Any]] = field(default_factory=list)
     members: list[dict[str, str | float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

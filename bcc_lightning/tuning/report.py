@@ -1,22 +1,22 @@
-"""The report of a search: figures, a table of its trials, and a summary in one line."""
+"""The report of a search: one page with its figures, a table of its trials, and a summary in one line."""
 
-import warnings
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bcc_lightning.pages.rendering import data_uri, write_html
 from bcc_lightning.tracking.run import TrackedRun
+from bcc_lightning.tuning.figures import TITLES, draw_figures
 from bcc_lightning.tuning.progress import Counts, best_trials, describe_trial
-from bcc_lightning.tuning.study import OpenStudy
+from bcc_lightning.tuning.study import MOST_FREQUENT, OpenStudy
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from optuna.trial import FrozenTrial
-
 
 FEWEST = 2
 """Smallest number of complete trials for which figures are drawn."""
+
+SHOWN = 20
+"""Best trials that the page lists; ``trials.csv`` has all."""
 
 
 def write_up(search: OpenStudy, run: TrackedRun) -> list[Path]:
@@ -37,7 +37,65 @@ def write_up(search: OpenStudy, run: TrackedRun) -> list[Path]:
     run.set_tags({"mlflow.note.content": headline(search)})
     table = run.folder.artifacts / "trials.csv"
     search.study.trials_dataframe().to_csv(table, index=False)
-    return [table, *(draw_figures(search, run) if counts.complete >= FEWEST else [])]
+    drawn = draw_figures(search, run) if counts.complete >= FEWEST else []
+    write_report(search, run.folder.report, drawn)
+    return [table, *drawn, run.folder.report]
+
+
+def write_report(search: OpenStudy, target: Path, drawn: list[Path]) -> None:
+    """Write the page of a search.
+
+    Args:
+        search: the search.
+        target: the HTML file.
+        drawn: its figures.
+    """
+    plan = search.plan
+    write_html(
+        target,
+        "bcc_lightning.tuning",
+        "report.html.jinja",
+        plan=plan,
+        counts=Counts.of(search.trials(), plan.trials),
+        best=best_trials(search.study),
+        values=values_of,
+        most_frequent=MOST_FREQUENT,
+        table=trials_table(search),
+        space=plan.search_space.describe(),
+        figures=[(title_of(file.stem), data_uri(file)) for file in drawn],
+    )
+
+
+def title_of(figure: str) -> str:
+    """Return the heading of a figure; of several metrics it ends in the metric."""
+    name = next(name for name in TITLES if figure.startswith(name))
+    metric = figure.removeprefix(name).strip("_")
+    return f"{TITLES[name]}{f': {metric}' if metric else ''}"
+
+
+def values_of(trial: "FrozenTrial") -> list[tuple[str, str]]:
+    """Format the parameters of a trial: name and value."""
+    return [(name, f"{value:.3g}" if isinstance(value, float) else str(value)) for name, value in trial.params.items()]
+
+
+def trials_table(search: OpenStudy) -> tuple[list[str], list[list[str]]]:
+    """Lay out the best complete trials: headings and rows."""
+    from optuna.study import StudyDirection
+    from optuna.trial import TrialState
+
+    complete = [trial for trial in search.trials() if trial.state == TrialState.COMPLETE]
+    largest_first = search.study.directions[0] == StudyDirection.MAXIMIZE
+    shown = sorted(complete, key=lambda trial: trial.values[0], reverse=largest_first)[:SHOWN]
+    names = list(dict.fromkeys(name for trial in shown for name in trial.params))
+    rows = [
+        [
+            str(trial.number),
+            *(f"{value:.4g}" for value in trial.values),
+            *(dict(values_of(trial)).get(name, "–") for name in names),
+        ]
+        for trial in shown
+    ]
+    return ["trial", *search.plan.metrics, *names], rows
 
 
 def headline(search: OpenStudy) -> str:
@@ -46,101 +104,3 @@ def headline(search: OpenStudy) -> str:
     best = best_trials(search.study)
     found = "; ".join(describe_trial(trial, search.plan) for trial in best)
     return f"{Counts.of(trials, search.plan.trials)}; {f'best: {found}' if best else 'no trial has a value'}"
-
-
-def draw_figures(search: OpenStudy, run: TrackedRun) -> list[Path]:
-    """Draw history, importance and parallel coordinates of each metric, and the course of all trials or the front of two metrics.
-
-    Returns:
-        The files; a figure for which there are too few trials is left out.
-    """
-    from optuna.importance import FanovaImportanceEvaluator
-    from optuna.visualization import matplotlib as plots
-
-    plan, study = search.plan, search.study
-    complete = Counts.of(search.trials(), plan.trials).complete
-    several = len(plan.metrics) > 1
-    # Optuna's default evaluator uses only the best tenth of the trials: two of twenty.
-    evaluator = FanovaImportanceEvaluator(seed=plan.seed)
-    common = common_parameters(search.trials())
-    importance = partial(plots.plot_param_importances, evaluator=evaluator, params=common)
-    wanted: dict[str, tuple[Callable[[], Any], str]] = {}
-    for place, metric in enumerate(plan.metrics):
-        of: dict[str, Any] = {"target": partial(value_of, place=place) if several else None, "target_name": metric}
-        for name, draw, title in (
-            ("history", plots.plot_optimization_history, f"{metric} of the {complete} complete trials"),
-            ("parallel_coordinates", plots.plot_parallel_coordinate, f"parameters of the {complete} complete trials"),
-            ("importance", importance, f"what {metric} depends on, judged by {complete} complete trials"),
-        ):
-            if common or name != "importance":
-                wanted[f"{name}_{metric.replace('/', '_')}" if several else name] = partial(draw, study, **of), title
-    if several:
-        title = "best compromises: no other trial is better in both"
-        wanted["pareto_front"] = partial(draw_front, search), title
-    else:
-        unit = "fold" if plan.folds else "epoch"
-        title = f"{plan.metrics[0]} after each {unit}, pruned trials included"
-        wanted["course"] = partial(plots.plot_intermediate_values, study), title
-    files = {name: run.folder.figure(name) for name in wanted}
-    return [files[name] for name, (draw, title) in wanted.items() if save(draw, title, files[name])]
-
-
-def draw_front(search: OpenStudy) -> None:
-    """Draw all trials by two metrics, and label the best compromises with their numbers."""
-    from optuna.visualization import matplotlib as plots
-
-    axes = plots.plot_pareto_front(search.study, target_names=list(search.plan.metrics))
-    for trial in best_trials(search.study):
-        axes.annotate(f"trial {trial.number}", trial.values, xytext=(6, 6), textcoords="offset points")
-
-
-def common_parameters(trials: "list[FrozenTrial]") -> list[str]:
-    """List the parameters that all complete trials have.
-
-    The importance of a parameter that only some trials have would rest on few trials, and be far too high.
-    """
-    from optuna.trial import TrialState
-
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return [name for name in complete[0].params if all(name in trial.params for trial in complete)]
-
-
-def value_of(trial: "FrozenTrial", place: int) -> float:
-    """Return the value of a trial's metric at this place."""
-    return float(trial.values[place])
-
-
-def save(draw: Callable[[], Any], title: str, file: Path) -> bool:
-    """Draw a figure and save it.
-
-    Args:
-        draw: draws the figure with matplotlib.
-        title: title of the figure.
-        file: file of the figure.
-
-    Returns:
-        False where Optuna finds too little to draw, for which it has no error type of its own.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Optuna's figures are marked as experimental
-        try:
-            draw()
-        except (ValueError, RuntimeError) as error:
-            print(f"no figure {file.stem}: {error}")
-            plt.close("all")
-            return False
-    figure: Figure = plt.gcf()
-    figure.axes[0].set_title("", loc="left")  # one of Optuna's figures has its title there
-    figure.axes[0].set_title(title)
-    for axes in figure.axes[1:]:
-        axes.grid(visible=False)  # grid lines of one axis would cross those of the others
-    figure.set_size_inches(max(11, 1.6 * len(figure.axes)), 6)
-    figure.savefig(file, dpi=110, bbox_inches="tight")
-    plt.close("all")
-    return True

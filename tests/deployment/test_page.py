@@ -5,9 +5,7 @@ The browser is the system's Chromium. Where there is none the tests are skipped,
 
 import base64
 import csv
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +18,10 @@ from scipy.stats import binomtest
 from bcc_lightning.deployment.access import Access
 from bcc_lightning.deployment.limits import Limits
 from bcc_lightning.differential.counting import Confusion
+from tests.browser import BROWSER_FLAGS, find_browser
 from tests.deployment.serving import NAMES, Running, classifier, encoded, picture, running
 
 pytestmark = [pytest.mark.slow]
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 MARKUP = "<img src=x onerror=document.title='run'>.png"
 """A name of a file that would run a script where it is read as markup."""
@@ -37,16 +33,6 @@ DROP = """async paths => {
     files.forEach(file => data.items.add(file));
     document.getElementById("drop").dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
 }"""
-
-
-def find_browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found:
-        return found
-    missing = f"no Chromium on this machine (looked for {', '.join(BROWSERS)}): apt-get install chromium"
-    if os.environ.get("CI", "").lower() == "true":
-        pytest.fail(missing)
-    pytest.skip(missing)
 
 
 @pytest.fixture(scope="module")

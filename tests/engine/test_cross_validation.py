@@ -97,7 +97,7 @@ def test_every_fold_starts_from_the_same_weights_and_trains_its_own(finished: Pa
 def test_parent_holds_configuration_summary_and_report(finished: Path) -> None:
     parent, children = family(finished)
     figures = {"figures/confusion_matrix.png", "figures/folds.png"}
-    assert artifacts_of(parent) == {"config.yaml", "summary.json", "report.html", *figures}
+    assert artifacts_of(parent) == {"config.yaml", "summary.json", "report.html", "model_card.md", *figures}
     report = (Path(str(parent.info.artifact_uri).removeprefix("file://")) / "report.html").read_text()
     assert "mean and standard deviation of 3 folds" in report
     for child in children:

@@ -106,5 +106,5 @@ def test_files_and_pages(run: Run) -> None:
     assert "explain/gradcam.png" in artifacts_of(run)
     page = artifact(run, "report.html").read_text(encoding="utf-8")
     assert "<script" not in page
-    assert "recall/&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert '<th scope="row">&lt;script&gt;alert(1)&lt;/script&gt;</th>' in page
     assert run.info.run_name == "a [red]"

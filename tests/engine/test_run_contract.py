@@ -1,6 +1,7 @@
 """What a finished run holds: the contract that other commands and users' scripts rely on."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from mlflow.entities import Run
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
@@ -17,6 +19,7 @@ from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
 from bcc_lightning.datasets.npz import file_hash
 from bcc_lightning.fit import main
 from bcc_lightning.modules.checkpoint import load_classifier
+from tests.browser import assert_readable
 from tests.miniature import CELLS, QUICK, artifacts_of, miniature_arrays, runs_in, write_miniature_bloodmnist
 
 pytestmark = [pytest.mark.xdist_group("run_contract"), pytest.mark.slow]  # one process trains for all
@@ -81,14 +84,15 @@ def test_metrics_are_those_of_the_contract(run: Run) -> None:
     recalls = {f"test/recall/{name}" for name in CLASSES}
     once = {f"test/{name}" for name in ("accuracy", "most_frequent", "auroc_macro", "ece", "loss")} | averaged | recalls
     validation = {f"val/{name}" for name in ("loss", "accuracy", "f1_macro", "most_frequent")}
-    per_epoch = {"train/loss", "train/accuracy", "train/loss_step"} | validation
+    per_epoch = {"train/loss", "train/accuracy", "train/lr", "train/loss_step"} | validation
     assert run.data.metrics.keys() == once | per_epoch
 
 
 def test_artifacts_are_those_of_the_contract(run: Run) -> None:
-    figures = {f"figures/{name}.png" for name in ("curves", "confusion_matrix", "class_counts", "samples")}
+    figures = {f"figures/{name}.png" for name in ("curves", "confusion_matrix", "reliability", "class_counts", "samples")}
     files = {
         "config.yaml",
+        "model_card.md",
         "checkpoints/best.ckpt",
         "explain/gradcam.png",
         "predictions/test.parquet",
@@ -154,9 +158,42 @@ def test_checkpoint_gives_the_filed_predictions(artifacts: Path) -> None:
 
 def test_report_shows_figures_and_unofficial_data(artifacts: Path) -> None:
     page = (artifacts / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 5
+    wrong = pd.read_parquet(artifacts / "predictions" / "test.parquet")
+    mistakes = int((wrong[CLASSES].idxmax(axis=1) != wrong["label"]).sum())
+    assert page.count("data:image/png;base64,") == 5 + min(12, mistakes)  # curves, confusion, reliability, maps, samples
     assert "Unofficial data" in page
     assert "95 % interval" in page
+    assert run_started(artifacts)[:10] in page
+
+
+def run_started(artifacts: Path) -> str:
+    return str(json.loads((artifacts / "summary.json").read_text())["started"])
+
+
+def test_report_is_accessible_and_asks_for_nothing(artifacts: Path) -> None:
+    assert_readable(artifacts / "report.html")
+
+
+def test_model_card_holds_the_figures_of_the_summary(artifacts: Path) -> None:
+    summary = json.loads((artifacts / "summary.json").read_text())
+    card = ModelCard.load(artifacts / "model_card.md")
+    found = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert found == {name: summary["metrics"][f"test/{name}"] for name in found}
+    assert {"accuracy", "recall_macro", "f1_macro", "auroc_macro", "ece"} <= found.keys()
+    assert {result.dataset_name for result in card.data.eval_results} == {"BloodMNIST"}
+    assert card.data.pipeline_tag == "image-classification"
+    assert summary["run_id"] in card.text
+
+
+def test_model_card_answers_most_of_claim_and_says_what_is_missing(artifacts: Path) -> None:
+    text = ModelCard.load(artifacts / "model_card.md").text
+    items = re.findall(r"^\| (\d+) \| [^|]+ \| (.*) \|$", text, re.MULTILINE)
+    assert [int(number) for number, _ in items] == list(range(1, 45))
+    assert all(len(answer) > 10 for _, answer in items)
+    unfilled = [int(number) for number, answer in items if "**To be added:**" in answer]
+    assert 44 - len(unfilled) >= 0.6 * 44
+    assert {3, 11, 16, 18, 36, 44} <= set(unfilled)  # what no program can know
+    assert f"The run answers {44 - len(unfilled)} of 44 items" in text
 
 
 def test_nothing_is_left_at_work(folder: Path) -> None:

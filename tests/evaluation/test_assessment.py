@@ -11,8 +11,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.assessment import assess, read_predictions
-from bcc_lightning.evaluation.assessment_figures import least_sure, worst_mistakes
-from bcc_lightning.evaluation.metrics import Predictions
+from bcc_lightning.evaluation.assessment_figures import least_sure
+from bcc_lightning.evaluation.metrics import Predictions, worst_mistakes
 
 NAMES = ["basophil", "monocyte", "platelet"]
 

@@ -39,7 +39,7 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
     ):
         assert text in page
     assert page.count("<img") == 3 + 1 + 2 + 2  # image, map, overlay; legend; training cells; pixels and saliency
-    assert page.index("lymphocyte</td>") < page.index("monocyte</td>")
+    assert page.index("lymphocyte</th>") < page.index("monocyte</th>")
 
 
 def test_each_branch_has_its_map_and_the_mean_is_first(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_artifacts_that_do_not_fit_leave_nothing_torn(run: TrackedRun, monkeypat
     assert filed().data.tags["failure"].startswith("not filed: ")
     assert artifacts_of(filed()) == set()
     assert TrackedRun.reopen(Tracking(), run.run_id, run.claim).close("FINISHED") is None
-    assert artifacts_of(filed()) == {"summary.json", "report.html", "best.ckpt"}
+    assert artifacts_of(filed()) == {"summary.json", "report.html", "model_card.md", "best.ckpt"}
     assert "failure" not in filed().data.tags
 
 

@@ -9,7 +9,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, create_trial
 
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tuning.report import common_parameters, draw_figures, write_up
+from bcc_lightning.tuning.figures import common_parameters, draw_figures
+from bcc_lightning.tuning.report import write_up
 from bcc_lightning.tuning.storage import storage_of
 from bcc_lightning.tuning.study import OpenStudy
 from tests.tuning.searches import stub_plan
@@ -73,6 +74,10 @@ class RecordedRun:
     @property
     def folder(self) -> "RecordedRun":
         return self
+
+    @property
+    def report(self) -> Path:
+        return self.artifacts / "report.html"
 
     def figure(self, name: str) -> Path:
         return self.artifacts / f"{name}.png"
