@@ -18,7 +18,6 @@ from mkdocs.structure.files import File, Files
 from bcc_lightning.__main__ import experiments
 from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.reproduction.published import PUBLISHED, System
-from bcc_lightning.reproduction.table import AS_PUBLISHED, LITE
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -28,6 +27,9 @@ ADDED = {"contributing/index.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.
 
 FROM_ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//", re.IGNORECASE)
 """What a browser would load from a network."""
+
+FOLDERS = ("", "as_published/", "lite/")
+"""Folders of the experiments of a published system."""
 
 NO_WEIGHTS = ("PlainCNN", "UNetClassifier", "Ensemble")
 """Networks for which no published weights exist."""
@@ -109,7 +111,7 @@ def system_table(source: str) -> str:
     systems = [system for system in PUBLISHED if system.source.startswith(source)]
     rows = []
     for system in systems:
-        own = [prefix + system.experiment for prefix in ("", AS_PUBLISHED, LITE) if prefix + system.experiment in names]
+        own = [prefix + system.experiment for prefix in FOLDERS if prefix + system.experiment in names]
         published = "<br>".join(f"**{one.percent}**: {one.meaning}" for one in system.figures) or "no figure"
         note = f"<br>{system.note}" if system.note else ""
         here = "<br>".join(runs[name] for name in own if name in runs) or "not yet"
