@@ -1,13 +1,12 @@
 """Hooks of MkDocs: pages and tables of the site that are made from what is known elsewhere, so that no fact is typed twice.
 
-A page holds a comment such as ``<!-- experiments -->`` where a table belongs. Files outside of this folder that are pages too, such
-as ``CONTRIBUTING.md``, are added, and the pages of ``findings/`` that exist.
+A page holds a comment such as ``<!-- experiments -->`` where a table belongs. Files elsewhere that are pages too, such as
+``CONTRIBUTING.md``, are added, and the pages of ``findings/`` that exist.
 """
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from posixpath import dirname, relpath
 from typing import Any
 
 import yaml
@@ -45,8 +44,8 @@ def on_config(config: MkDocsConfig) -> None:
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the pages that are files elsewhere."""
     for page, source in ADDED.items():
-        text = (ROOT / source).read_text(encoding="utf-8")
-        content = re.sub(r"\]\(docs/([^)]+)\)", lambda link, at=dirname(page): f"]({relpath(link[1], at or '.')})", text)
+        up = "../" if "/" in page else ""
+        content = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", f"]({up}")
         files.append(File.generated(config, page, content=content))
 
 
@@ -66,12 +65,6 @@ def findings() -> list[Path]:
     return [file for file in sorted((DOCS / "findings").glob("*.md")) if file.name != "index.md"]
 
 
-def findings_list() -> str:
-    """List the findings, each by its heading."""
-    titles = {file.name: file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for file in findings()}
-    return "\n".join(f"- [{title}]({name})" for name, title in titles.items()) or "None has been written yet."
-
-
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Format a table."""
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
@@ -84,11 +77,10 @@ def experiment_table(folder: str = "") -> str:
     for name, purpose in experiments().items():
         if name.rpartition("/")[0] == folder:
             recipe = yaml.safe_load(files[name].read_text(encoding="utf-8"))
-            data = recipe["data"].get("init_args", {})
+            data = recipe["data"]
+            pixels = str(data.get("init_args", {}).get("image_size", ""))
             epochs = str(recipe.get("trainer", {}).get("max_epochs", "")) or "by stages"
-            rows.append(
-                (f"`{name}`", purpose, recipe["data"]["class_path"], str(data.get("image_size", "")), start(recipe["model"]), epochs)
-            )
+            rows.append((f"`{name}`", purpose, data["class_path"], pixels, start(recipe["model"]), epochs))
     return table(("experiment", "what it is", "cells", "pixels", "first weights", "epochs at most"), rows)
 
 
@@ -127,9 +119,9 @@ def chose(system: System) -> str:
 
 
 def measured() -> dict[str, str]:
-    """Map experiments to what `results.md` has of them: accuracy with interval, and the data."""
-    rows = re.findall(r"^\| `([\w/]+)` \| (\d\d\.\d\d \([^|]+\)) \| ([^|]+) \| `\w{32}` \|$", text_of("results.md"), re.MULTILINE)
-    return {name: f"{accuracy}, on {data}" for name, accuracy, data in rows}
+    """Map experiments to what `results.md` has of them: accuracy with interval, and data or weights."""
+    rows = re.findall(r"^\| `([\w/]+)` \| (\d\d\.\d\d \([^|]+\)) \| ([^|]+) \|", text_of("results.md"), re.MULTILINE)
+    return {name: f"`{name}`: {accuracy}; {what}" for name, accuracy, what in rows}
 
 
 def text_of(page: str) -> str:
@@ -137,5 +129,5 @@ def text_of(page: str) -> str:
     return (DOCS / page).read_text(encoding="utf-8")
 
 
-TABLES: dict[str, Callable[..., str]] = {"experiments": experiment_table, "systems": system_table, "findings": findings_list}
+TABLES: dict[str, Callable[..., str]] = {"experiments": experiment_table, "systems": system_table}
 """What stands in the place of a comment, by its first word."""

@@ -73,16 +73,14 @@ def run(page: Path, folder: Path) -> list[Step]:
     return steps
 
 
-def photograph(page: Path, image: str, height: int, selector: str = "") -> None:
-    """Save the top of a page, or the part of it from an element on, as an image."""
+def photograph(page: Path, image: str, height: int) -> None:
+    """Save the top of a page as an image."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": WIDTH, "height": height})
         tab.goto(page.as_uri())
-        if selector:
-            tab.locator(selector).first.evaluate("element => element.scrollIntoView()")
         file = page.with_suffix(".png")
         tab.screenshot(path=file)
         browser.close()
@@ -104,13 +102,14 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         for step in run(DOCS / "tutorial.md", folder):
-            print(f"$ {step.commands}{step.printed}[exit code {step.code}]\n")
-        (artifacts,) = (folder / "mlruns" / "artifacts").glob("*/artifacts/report.html")
+            lines = [line for line in step.printed.splitlines() if not re.search(r"\d+it/s|\?it/s|^\s*$", line)]  # but progress
+            print(f"$ {step.commands}", *lines, f"[exit code {step.code}]", sep="\n")
+        (report,) = (folder / "mlruns" / "artifacts").glob("*/artifacts/report.html")
         made = folder / "tutorial"
         photograph(made / "audit" / "audit.html", "audit", 900)
-        photograph(artifacts, "report", 900)
-        photograph(made / "clinic_page" / "evaluation.html", "evaluation", 640)
-        save(artifacts.parent / "explain" / "gradcam.png", "gradcam", part=0.5)
+        photograph(report, "report", 780)
+        photograph(made / "clinic_page" / "evaluation.html", "evaluation", 400)
+        save(report.parent / "explain" / "gradcam.png", "gradcam", part=0.5)
         save(made / "doubtful.png", "doubtful", part=0.5)
         save(made / "smears.differential.png", "differential")
         for file in sorted(IMAGES.glob("*.webp")):
