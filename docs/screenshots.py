@@ -53,9 +53,10 @@ def run(page: Path, folder: Path) -> list[Step]:
         page: a Markdown file; a block of ``text`` after one of ``bash`` or ``python`` shows its output.
         folder: working folder; it gets a link to this one, so that its scripts are found.
     """
-    (folder / "docs").symlink_to(DOCS)
+    if not (folder / "docs").exists():
+        (folder / "docs").symlink_to(DOCS)
     program = folder / "bin" / "uv"
-    program.parent.mkdir()
+    program.parent.mkdir(exist_ok=True)
     program.write_text(UV.format(python=sys.executable))
     program.chmod(0o755)
     path = os.pathsep.join([str(program.parent), os.environ["PATH"]])

@@ -128,10 +128,11 @@ def alike(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "codes"), [("tutorial", [0, 1, 0, 0, 0, 0]), ("python", [0, 0, 0, 0])])
-def test_a_page_does_what_it_says(name: str, codes: list[int], tmp_path: Path) -> None:
-    steps = run(ROOT / "docs" / f"{name}.md", tmp_path)
-    assert [step.code for step in steps] == codes, [step.printed[-2000:] for step in steps]
+def test_the_tutorial_and_the_page_after_it_do_what_they_say(tmp_path: Path) -> None:
+    steps = [step for name in ("tutorial", "python") for step in run(ROOT / "docs" / f"{name}.md", tmp_path)]
+    failed = [f"{step.commands}{step.printed[-2000:]}" for step in steps if step.code]
+    assert len(failed) == 1, failed  # the audit, whose findings are above the thresholds
+    assert "data audit" in failed[0]
     for step in steps:
         assert set(alike(step.shown)) <= set(alike(step.printed)), step.commands
 
