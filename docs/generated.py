@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 
 from bcc_lightning.__main__ import experiments
 from bcc_lightning.cli.experiment_files import experiment_names
-from bcc_lightning.reproduction.published import PUBLISHED, System
+from bcc_lightning.reproduction.published import PUBLISHED, Figure
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -79,7 +79,8 @@ def experiment_table(folder: str = "") -> str:
             recipe = yaml.safe_load(files[name].read_text(encoding="utf-8"))
             data = recipe["data"]
             pixels = str(data.get("init_args", {}).get("image_size", ""))
-            epochs = str(recipe.get("trainer", {}).get("max_epochs", "")) or "by stages"
+            planned = recipe.get("trainer", {}).get("max_epochs")
+            epochs = str(planned) if planned else "" if recipe["model"]["class_path"] == "Ensemble" else "in stages"
             rows.append((f"`{name}`", purpose, data["class_path"], pixels, start(recipe["model"]), epochs))
     return table(("experiment", "what it is", "cells", "pixels", "first weights", "epochs at most"), rows)
 
@@ -104,18 +105,18 @@ def system_table(source: str) -> str:
     rows = []
     for system in systems:
         own = [prefix + system.experiment for prefix in FOLDERS if prefix + system.experiment in names]
-        published = "<br>".join(f"**{one.percent}**: {one.meaning}" for one in system.figures) or "no figure"
+        published = "<br>".join(map(published_figure, system.figures)) or "no figure"
         note = f"<br>{system.note}" if system.note else ""
         here = "<br>".join(runs[name] for name in own if name in runs) or "not yet"
-        rows.append(("<br>".join(f"`{name}`" for name in own), published + note, chose(system), here))
-    head = ("experiments", "published, %, and what it is", "its cells chose nothing", "measured here, %")
+        rows.append(("<br>".join(f"`{name}`" for name in own), published + note, here))
+    head = ("experiments", "published, %, and what it is", "measured here, %")
     splits = "; ".join(dict.fromkeys(system.split for system in systems))
     return f"Data and split of the source: {splits}.\n\n{table(head, rows)}"
 
 
-def chose(system: System) -> str:
-    """Name the figures whose cells were used neither for training nor for choosing the epoch."""
-    return "<br>".join("yes" if figure.untouched else "**no**" for figure in system.figures)
+def published_figure(figure: Figure) -> str:
+    """Format a published figure, with what it is."""
+    return f"**{figure.percent}**, {'held out' if figure.untouched else '**not held out**'}: {figure.meaning}"
 
 
 def measured() -> dict[str, str]:
