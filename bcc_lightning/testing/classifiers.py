@@ -35,11 +35,11 @@ class ClassifierTests:
     """Tests that every classifier passes; an architecture fills in `make`.
 
     Example:
-        .. code-block:: python
-
-            class TestMyNet(ClassifierTests):
-                def make(self, **arguments):
-                    return MyNet(**arguments)
+        ```python
+        class TestMyNet(ClassifierTests):
+            def make(self, **arguments):
+                return MyNet(**arguments)
+        ```
 
     Attributes:
         image_size: side S in pixels that the network sees, at least its smallest.

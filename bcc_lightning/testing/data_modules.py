@@ -26,11 +26,11 @@ class DataModuleTests:
     The data need seven cells or more in each set, and three or more of each class in every set that is divided here.
 
     Example:
-        .. code-block:: python
-
-            class TestMyCells(DataModuleTests):
-                def make(self, **arguments):
-                    return MyCells(root="tests/cells", image_size=32, **arguments)
+        ```python
+        class TestMyCells(DataModuleTests):
+            def make(self, **arguments):
+                return MyCells(root="tests/cells", image_size=32, **arguments)
+        ```
 
     Attributes:
         published_sets: the sets that the makers of the data set chose, e.g. ``("test",)``; they must never change. A training set

@@ -25,11 +25,11 @@ class ExperimentTests:
     """Tests that every experiment passes; fill in `experiment`.
 
     Example:
-        .. code-block:: python
-
-            class TestMyExperiment(ExperimentTests):
-                experiment = "my_experiment.yaml"
-                trust = ("mypkg",)
+        ```python
+        class TestMyExperiment(ExperimentTests):
+            experiment = "my_experiment.yaml"
+            trust = ("mypkg",)
+        ```
 
     Attributes:
         experiment: name or file of the experiment.

@@ -84,7 +84,7 @@ def test_a_file_answers_as_the_network_with_its_views(tmp_path: Path, kind: str)
 @pytest.mark.slow
 def test_the_script_of_the_docs_needs_no_torch(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="the extra `export` is missing")
-    document = (Path(__file__).parents[2] / "docs" / "use.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
     script = document.partition("```python\nimport json\n")[2].partition("```")[0]
     assert len([line for line in script.splitlines() if line]) <= 10
     save_classifier(bcc.PlainCNN(class_names=["a", "b"], image_size=32), tmp_path / "best.ckpt")
