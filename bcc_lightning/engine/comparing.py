@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bcc_lightning.cli.experiment import flatten
 from bcc_lightning.engine.comparable import read_comparable
 from bcc_lightning.engine.comparison import Comparison
 from bcc_lightning.engine.comparison_page import write_comparison

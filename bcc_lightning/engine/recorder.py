@@ -17,11 +17,12 @@ from bcc_lightning.architectures.acceleration import cpu_capabilities
 from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.callbacks.checkpoints import epoch_of
 from bcc_lightning.callbacks.epochs import Throughput
-from bcc_lightning.cli.experiment import ExperimentCLI, flatten
+from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_result, print_unfinished
 from bcc_lightning.engine.drawing import draw_confusion, draw_curves, draw_data, explain_cells, file_predictions
+from bcc_lightning.engine.parameters import record_configuration
 from bcc_lightning.engine.outside import measure_outside
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.hierarchy import hierarchy_intervals
@@ -123,8 +124,7 @@ class RunRecorder(Recorder):
     def describe(self) -> None:
         """Record what the run is made of."""
         experiment, summary, data = self.experiment, self.summary, self.experiment.datamodule
-        config = experiment.resolved_config()
-        self.folder.write_config(config)
+        record_configuration(experiment, self.run)
         summary.data = data.facts()
         summary.identity = data.identity()
         write_split(data.division, self.folder.split)
@@ -137,7 +137,6 @@ class RunRecorder(Recorder):
         summary.trained = sum(p.numel() for p in experiment.model.parameters() if p.requires_grad)
         seen = contamination(summary.weights.values(), [data.folder, str(data.root), *map(str, data.test_on)])
         summary.warnings += [sentence for sentence in seen if sentence not in summary.warnings]
-        self.run.log_params(flatten(config))
         warning = experiment.warning()
         weights = {f"weights.{part}": origin for part, origin in summary.weights.items()}
         weights |= {"contamination": " ".join(seen)} if seen else {}

@@ -41,6 +41,14 @@ DEVICES = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "train
 """What may change unless the schedule counts steps, of which each process more makes an epoch have fewer."""
 
 
+def flatten(config: object, prefix: str = "") -> dict[str, str]:
+    """Flatten a nested configuration to dotted names, as on the command line."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: str(config)}
+    parts = (flatten(value, prefix if key == "init_args" else f"{prefix}.{key}".lstrip(".")) for key, value in config.items())
+    return {key: value for part in parts for key, value in part.items()}
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a run has come.

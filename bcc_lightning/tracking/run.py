@@ -30,9 +30,6 @@ RETRY_SECONDS = 15.0
 BATCH = 100
 """Entries that MLflow takes at once."""
 
-CHANGED = "resumed.changed"
-"""Tag of a resumed run with what is not as its parameters say, which MLflow does not change."""
-
 LONGEST_VALUE = 5000
 """Characters of a parameter or tag that every MLflow store keeps."""
 
@@ -128,12 +125,8 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
     def log_params(self, params: dict[str, str]) -> None:
         """Log parameters; those that the run has already stay as they are, since MLflow does not change them."""
         params = {parameter_key(name): value for name, value in params.items()}
-        data = self.client.get_run(self.run_id).data
-        known = data.params
-        changed = sorted(key for key, value in params.items() if known.get(key, cut(value)) != cut(value))
+        known = self.client.get_run(self.run_id).data.params
         self._send([{"kind": "param", "key": k, "value": cut(v)} for k, v in params.items() if k not in known])
-        if changed or CHANGED in data.tags:
-            self.set_tags({CHANGED: ", ".join(f"{key}={params[key]}" for key in changed)})
 
     def set_tags(self, tags: dict[str, str]) -> None:
         """Set tags."""
