@@ -206,7 +206,7 @@ class ExperimentCLI(LightningCLI):
         }
         named = [f"{key}={value}" for key, value in changes.items()][:NAMED_CHANGES]
         size = f"{data['init_args']['image_size']}px"
-        return " ".join([self.experiment_name, data["class_path"].rpartition(".")[2], size, *named, f"seed{seed}"])
+        return " ".join([self.experiment_name, data["class_path"].rpartition(".")[2], size, f"seed{seed}", *named])
 
     def warning(self) -> str | None:
         """Describe what is doubtful about an ensemble's members or the chosen corrections for rare classes, if anything."""

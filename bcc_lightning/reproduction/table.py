@@ -114,7 +114,7 @@ def table(runs: Sequence[FinishedRun], systems: Sequence[System] = PUBLISHED) ->
 
 def is_experiment_of_this_project(run: FinishedRun) -> bool:
     """Check that a run's experiment was given by name, or by the path of the file of that name: others may be called alike."""
-    given = yaml.safe_load(run.run.data.params.get("exp", "[]")) or []
+    given = yaml.safe_load(run.parameters.get("exp", "[]")) or []
     files = {file.resolve() for file in experiment_names().values()}
     return all(not name.endswith((".yaml", ".yml")) or Path(name).resolve() in files for name in given)
 

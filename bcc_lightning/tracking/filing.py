@@ -91,7 +91,7 @@ def tag(run: TrackedRun, summary: Summary) -> None:
     tags = {"failure": summary.failure or "", "warning.collapse": " ".join(summary.warnings), **columns(summary)}
     run.set_tags({"mlflow.note.content": card(summary), **{name: text for name, text in tags.items() if text}})
     if "total" in summary.seconds:
-        run.log_metrics({SECONDS: summary.seconds["total"]}, 0)
+        run.log_metrics({SECONDS: round(summary.seconds["total"], 1)}, 0)
 
 
 def columns(summary: Summary) -> dict[str, str]:

@@ -12,13 +12,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from bcc_lightning.files import write_json
 from bcc_lightning.tracking.run import TrackedRun
 
-
 CURVES = "curves/"
 """Prefix in MLflow of what is measured again and again. Its charts are in sections by prefix, in alphabetical order: these open
 first, and the single figures of a test follow as bars, since a metric at step 0 is drawn as one."""
 
 SINGLE = ("test/", "test_on/")
 """Metrics that are measured once."""
+
+
+DIGITS = 6
+"""Decimals of a single figure; torch's 32-bit numbers would be shown with noise behind them."""
 
 
 class MetricHistory:
@@ -60,8 +63,8 @@ class MetricHistory:
 class RunLogger(Logger):
     """Hands Lightning's metrics to a tracked run.
 
-    Metrics of a whole epoch are logged below `CURVES` at the epoch's number, so that runs with different batch sizes lie over each
-    other in the UI; those of training that end in ``_step`` at the number of the step; those of a test once, at 0.
+    Metrics of a whole epoch are logged below `CURVES` at the epoch's number, so that runs with different batch sizes lie over
+    each other in the UI; those of training that end in ``_step`` at the number of the step; those of a test once, at 0.
 
     Args:
         run: where they go.
@@ -92,13 +95,13 @@ class RunLogger(Logger):
         epoch = int(metrics.get("epoch", 0))
         by_step = {name: value for name, value in metrics.items() if name.startswith("train/") and name.endswith("_step")}
         by_epoch = {name: value for name, value in metrics.items() if name not in by_step and name != "epoch"}
-        single = {name: value for name, value in by_epoch.items() if name.startswith(SINGLE)}
+        single = {name: round(value, DIGITS) for name, value in by_epoch.items() if name.startswith(SINGLE)}
         curves = {name: value for name, value in by_epoch.items() if name not in single}
         for found, place in ((as_curves(by_step), step or 0), (as_curves(curves), epoch), (single, 0)):
             if found:
                 self.run.log_metrics(found, place)
         if by_epoch:
-            self.history.add(epoch, by_epoch)
+            self.history.add(epoch, {**by_epoch, **single})
 
     def complete(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log those metrics of an epoch that have not been logged."""

@@ -10,7 +10,14 @@ from bcc_lightning.errors import UserError
 Flat = Mapping[str, str]
 """A configuration with dotted names, as on the command line."""
 
-STORE = ("tracking.uri", "tracking.folder", "tracking.run_name", "tracking.log_model", "tracking.register")
+STORE = (
+    "tracking.uri",
+    "tracking.folder",
+    "tracking.run_name",
+    "tracking.log_model",
+    "tracking.register",
+    "tracking.system_metrics",
+)
 """Where the run is kept and what it is called."""
 
 SURROUNDINGS = (

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bcc_lightning.errors import UserError, fault_of
 from bcc_lightning.files import DRAFT, refuse_unwritable_folder, whole_file
 from bcc_lightning.network import check_connection
+from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.tracking.landing_page import offer_view
 from bcc_lightning.tracking.place import (
     ARTIFACTS,
@@ -76,11 +77,14 @@ class Tracking:
     system_metrics: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a name that MLflow does not take, before hours of training.
+        """Refuse what would fail after hours of training: a name that MLflow does not take, a package that is missing.
 
         Raises:
-            UserError: with the name.
+            UserError: with the name, or the extra.
         """
+        if self.system_metrics:
+            with optional_import("system", "--tracking.system_metrics true"):
+                import psutil  # noqa: F401 - MLflow measures with it
         if self.register is None:
             return
         if not self.register.strip() or set(self.register) & set(NOT_IN_NAMES):
