@@ -96,9 +96,12 @@ def tag(run: TrackedRun, summary: Summary) -> None:
 
 def columns(summary: Summary) -> dict[str, str]:
     """Return the tags that are columns of the landing page; empty where there is nothing to show."""
-    low, high = summary.intervals.get(accuracy_of(summary), (None, None))
+    found = summary.intervals.get(accuracy_of(summary))
+    interval = "{:.4f} to {:.4f}".format(*found) if found else ""
+    if summary.folds:
+        interval = f"± {summary.metrics[f'{summary.accuracy_of_folds}_sd']:.4f} of {len(summary.folds)} folds"
     return {
-        INTERVAL: "" if low is None else f"{low:.4f} to {high:.4f}",
+        INTERVAL: interval,
         FURTHER: balanced_elsewhere(summary),
         PRETRAINED: ", ".join(started_from(summary)) if summary.weights else "",
     }

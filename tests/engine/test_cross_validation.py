@@ -64,7 +64,7 @@ def test_mean_and_deviation_are_those_of_the_folds(finished: Path) -> None:
     parent, children = family(finished)
     summary = json.loads((finished / "out.json").read_text())
     for name in ("test/accuracy", "test/f1_macro", "test/recall/monocyte", "val/loss"):
-        values = [run.data.metrics[name] for run in children]
+        values = [run.data.metrics[f"curves/{name}" if name == "val/loss" else name] for run in children]
         mean = sum(values) / 3
         deviation = (sum((value - mean) ** 2 for value in values) / 2) ** 0.5
         assert parent.data.metrics[name] == pytest.approx(mean)
@@ -167,7 +167,7 @@ def test_a_fold_alone_gives_what_it_gives_among_others(finished: Path, tmp_path:
     summary = run_experiment(Call.read(arguments(finished / "cells", "--data.folds", "3", "--data.fold", "1")))
     assert summary is not None
     among = family(finished)[1][1].data.metrics
-    assert summary.metrics["val/loss"] == among["val/loss"]
+    assert summary.metrics["val/loss"] == among["curves/val/loss"]
     assert summary.metrics["test/accuracy"] == among["test/accuracy"]
 
 

@@ -52,6 +52,6 @@ def test_a_run_that_two_processes_resume_tests_each_image_once(tmp_path: Path) -
     assert table["id"].tolist() == [f"test/{row:05d}" for row in range(37)]  # 37 cells: one process has 19, the other 18
     predicted = table[list(EIGHT_CELL_CLASSES)].idxmax(axis=1)
     assert run.data.metrics["test/accuracy"] == pytest.approx(accuracy_score(table["label"], predicted))
-    history = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").get_metric_history(run.info.run_id, "val/accuracy")
+    history = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").get_metric_history(run.info.run_id, "curves/val/accuracy")
     assert [metric.step for metric in history] == [0, 1, 2]
     assert json.loads((tmp_path / "out.json").read_text())["images_per_second"] > 0

@@ -69,14 +69,14 @@ def test_failed_run_is_failed_and_its_artifacts_are_whole(tmp_path: Path, monkey
     def on_train_epoch_start(self: EpochSeeding, trainer: Trainer, module: LightningModule) -> None:
         if trainer.current_epoch == 1:
             (run,) = runs_in(tmp_path / "mlruns")  # what the UI would show now
-            seen.append(run.data.metrics["val/accuracy"])
+            seen.append(run.data.metrics["curves/val/accuracy"])
             raise RuntimeError("the disk is on fire")
 
     monkeypatch.setattr(EpochSeeding, "on_train_epoch_start", on_train_epoch_start)
     with pytest.raises(RuntimeError, match="on fire"):  # a bug shows its traceback
         main([*SMALL, "--trainer.max_epochs", "3"])
     (run,) = runs_in(tmp_path / "mlruns")
-    assert seen == [run.data.metrics["val/accuracy"]]
+    assert seen == [run.data.metrics["curves/val/accuracy"]]
     assert run.info.status == "FAILED"
     assert run.data.tags["failure"] == "RuntimeError: the disk is on fire"
     assert not any(name.startswith("test/") for name in run.data.metrics)

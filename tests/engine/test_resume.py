@@ -111,7 +111,7 @@ def test_flags_that_take_effect_are_recorded(stopped: Path) -> None:
     assert main(["--resume", run_id, *flags]) == 0
     (run,) = runs_in(stopped / "mlruns")
     assert run.info.run_name == "longer"
-    history = MlflowClient(f"sqlite:///{stopped}/mlruns/mlflow.db").get_metric_history(run_id, "val/accuracy")
+    history = MlflowClient(f"sqlite:///{stopped}/mlruns/mlflow.db").get_metric_history(run_id, "curves/val/accuracy")
     assert {metric.step for metric in history} == set(range(6))
     changed = dict(each.split("=") for each in run.data.tags["resumed.changed"].split(", "))
     assert {"model.test_time": "flips", "trainer.max_epochs": "6"}.items() <= changed.items()
@@ -128,7 +128,9 @@ def test_a_patience_that_is_given_now_stops(stopped: Path) -> None:
     ((_, figures, _),) = outcome(stopped / "mlruns")
     assert figures["best_epoch"] == 0
     history = MlflowClient(f"sqlite:///{stopped}/mlruns/mlflow.db")
-    steps = [metric.step for metric in history.get_metric_history(runs_in(stopped / "mlruns")[0].info.run_id, "val/accuracy")]
+    steps = [
+        metric.step for metric in history.get_metric_history(runs_in(stopped / "mlruns")[0].info.run_id, "curves/val/accuracy")
+    ]
     assert max(steps) == 2
 
 

@@ -78,7 +78,7 @@ def test_staged_run_stopped_in_the_second_stage_ends_bitwise_like_one_that_never
     (run,) = runs_in(tmp_path / "stopped")
     assert "last:2" in run.data.params["stages"]
     assert run.data.params["trainer.max_epochs"] == "3"  # those of both stages
-    assert run.data.metrics["stage"] == 2
+    assert run.data.metrics["curves/stage"] == 2
 
 
 @pytest.mark.parametrize(("flags", "epochs"), [([], 30), (["--stages", STAGES], 3), (["--trainer.max_epochs", "2"], 2)])

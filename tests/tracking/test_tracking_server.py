@@ -92,7 +92,7 @@ def test_server_that_dies_during_a_run_gets_everything_later(
         client = MlflowClient(uri)
         run = client.get_run(work.name)
         assert run.info.status == "FINISHED"
-        assert [metric.step for metric in client.get_metric_history(work.name, "val/accuracy")] == [0, 1, 2]
+        assert [metric.step for metric in client.get_metric_history(work.name, "curves/val/accuracy")] == [0, 1, 2]
         assert "test/accuracy" in run.data.metrics
         assert {file.path for file in client.list_artifacts(work.name, "explain")} == {"explain/gradcam.png"}
         assert client.get_model_version("cells", "1").run_id == work.name

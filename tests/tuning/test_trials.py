@@ -95,7 +95,7 @@ def test_nothing_that_a_trial_says_or_files_depends_on_the_test_part(tmp_path: P
     assert messages[0]["data"] == {run.data.tags["data.resolution"]: run.data.tags["data.sha256"]}
     assert messages[1] == {"training": True}
     assert [message["step"] for message in messages[2:-1]] == [0, 1]
-    assert messages[-2]["value"] == pytest.approx(run.data.metrics["val/accuracy"])
+    assert messages[-2]["value"] == pytest.approx(run.data.metrics["curves/val/accuracy"])
     assert messages[-1]["status"] == "FINISHED"
     assert messages[-1]["figures"]["val/accuracy"] == max(message["value"] for message in messages[2:-1])
     assert {name: run.data.tags[name] for name in (*TAGS, "trial.state")} == {**TAGS, "trial.state": "complete"}
@@ -158,7 +158,7 @@ def test_folds_are_reported_one_by_one(tmp_path: Path) -> None:
         assert main(["--exp", "pbc_cnn", *data, *QUICK, "--model.head.hidden", "[8]", "--folds", "3"]) == 0
     runs = runs_in(tmp_path / "mlruns")
     (parent,) = (run for run in runs if run.info.run_id == messages[0]["run"])
-    folds = {run.info.run_name: run.data.metrics["val/accuracy"] for run in runs if run is not parent}
+    folds = {run.info.run_name: run.data.metrics["curves/val/accuracy"] for run in runs if run is not parent}
     own = [folds[f"fold {number}"] for number in range(3)]
     so_far = [sum(own[: place + 1]) / (place + 1) for place in range(3)]
     assert [message["value"] for message in messages[1:-1]] == pytest.approx(so_far)

@@ -44,11 +44,11 @@ def test_a_search_of_real_trainings(tmp_path: Path, capfd: pytest.CaptureFixture
     assert [len(run.outputs.model_outputs) for run in (confirmation, *trials)] == [1, 0]
     assert find_network(Tracking(), "models:/tuned/1").run_id == confirmation.info.run_id
     assert confirmation.data.params["seed_everything"] == "1"
-    best = max(run.data.metrics["val/accuracy"] for run in trials)
+    best = max(run.data.metrics["curves/val/accuracy"] for run in trials)
     assert parent.data.metrics["best/val/accuracy"] == pytest.approx(best)
     assert parent.data.metrics["confirmed/test/accuracy"] == pytest.approx(confirmation.data.metrics["test/accuracy"])
 
-    chosen = next(run for run in trials if run.data.metrics["val/accuracy"] == best)
+    chosen = next(run for run in trials if run.data.metrics["curves/val/accuracy"] == best)
     tuned = yaml.safe_load(Path("experiments/pbc_cnn_tuned.yaml").read_text())
     for name in ("lr", "weight_decay", "label_smoothing", "optimizer"):
         assert str(tuned["model"]["init_args"][name]) == chosen.data.params[f"model.{name}"]
