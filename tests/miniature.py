@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
@@ -118,7 +119,7 @@ def add_run(
     run = TrackedRun.create(tracking, experiment, {"experiment": experiment, **(tags or {})})
     run.log_params(params or {})
     write_json(run.folder.summary, Summary(run.run_id, experiment, status, **summary).as_dict())
-    run.folder.config.write_text(f"seed_everything: 0\nname: {experiment}\n")
+    run.folder.config.write_text(yaml.safe_dump({"seed_everything": "0", "name": experiment, **(params or {})}))
     for name, text in (files or {}).items():
         file = run.folder.artifacts / name
         file.parent.mkdir(exist_ok=True)

@@ -150,7 +150,8 @@ def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], 
     assert artifacts_of(fitted) == figures | files | {"report.html", "model_card.md", "split.csv"}
     members = [run for run in runs_in(folder / "mlruns") if run.info.run_id in ids]
     tests = {name for name in members[0].data.metrics if name.startswith("test/")}
-    assert fitted.data.metrics.keys() == tests | {f"val/{name}" for name in ("loss", "accuracy", "f1_macro", "most_frequent")}
+    validation = {f"val/{name}" for name in ("loss", "accuracy", "f1_macro", "most_frequent")}
+    assert fitted.data.metrics.keys() == tests | validation | {"seconds"}
     tags = fitted.data.tags
     assert tags["ensemble.members"] == ", ".join(ids)
     assert tags["ensemble.weighting"] == "fitted"

@@ -23,7 +23,7 @@ from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.modules.recipe import Selection
-from bcc_lightning.tracking.recipe import Progress, refuse_changes
+from bcc_lightning.tracking.recipe import Progress, flatten, refuse_changes
 from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking, without_password
 from bcc_lightning.tracking.trained_networks import (
@@ -206,7 +206,7 @@ class ExperimentCLI(LightningCLI):
         }
         named = [f"{key}={value}" for key, value in changes.items()][:NAMED_CHANGES]
         size = f"{data['init_args']['image_size']}px"
-        return " ".join([self.experiment_name, data["class_path"].rpartition(".")[2], size, *named, f"seed{seed}"])
+        return " ".join([self.experiment_name, data["class_path"].rpartition(".")[2], size, f"seed{seed}", *named])
 
     def warning(self) -> str | None:
         """Describe what is doubtful about an ensemble's members or the chosen corrections for rare classes, if anything."""
@@ -312,11 +312,3 @@ class ExperimentCLI(LightningCLI):
             except UserError:
                 return file
         return "command line"
-
-
-def flatten(config: object, prefix: str = "") -> dict[str, str]:
-    """Flatten a nested configuration to dotted names, as on the command line."""
-    if not isinstance(config, dict) or not config:
-        return {prefix: str(config)}
-    parts = (flatten(value, prefix if key == "init_args" else f"{prefix}.{key}".lstrip(".")) for key, value in config.items())
-    return {key: value for part in parts for key, value in part.items()}

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bcc_lightning.cli.experiment import flatten
 from bcc_lightning.engine.comparable import read_comparable
 from bcc_lightning.engine.comparison import Comparison
 from bcc_lightning.engine.comparison_page import write_comparison
@@ -19,6 +18,7 @@ from bcc_lightning.evaluation.metrics import TEST, VALIDATION, in_words
 from bcc_lightning.evaluation.reliability import RESAMPLES
 from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.safe_names import class_of_column
+from bcc_lightning.tracking.recipe import flatten
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bcc_lightning.printable import plain, printable
 from bcc_lightning.tracking.filing import accuracy_of, mean_and_deviation, metric_rows, most_frequent
+from bcc_lightning.tracking.landing_page import landing_page
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import Summary
 from bcc_lightning.tracking.store import Tracking, without_password
@@ -79,10 +80,10 @@ def ui_command(run: TrackedRun, tracking: Tracking) -> str:
     """Return the command, or the address, that opens the MLflow UI on a store."""
     uri = without_password(tracking.resolved_uri) or ""
     if uri.startswith("http"):
-        return f"{uri}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+        return landing_page(uri, run.experiment_id)
     launcher = "uv run " if "UV" in os.environ else ""
     # Without job execution the server is two processes and 0.5 GB instead of fifteen and 2.4 GB.
     server = f"mlflow server --workers 1 --backend-store-uri {shlex.quote(uri)}"
     quiet = "MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"
-    page = f"http://127.0.0.1:5000/#/experiments/{run.experiment_id}/runs?workflowType=machine_learning"
+    page = landing_page("http://127.0.0.1:5000", run.experiment_id)
     return f"{quiet} {launcher}{server}\n              then open {page}"

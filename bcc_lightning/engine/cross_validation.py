@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from lightning import Callback
 
-from bcc_lightning.cli.experiment import ExperimentCLI, flatten
+from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_folds
 from bcc_lightning.engine.fold_plan import CrossValidation, filed_fold, interrupted_fold
+from bcc_lightning.engine.parameters import record_configuration
 from bcc_lightning.engine.recorder import RunRecorder, publish
 from bcc_lightning.engine.run import OpenRun, is_first_process, open_tracked, run_experiment
 from bcc_lightning.errors import UserError
@@ -46,16 +47,15 @@ class ParentRecorder(RunRecorder):
 
     def describe(self) -> None:
         """Record configuration, data and code; which cell is in which set differs from fold to fold."""
-        config, data = self.experiment.resolved_config(), self.experiment.datamodule
+        data = self.experiment.datamodule
         write_split(data.division, self.folder.first_split)
         write_json(self.folder.data_record, data.record())
         self.plan.keep(self.folder)
-        self.folder.write_config(config)
         self.summary.test_time = self.experiment.model.test_views
         self.summary.classes = list(data.class_names)
         self.summary.grouped = data.cells.groups is not None
         self.summary.notices = data.notices()
-        self.run.log_params(flatten(config))
+        record_configuration(self.experiment, self.run)
         self.run.set_tags(self.summary.provenance)
 
     def callbacks(self) -> list[Callback]:

@@ -11,6 +11,7 @@ from bcc_lightning.tracking.finished_runs import FinishedRun
 from bcc_lightning.tracking.resume import find_resumable, resume_arguments
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import PARENT, RunFolder
+from bcc_lightning.tracking.store import all_pages
 
 OF_PARENT = ("tracking.run_name", "tracking.log_model", "tracking.register")
 """Options of a call that are meant for the parent run."""
@@ -118,6 +119,8 @@ def interrupted_fold(parent: RunFolder) -> RunFolder | None:
 
 def filed_fold(parent: TrackedRun, fold: int) -> FinishedRun | None:
     """Find a fold that was filed just before its process died, so that the parent does not know of it."""
-    condition = f"tags.`{PARENT}` = '{parent.run_id}' AND params.`data.fold` = '{fold}' AND attributes.status = 'FINISHED'"
-    found = parent.client.search_runs([parent.experiment_id], condition, max_results=1)
-    return FinishedRun(parent.client, found[0], parent.tracking) if found else None
+    condition = f"tags.`{PARENT}` = '{parent.run_id}' AND attributes.status = 'FINISHED'"
+    filed = (
+        FinishedRun(parent.client, run, parent.tracking) for run in all_pages(parent.client, [parent.experiment_id], condition)
+    )
+    return next((run for run in filed if run.parameters["data.fold"] == str(fold)), None)

@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,8 @@ from bcc_lightning.architectures.acceleration import cpu_capabilities
 from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.callbacks.checkpoints import epoch_of
 from bcc_lightning.callbacks.epochs import Throughput
-from bcc_lightning.cli.experiment import ExperimentCLI, flatten
+from bcc_lightning.cli.experiment import ExperimentCLI
+from bcc_lightning.datasets.identity import identify, whole
 from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
 from bcc_lightning.datasets.split_file import write_split
 from bcc_lightning.engine.console import print_result, print_unfinished
@@ -32,6 +33,7 @@ from bcc_lightning.engine.drawing import (
     keep_mistakes,
 )
 from bcc_lightning.engine.outside import measure_outside
+from bcc_lightning.engine.parameters import record_configuration
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.hierarchy import hierarchy_intervals
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words, metrics_of
@@ -44,6 +46,7 @@ from bcc_lightning.tracking.filing import ending, file_run
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import RunFolder, Stopwatch, Summary
+from bcc_lightning.tracking.system_metrics import measured
 from bcc_lightning.tuning.channel import TrialChannel
 from bcc_lightning.tuning.trial import open_trial_run, report_end, tag_end
 
@@ -128,9 +131,11 @@ class RunRecorder(Recorder):
             provenance=provenance(),
         )
         self._watch = Stopwatch()
+        self._load = ExitStack()
 
     def begin(self) -> None:
         """Record configuration, data, code and machine, and tell a search which run its trial has."""
+        self._load.enter_context(measured(self.run))
         self.describe()
         if self.trial:
             open_trial_run(self.trial, self.run, self.experiment.datamodule.facts())
@@ -138,8 +143,7 @@ class RunRecorder(Recorder):
     def describe(self) -> None:
         """Record what the run is made of."""
         experiment, summary, data = self.experiment, self.summary, self.experiment.datamodule
-        config = experiment.resolved_config()
-        self.folder.write_config(config)
+        record_configuration(experiment, self.run)
         summary.data = data.facts()
         summary.identity = data.identity()
         summary.classes = list(data.class_names)
@@ -157,12 +161,19 @@ class RunRecorder(Recorder):
         summary.trained = sum(p.numel() for p in experiment.model.parameters() if p.requires_grad)
         seen = contamination(summary.weights.values(), [data.folder, str(data.root), *map(str, data.test_on)])
         summary.warnings += [sentence for sentence in seen if sentence not in summary.warnings]
-        self.run.log_params(flatten(config))
         warning = experiment.warning()
         weights = {f"weights.{part}": origin for part, origin in summary.weights.items()}
         weights |= {"contamination": " ".join(seen)} if seen else {}
         self.run.set_tags({**summary.provenance, **summary.data, **weights, **({"warning": warning} if warning else {})})
+        self.log_data()
         draw_data(self.folder, data)
+
+    def log_data(self) -> None:
+        """Log the data set and the further test sets, of which the hash covers names and labels of the cells."""
+        data = self.experiment.datamodule
+        self.run.log_data(self.summary.data["data.name"], self.summary.data["data.sha256"], "training", str(data.root))
+        for name, cells in data.external.items():
+            self.run.log_data(name, whole(identify("", cells, data.class_names)), "testing", name)
 
     def callbacks(self) -> list[Callback]:
         """Return the callback that measures speed."""
@@ -204,6 +215,7 @@ class RunRecorder(Recorder):
     def close(self, error: BaseException | None) -> str | None:
         """File the run, tell a search how its trial ended, and print what an unfinished run leaves."""
         summary = self.summary
+        self._load.close()
         summary.status, summary.failure = ending(error)
         summary.seconds["total"] = self._watch.seconds
         summary.images_per_second = self.throughput.images_per_second

@@ -29,7 +29,7 @@ def shortened(experiment: str, params: dict[str, str]) -> list[str]:
 
     Args:
         experiment: name of the experiment.
-        params: parameters of the run, as they are logged.
+        params: the run's whole configuration, see `FinishedRun.parameters`.
     """
     given = {key: value for key, value in params.items() if value not in {"None", "False"}}
     said = [f"CUT SHORT by {key} {given[key]}" for key in PARTS if key in given]
@@ -120,7 +120,7 @@ def result_of(runs: Sequence[FinishedRun]) -> Result | None:
     seeds: dict[str, FinishedRun] = {}
     for run in real:
         if not run.summary.folds and recipe(run) == recipe(newest):
-            seeds.setdefault(run.run.data.params.get("seed_everything", run.run_id), run)
+            seeds.setdefault(run.parameters.get("seed_everything", run.run_id), run)
     return single(newest) if len(seeds) == 1 else mean_of(list(seeds.values()))
 
 
@@ -159,7 +159,7 @@ def cross_validated(run: FinishedRun) -> Result:
 
 def recipe(run: FinishedRun) -> tuple[object, ...]:
     """Return what repetitions have in common: all parameters except the seed, the data and the split."""
-    parameters = frozenset((key, value) for key, value in run.run.data.params.items() if not FREE.fullmatch(key))
+    parameters = frozenset((key, value) for key, value in run.parameters.items() if not FREE.fullmatch(key))
     return parameters, run.summary.data.get("data.sha256"), run.summary.data.get("split.sha256")
 
 
@@ -171,7 +171,7 @@ def cells_tested(cells: str) -> int:
 
 def data_of(run: FinishedRun) -> str:
     """Describe the conditions of a result: data, resolution, initial weights, and deviations from the recipe."""
-    facts, params = run.summary.data, run.run.data.params
+    facts, params = run.summary.data, run.parameters
     name = facts.get("data.name", "unknown data")
     if facts.get("data.official") == "false":
         place = PurePath(params.get("data.root", "")).name
@@ -187,7 +187,7 @@ def data_of(run: FinishedRun) -> str:
 
 def beginning(run: FinishedRun) -> str:
     """Describe the initial weights: as the run has recorded them, else from its parameters."""
-    params, weights = run.run.data.params, run.summary.weights
+    params, weights = run.parameters, run.summary.weights
     if "model.members" in params:
         return "weights of its members"
     if weights:

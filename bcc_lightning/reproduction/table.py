@@ -101,7 +101,7 @@ def table(runs: Sequence[FinishedRun], systems: Sequence[System] = PUBLISHED) ->
     found: dict[str, list[FinishedRun]] = {}
     files = {file.resolve() for file in experiment_names().values()}
     for run in runs:
-        if all(is_named(experiment, files) for experiment in yaml.safe_load(run.run.data.params.get("exp", "[]")) or []):
+        if all(is_named(experiment, files) for experiment in yaml.safe_load(run.parameters.get("exp", "[]")) or []):
             found.setdefault(run.experiment, []).append(run)
     return [
         Row(

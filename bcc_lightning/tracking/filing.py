@@ -9,6 +9,8 @@ from bcc_lightning.evaluation.metrics import metric_of
 from bcc_lightning.files import write_json
 from bcc_lightning.printable import markdown
 from bcc_lightning.processes import interruption_held
+from bcc_lightning.tracking.description import evaluated_sets
+from bcc_lightning.tracking.landing_page import FURTHER, INTERVAL, PRETRAINED, SECONDS
 from bcc_lightning.tracking.model_card import write_model_card
 from bcc_lightning.tracking.report import write_report
 from bcc_lightning.tracking.run import TrackedRun
@@ -87,9 +89,36 @@ def end_failed(run: TrackedRun, error: BaseException) -> None:
 
 
 def tag(run: TrackedRun, summary: Summary) -> None:
-    """Tag a run with its result in one line, and with why it failed."""
-    tags = {"failure": summary.failure or "", "warning.collapse": " ".join(summary.warnings)}
-    run.set_tags({"mlflow.note.content": headline(summary), **{name: text for name, text in tags.items() if text}})
+    """Tag a run with its card, with why it failed, and with what the columns of the landing page show."""
+    tags = {"failure": summary.failure or "", "warning.collapse": " ".join(summary.warnings), **columns(summary)}
+    run.set_tags({"mlflow.note.content": card(summary), **{name: text for name, text in tags.items() if text}})
+    if "total" in summary.seconds:
+        run.log_metrics({SECONDS: round(summary.seconds["total"], 1)}, 0)
+
+
+def columns(summary: Summary) -> dict[str, str]:
+    """Return the tags that are columns of the landing page; empty where there is nothing to show."""
+    found = summary.intervals.get(accuracy_of(summary))
+    interval = "{:.4f} to {:.4f}".format(*found) if found else ""
+    if summary.folds:
+        interval = f"± {summary.metrics[f'{summary.accuracy_of_folds}_sd']:.4f} of {len(summary.folds)} folds"
+    return {
+        INTERVAL: interval,
+        FURTHER: balanced_elsewhere(summary),
+        PRETRAINED: ", ".join(started_from(summary)) if summary.weights else "",
+    }
+
+
+def started_from(summary: Summary) -> list[str]:
+    """List the origins of the weights that training started from, without their hashes; ``no`` for random ones."""
+    origins = [origin.partition(", sha256")[0] for origin in summary.weights.values()]
+    return list(dict.fromkeys("no" if origin == "random" else origin for origin in origins))
+
+
+def balanced_elsewhere(summary: Summary) -> str:
+    """Format the balanced accuracy on each further set."""
+    further = (one for one in evaluated_sets(summary) if one.name != summary.tested_on)
+    return ", ".join(f"{one.name} {one.metrics['recall_macro']:.4f}" for one in further)
 
 
 def described(error: BaseException) -> str:
@@ -98,19 +127,38 @@ def described(error: BaseException) -> str:
 
 
 def headline(summary: Summary) -> str:
-    """Sum up a run in one line of Markdown, which the UI shows as its description."""
+    """Sum up a run in one line of Markdown."""
+    return " ".join([outcome(summary), *(f"Warning: {warning}" for warning in summary.warnings)])
+
+
+def outcome(summary: Summary) -> str:
+    """Say in one line of Markdown what came of a run."""
     if summary.status != "FINISHED":
         return f"{summary.status}: {markdown(summary.failure or '')}"
     if summary.folds:
-        found = f"{mean_and_deviation(summary)}, {len(summary.folds)} folds, on {summary.data['data.name']}"
-    else:
-        metric = accuracy_of(summary)
-        low, high = summary.intervals[metric]
-        found = (
-            f"{summary.tested_on} accuracy {summary.metrics[metric]:.4f} (95 % interval {low:.4f} to {high:.4f}; "
-            f"{most_frequent(summary)}) on {summary.data['data.name']}, {summary.data['data.resolution']}"
-        )
-    return " ".join([found, *(f"Warning: {warning}" for warning in summary.warnings)])
+        return f"{mean_and_deviation(summary)}, {len(summary.folds)} folds, on {summary.data['data.name']}"
+    metric = accuracy_of(summary)
+    low, high = summary.intervals[metric]
+    return (
+        f"{summary.tested_on} accuracy {summary.metrics[metric]:.4f} (95 % interval {low:.4f} to {high:.4f}; "
+        f"{most_frequent(summary)}) on {summary.data['data.name']}, {summary.data['data.resolution']}"
+    )
+
+
+def card(summary: Summary) -> str:
+    """Describe a run in a few lines of Markdown, which the UI shows as its description."""
+    facts = {
+        "Balanced accuracy on further sets": balanced_elsewhere(summary),
+        "Cells": summary.data.get("data.cells", ""),
+        "Pixels": summary.data.get("data.resolution", ""),
+        "Network": f"{summary.parameters:,} parameters, {summary.trained or 0:,} trained" if summary.parameters else "",
+        "Started from": ", ".join("random weights" if origin == "no" else origin for origin in started_from(summary)),
+        "Weights": f"of epoch {summary.best_epoch}" if summary.best_epoch is not None else "",
+        "Time": ", ".join(f"{part} {seconds:.0f} s" for part, seconds in summary.seconds.items()),
+    }
+    lines = [f"- {name}: {markdown(text)}" for name, text in facts.items() if text]
+    warnings = [f"- **Warning**: {markdown(warning)}" for warning in summary.warnings]
+    return "\n".join([f"**{summary.experiment}**: {outcome(summary)}", "", *lines, *warnings])
 
 
 def accuracy_of(summary: Summary) -> str:

@@ -21,6 +21,7 @@ from bcc_lightning.safe_names import file_name, name_of_file
 from bcc_lightning.tracking.dead_runs import tidy
 from bcc_lightning.tracking.filing import headline
 from bcc_lightning.tracking.place import sqlite_file
+from bcc_lightning.tracking.recipe import flatten
 from bcc_lightning.tracking.run import cut
 from bcc_lightning.tracking.run_files import PARENT, RunFolder, Summary, read_summary
 from bcc_lightning.tracking.store import Tracking, all_pages, artifact_place, mend_places, refuse_dead_server, without_password
@@ -73,6 +74,11 @@ class FinishedRun:
     def config(self) -> dict[str, Any]:
         """Its resolved configuration."""
         return read_mapping(self.artifact("config.yaml"), "the configuration of a run")
+
+    @cached_property
+    def parameters(self) -> dict[str, str]:
+        """Its whole configuration with dotted names, as on the command line; MLflow's parameters are a part of it."""
+        return flatten(self.config)
 
     @property
     def checkpoint(self) -> Path:

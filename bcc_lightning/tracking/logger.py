@@ -12,6 +12,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from bcc_lightning.files import write_json
 from bcc_lightning.tracking.run import TrackedRun
 
+SINGLE = ("test/", "test_on/")
+"""Metrics that are measured once. They are logged at step 0: MLflow draws such a metric as a bar, not as a curve of one dot."""
+
+DIGITS = 6
+"""Decimals of a single figure; torch's 32-bit numbers would be shown with noise behind them."""
+
 
 class MetricHistory:
     """The metrics of each epoch, kept on disk so that a resumed run draws whole curves.
@@ -33,7 +39,7 @@ class MetricHistory:
 
     def at(self, epoch: int | None) -> dict[str, float]:
         """Return the metrics of an epoch, and those of the test."""
-        test = {k: v for row in self.epochs.values() for k, v in row.items() if k.startswith(("test/", "test_on/"))}
+        test = {k: v for row in self.epochs.values() for k, v in row.items() if k.startswith(SINGLE)}
         return {**self.epochs.get(-1 if epoch is None else epoch, {}), **test}
 
     def kept_epoch(self, monitor: str, mode: str, keep: str) -> int | None:
@@ -53,7 +59,7 @@ class RunLogger(Logger):
     """Hands Lightning's metrics to a tracked run.
 
     Metrics of a whole epoch are logged at the epoch's number, so that runs with different batch sizes lie over each other in
-    the UI; those of training that end in ``_step`` at the number of the step.
+    the UI; those of training that end in ``_step`` at the number of the step; those of a test once, at 0.
 
     Args:
         run: where they go.
@@ -84,11 +90,13 @@ class RunLogger(Logger):
         epoch = int(metrics.get("epoch", 0))
         by_step = {name: value for name, value in metrics.items() if name.startswith("train/") and name.endswith("_step")}
         by_epoch = {name: value for name, value in metrics.items() if name not in by_step and name != "epoch"}
-        if by_step:
-            self.run.log_metrics(by_step, step or 0)
+        single = {name: round(value, DIGITS) for name, value in by_epoch.items() if name.startswith(SINGLE)}
+        curves = {name: value for name, value in by_epoch.items() if name not in single}
+        for found, place in ((by_step, step or 0), (curves, epoch), (single, 0)):
+            if found:
+                self.run.log_metrics(found, place)
         if by_epoch:
-            self.run.log_metrics(by_epoch, epoch)
-            self.history.add(epoch, by_epoch)
+            self.history.add(epoch, {**by_epoch, **single})
 
     def complete(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log those metrics of an epoch that have not been logged."""

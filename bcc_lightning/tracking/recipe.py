@@ -10,7 +10,14 @@ from bcc_lightning.errors import UserError
 Flat = Mapping[str, str]
 """A configuration with dotted names, as on the command line."""
 
-STORE = ("tracking.uri", "tracking.folder", "tracking.run_name", "tracking.log_model", "tracking.register")
+STORE = (
+    "tracking.uri",
+    "tracking.folder",
+    "tracking.run_name",
+    "tracking.log_model",
+    "tracking.register",
+    "tracking.system_metrics",
+)
 """Where the run is kept and what it is called."""
 
 SURROUNDINGS = (
@@ -39,6 +46,14 @@ STOPPING = ("trainer.max_time", "selection.patience")
 
 DEVICES = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """What may change unless the schedule counts steps, of which each process more makes an epoch have fewer."""
+
+
+def flatten(config: object, prefix: str = "") -> dict[str, str]:
+    """Flatten a nested configuration to dotted names, as on the command line."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: str(config)}
+    parts = (flatten(value, prefix if key == "init_args" else f"{prefix}.{key}".lstrip(".")) for key, value in config.items())
+    return {key: value for part in parts for key, value in part.items()}
 
 
 @dataclass(frozen=True)

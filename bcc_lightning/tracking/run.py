@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunInfo, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
@@ -30,8 +30,8 @@ RETRY_SECONDS = 15.0
 BATCH = 100
 """Entries that MLflow takes at once."""
 
-CHANGED = "resumed.changed"
-"""Tag of a resumed run with what is not as its parameters say, which MLflow does not change."""
+DIGEST = 12
+"""Characters of the hash of a data set that MLflow shows."""
 
 LONGEST_VALUE = 5000
 """Characters of a parameter or tag that every MLflow store keeps."""
@@ -132,16 +132,24 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
     def log_params(self, params: dict[str, str]) -> None:
         """Log parameters; those that the run has already stay as they are, since MLflow does not change them."""
         params = {parameter_key(name): value for name, value in params.items()}
-        data = self.client.get_run(self.run_id).data
-        known = data.params
-        changed = sorted(key for key, value in params.items() if known.get(key, cut(value)) != cut(value))
+        known = self.client.get_run(self.run_id).data.params
         self._send([{"kind": "param", "key": k, "value": cut(v)} for k, v in params.items() if k not in known])
-        if changed or CHANGED in data.tags:
-            self.set_tags({CHANGED: ", ".join(f"{key}={params[key]}" for key in changed)})
 
     def set_tags(self, tags: dict[str, str]) -> None:
         """Set tags."""
         self._send([{"kind": "tag", "key": key, "value": cut(value)} for key, value in tags.items()])
+
+    def log_data(self, name: str, sha256: str, context: str, source: str) -> None:
+        """Log a data set that the run uses, as MLflow's own entity.
+
+        Args:
+            name: of the set.
+            sha256: hash of its content.
+            context: what it is used for, such as ``training``.
+            source: the folder or the file where it was.
+        """
+        entry = {"name": name, "digest": sha256[:DIGEST], "source": json.dumps({"uri": source}), "context": context}
+        self._send([{"kind": "data", **{key: cut(value) for key, value in entry.items()}}])
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Log metrics at a step; they show in the UI at once."""
@@ -229,8 +237,10 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
 
     def _send_waiting(self) -> None:
         while self._waiting:
-            metrics, params, tags = as_mlflow(self._waiting[:BATCH])
+            metrics, params, tags, data = as_mlflow(self._waiting[:BATCH])
             self.client.log_batch(self.run_id, metrics, params, tags)
+            if data:
+                self.client.log_inputs(self.run_id, data)
             del self._waiting[:BATCH]
 
     def _keep(self) -> None:
@@ -250,12 +260,22 @@ def read_unsent(file: Path) -> Iterator[dict[str, Any]]:
         yield from (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
 
 
-def as_mlflow(entries: list[dict[str, Any]]) -> tuple[list[Metric], list[Param], list[RunTag]]:
-    """Sort entries into MLflow's metrics, parameters and tags."""
-    fields: dict[str, list[dict[str, Any]]] = {"metric": [], "param": [], "tag": []}
+def as_mlflow(entries: list[dict[str, Any]]) -> tuple[list[Metric], list[Param], list[RunTag], list[DatasetInput]]:
+    """Sort entries into MLflow's metrics, parameters, tags and data sets."""
+    fields: dict[str, list[dict[str, Any]]] = {"metric": [], "param": [], "tag": [], "data": []}
     for entry in entries:
         fields[entry["kind"]].append({name: value for name, value in entry.items() if name != "kind"})
-    return [Metric(**m) for m in fields["metric"]], [Param(**p) for p in fields["param"]], [RunTag(**t) for t in fields["tag"]]
+    return (
+        [Metric(**m) for m in fields["metric"]],
+        [Param(**p) for p in fields["param"]],
+        [RunTag(**t) for t in fields["tag"]],
+        [as_input(**d) for d in fields["data"]],
+    )
+
+
+def as_input(name: str, digest: str, source: str, context: str) -> DatasetInput:
+    """Make MLflow's entity of a data set that a run uses."""
+    return DatasetInput(Dataset(name, digest, "local", source), [InputTag("mlflow.data.context", context)])
 
 
 def cut(value: str) -> str:

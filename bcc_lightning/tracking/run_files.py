@@ -108,6 +108,11 @@ class RunFolder:
         return self.state / "parent"
 
     @property
+    def decided(self) -> Path:
+        """Which keys of the configuration were decided, and all its values, when the run began."""
+        return self.state / "decided.json"
+
+    @property
     def data_record(self) -> Path:
         """What the run's data were when it began, which a resumed run compares."""
         return self.state / "data.json"

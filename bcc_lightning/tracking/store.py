@@ -17,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from bcc_lightning.errors import UserError, fault_of
 from bcc_lightning.files import DRAFT, refuse_unwritable_folder, whole_file
 from bcc_lightning.network import check_connection
+from bcc_lightning.optional_imports import optional_import
+from bcc_lightning.tracking.landing_page import offer_view
 from bcc_lightning.tracking.place import (
     ARTIFACTS,
     OWN,
@@ -63,6 +65,7 @@ class Tracking:
         run_name: name of the run; by default experiment, data set, size, seed and what the call has changed.
         log_model: log the network of each finished run as an MLflow model, for ``mlflow.pyfunc`` and ``mlflow models serve``.
         register: name under which that model is registered as a new version.
+        system_metrics: log the load of processors, memory, disk, network and GPUs; needs the extra ``system``.
     """
 
     uri: str | None = None
@@ -71,13 +74,17 @@ class Tracking:
     run_name: str | None = None
     log_model: bool = True
     register: str | None = None
+    system_metrics: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a name that MLflow does not take, before hours of training.
+        """Refuse what would fail after hours of training: a name that MLflow does not take, a package that is missing.
 
         Raises:
-            UserError: with the name.
+            UserError: with the name, or the extra.
         """
+        if self.system_metrics:
+            with optional_import("system", "--tracking.system_metrics true"):
+                import psutil  # noqa: F401 - MLflow measures with it
         if self.register is None:
             return
         if not self.register.strip() or set(self.register) & set(NOT_IN_NAMES):
@@ -144,7 +151,9 @@ def open_store(tracking: Tracking) -> tuple[MlflowClient, str]:
             elif tracking.database:
                 follow_folder(tracking.database, tracking.home, tracking.experiment)
             client = MlflowClient(uri)
-            return client, experiment_id(client, tracking)
+            experiment = experiment_id(client, tracking)
+            offer_view(client, client.get_experiment(experiment))
+            return client, experiment
     except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error) as error:
         if fault := fault_of(error):
             raise UserError(f"tracking store {without_password(uri)}: {fault}") from error

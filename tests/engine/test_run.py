@@ -37,9 +37,9 @@ def test_a_run_is_named_by_what_makes_it_different() -> None:
     flags = [*TINY, "--model.lr", "0.01", "--seed_everything", "3"]
     experiment = ExperimentCLI(Call(["an2dl_cnn"], flags=flags).arguments)
     changes = "train_cells=48 val_cells=24 test_cells=37 max_epochs=1"
-    assert experiment.run_name == f"an2dl_cnn SyntheticSmear 32px {changes} seed3"
+    assert experiment.run_name == f"an2dl_cnn SyntheticSmear 32px seed3 {changes}"
     plain = ExperimentCLI(Call(["an2dl_cnn"], flags=["--data", "SyntheticSmear", "--model.lr=0.01"]).arguments)
-    assert plain.run_name == "an2dl_cnn SyntheticSmear 96px lr=0.01 seed0"
+    assert plain.run_name == "an2dl_cnn SyntheticSmear 96px seed0 lr=0.01"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -9,16 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from huggingface_hub import ModelCard
 from mlflow.entities import Run
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
 
+from bcc_lightning.cli.experiment_files import find_experiment
 from bcc_lightning.datamodules import BloodMNIST
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
 from bcc_lightning.datasets.npz import file_hash
 from bcc_lightning.fit import main
 from bcc_lightning.modules.checkpoint import load_classifier
+from bcc_lightning.tracking.recipe import flatten
 from tests.browser import assert_readable
 from tests.miniature import CELLS, QUICK, artifacts_of, miniature_arrays, runs_in, write_miniature_bloodmnist
 
@@ -60,10 +63,14 @@ def artifacts(run: Run) -> Path:
     return Path(str(run.info.artifact_uri).removeprefix("file://"))
 
 
-def test_parameters_are_the_resolved_configuration(run: Run) -> None:
-    given = {"data.image_size": "32", "model.pretrained": "False", "trainer.max_epochs": "2"}
-    defaults = {"model.lr": "0.001", "model.optimizer": "adam", "selection.patience": "5", "seed_everything": "0"}
-    assert {**given, **defaults}.items() <= run.data.params.items()
+def test_parameters_are_what_files_and_flags_decided(run: Run, artifacts: Path) -> None:
+    flags = {"data.image_size": "32", "model.pretrained": "False", "trainer.max_epochs": "2", "trainer.log_every_n_steps": "2"}
+    always = {"exp": "['efficientswin']", "seed_everything": "0", "data.class_path": "bcc_lightning.BloodMNIST"}
+    assert {**flags, **always}.items() <= run.data.params.items()
+    file = yaml.safe_load(find_experiment("efficientswin").read_text(encoding="utf-8"))
+    decided = {*flatten(file), *flags, *always, "data.batch_size", "data.root", "data.verify_checksum"}
+    assert run.data.params.keys() == decided | {"trainer.enable_progress_bar"}
+    assert flatten(yaml.safe_load((artifacts / "config.yaml").read_text())).items() >= run.data.params.items()  # and the rest
 
 
 def test_tags_say_where_the_run_came_from(run: Run, folder: Path) -> None:
@@ -83,6 +90,7 @@ def test_metrics_are_those_of_the_contract(run: Run) -> None:
     averaged = {f"test/{m}_{a}" for m in ("precision", "recall", "f1") for a in ("macro", "weighted")}
     recalls = {f"test/recall/{name}" for name in CLASSES}
     once = {f"test/{name}" for name in ("accuracy", "most_frequent", "auroc_macro", "ece", "loss")} | averaged | recalls
+    once |= {"seconds"}
     validation = {f"val/{name}" for name in ("loss", "accuracy", "f1_macro", "most_frequent")}
     per_epoch = {"train/loss", "train/accuracy", "train/lr", "train/loss_step"} | validation
     assert run.data.metrics.keys() == once | per_epoch
