@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Train what the pages in this folder report: bash docs/findings/train.sh CELLS SEED...
-# CELLS holds pbc_96 (PBC's central 200 pixels at 96, in its sets), wbcatt and bccd_crops. JOBS=2 trains two at a time. What is
+# CELLS holds pbc_96 (PBC's central 200 pixels at 96, in its sets), wbcatt, bccd_crops, and segmentation_wbc.csv with path and
+# label of the 300 cells of segmentation_wbc's data set 1. JOBS=2 trains two at a time. What is
 # finished is not trained again; the runs are kept below mlruns/, their summaries in mlruns/findings/.
 set -euo pipefail
 arms=$(dirname "$0")/arms cells=$1
@@ -16,7 +17,7 @@ jobs() {
   for seed in "$@"; do
     lite="--exp $arms/lite0.yaml"
     five="--exp $arms/tuned.yaml"
-    outside="--data.wbcatt $cells/wbcatt --data.test_on [$cells/bccd_crops]"
+    outside="--data.wbcatt $cells/wbcatt --data.test_on [$cells/bccd_crops,$cells/segmentation_wbc.csv]"
     fit lite0 "$seed" "$lite"
     for arm in lite1 lite2 lion mixed; do fit $arm "$seed" "$lite" --exp "$arms/$arm.yaml"; done
     fit lion_mixed "$seed" "$lite" --exp "$arms/lion.yaml" --exp "$arms/mixed.yaml"
@@ -24,6 +25,7 @@ jobs() {
     fit small_cnn "$seed" --exp "$arms/small_cnn.yaml" "$outside"
     fit tuned "$seed" "$five" "$outside"
     for arm in frozen wrong_range; do fit $arm "$seed" "$five" --exp "$arms/$arm.yaml" "$outside"; done
+    fit traveller "$seed" --exp traveller "$outside"
     fit swin "$seed" "$lite" --exp "$arms/swin.yaml"
     fit efficientswin "$seed" --exp "$arms/efficientswin.yaml"
     fit long "$seed" "$lite" --exp "$arms/long.yaml"
