@@ -3,7 +3,7 @@
 import math
 import signal
 import sys
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def tune(argv: list[str]) -> int:
     refuse_password("--tracking.uri", tracking.uri or "", "MLFLOW_TRACKING_URI, whole, or MLFLOW_TRACKING_PASSWORD")
     cli = build_untrained(options.exp, flags)
     plan = make_plan(options, flags, cli, tracking)
-    refuse_unwritable("--out", file_of_parameters(options, plan))
+    refuse_unwritable("--out", file_of_parameters(options, plan, tracking))
     storage = storage_of(options.storage, tracking.home)
     seats = seats_of(options)
     assignment = assign(storage, tracking, plan, seats, cli)
@@ -148,9 +148,18 @@ def make_plan(options: Options, flags: list[str], cli: ExperimentCLI, tracking: 
     )
 
 
-def file_of_parameters(options: Options, plan: Plan) -> Path:
-    """Return the path of the experiment file for the best parameters."""
-    return Path(options.out or f"experiments/{plan.experiment.replace('/', '_')}_tuned.yaml")
+def file_of_parameters(options: Options, plan: Plan, tracking: Tracking) -> Path:
+    """Return the path of the experiment file for the best parameters; without ``--out``, one that does not exist yet."""
+    if options.out:
+        return Path(options.out)
+    file = tracking.home / "tuned" / f"{plan.experiment.replace('/', '_')}_tuned.yaml"
+    numbered = (file.with_stem(f"{file.stem}-{number}") for number in count(2))
+    return next(one for one in chain([file], numbered) if not (one.exists() or one_of_several(one, 0).exists()))
+
+
+def one_of_several(file: Path, place: int) -> Path:
+    """Return the path for one of the best trials of a search with two metrics, by its place."""
+    return file.with_stem(f"{file.stem}_{place + 1}")
 
 
 def schedules(space: Space, config: dict[str, Any]) -> set[object]:
@@ -234,9 +243,9 @@ def finish(options: Options, flags: list[str], search: OpenStudy, run: TrackedRu
     print(headline(search))
     if not best:
         raise UserError(f"no trial has a value; their output is in {search.plan.logs}")
-    out = file_of_parameters(options, search.plan)
+    out = file_of_parameters(options, search.plan, run.tracking)
     for place, trial in enumerate(best):
-        file = out if len(best) == 1 else out.with_stem(f"{out.stem}_{place + 1}")
+        file = out if len(best) == 1 else one_of_several(out, place)
         write_tuned(search.plan, trial, options.exp, flags, file)
         write_tuned(search.plan, trial, options.exp, flags, run.folder.artifacts / file.name)
         print(f"parameters of trial {trial.number}: {file}; train them with: python -m bcc_lightning.fit --exp {file}")

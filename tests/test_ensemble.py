@@ -165,7 +165,7 @@ def test_ensemble_is_a_run_with_the_full_contract(folder: Path, ids: list[str], 
     assert summary["intervals"].keys() == tests - {"test/loss", "test/most_frequent"}
     assert "its own test accuracy" in (folder / "out" / "report.html").read_text()
     own = {member["name"]: member["test/accuracy"] for member in summary["members"]}
-    assert own == {run.info.run_id: pytest.approx(run.data.metrics["test/accuracy"]) for run in members}
+    assert own == {run.info.run_id: pytest.approx(run.data.metrics["test/accuracy"], abs=1e-6) for run in members}
 
 
 def test_loss_is_the_mean_log_probability_of_the_true_class(folder: Path, fitted: Run) -> None:

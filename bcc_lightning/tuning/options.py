@@ -41,7 +41,7 @@ class Options:
         folds: number of folds, if each trial is to be a cross-validation.
         confirm: number of seeds with which the best parameters are trained again and tested at the end.
         detach: start the workers and exit; the workers go on.
-        out: file for the best parameters; by default ``experiments/NAME_tuned.yaml``.
+        out: file for the best parameters; by default a new one in ``mlruns/tuned``. A file that is named here is replaced.
         slurm: resources of each worker with ``--executor slurm``.
         ray: resources of each worker with ``--executor ray``.
     """

@@ -12,7 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bcc_lightning.tracking.store import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
-from bcc_lightning.tune import default_pruner, main, schedules
+from bcc_lightning.tune import default_pruner, file_of_parameters, main, schedules
+from bcc_lightning.tuning.options import Options
+from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.progress import Standing
 from bcc_lightning.tuning.space import read_space
 from bcc_lightning.tuning.storage import Storage
@@ -49,7 +51,7 @@ def test_a_search_of_real_trainings(tmp_path: Path, capfd: pytest.CaptureFixture
     assert parent.data.metrics["confirmed/test/accuracy"] == pytest.approx(confirmation.data.metrics["test/accuracy"])
 
     chosen = next(run for run in trials if run.data.metrics["val/accuracy"] == best)
-    tuned = yaml.safe_load(Path("experiments/pbc_cnn_tuned.yaml").read_text())
+    tuned = yaml.safe_load((tmp_path / "mlruns" / "tuned" / "pbc_cnn_tuned.yaml").read_text())
     for name in ("lr", "weight_decay", "label_smoothing", "optimizer"):
         assert str(tuned["model"]["init_args"][name]) == chosen.data.params[f"model.{name}"]
         assert confirmation.data.params[f"model.{name}"] == chosen.data.params[f"model.{name}"]
@@ -60,6 +62,18 @@ def test_a_search_of_real_trainings(tmp_path: Path, capfd: pytest.CaptureFixture
     assert 0 < table["user_attrs_start_seconds"][0] < lasted - table["user_attrs_training_seconds"][0] + 1
     assert "confirmed: test accuracy" in capfd.readouterr().out
     assert list((tmp_path / "mlruns" / "active").glob("*")) == []
+
+
+def test_the_best_parameters_of_an_earlier_search_are_kept(tmp_path: Path) -> None:
+    plan, tracking, folder = Plan("again", "lite/cnn", [], {}), Tracking(folder=str(tmp_path)), tmp_path / "tuned"
+    names = ["lite_cnn_tuned.yaml", "lite_cnn_tuned-2.yaml", "lite_cnn_tuned-3.yaml"]
+    folder.mkdir()
+    assert file_of_parameters(Options(["lite/cnn"]), plan, tracking) == folder / names[0]
+    (folder / names[0]).touch()
+    assert file_of_parameters(Options(["lite/cnn"]), plan, tracking) == folder / names[1]
+    (folder / "lite_cnn_tuned-2_1.yaml").touch()  # the first of several, of a search with two metrics
+    assert file_of_parameters(Options(["lite/cnn"]), plan, tracking) == folder / names[2]
+    assert file_of_parameters(Options(["lite/cnn"], out="mine.yaml"), plan, tracking) == Path("mine.yaml")
 
 
 @pytest.mark.usefixtures("stub_trials")
