@@ -1,13 +1,15 @@
 """Print the tables of the pages in this folder from the runs of `train.sh`: python docs/findings/table.py [PAGE ...].
 
 A row is an arm, or several joined by ``+``, whose probabilities are averaged: an ensemble. It is compared with the first row on
-the same cells and seeds. The interval of a difference comes from 5,000 draws of test cells and of seeds with replacement; p is
-that of the paired t-test over the seeds.
+the same cells and seeds, by accuracy or, on the pages of `BALANCED`, by balanced accuracy. The interval of a difference comes
+from 5,000 draws of test cells (for balanced accuracy within each class) and of seeds with replacement; p is that of the paired
+t-test over the seeds.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +23,15 @@ PAGES = {
     "efficientswin": (("lite0", "efficientswin", "swin", "lite0+swin"), ("test",)),
     "ensemble": (("lite0+lite1+lite2", "lite0", "lite1", "lite2", "long"), ("test",)),
     "another-laboratory": (("traveller", "tuned", "frozen"), ("test", "bccd_crops", "segmentation_wbc")),
+    "ablation": (
+        ("whole", "plain", *(f"without_{part}" for part in ("normalisation", "stain", "frame", "camera", "background")), "mixup"),
+        ("test", "bccd_crops", "segmentation_wbc"),
+    ),
 }
 """By page: the arms, the first of which the others are compared with, and the sets."""
+
+BALANCED = ("another-laboratory", "ablation")
+"""Pages on cells of other laboratories, where two cells of three are of one class."""
 
 DRAWS = 5000
 
@@ -50,29 +59,39 @@ def right(arm: str, seeds: list[int], name: str, folder: Path) -> tuple[Right, n
     return found, tables[0]["label"].to_numpy(str)
 
 
-def balanced(found: Right, labels: npt.NDArray[np.str_]) -> float:
-    """Mean over the seeds of the balanced accuracy, over the classes that have enough cells."""
-    names, cells = np.unique(labels, return_counts=True)
-    return float(np.mean([found[:, labels == label].mean() for label in names[cells >= FEWEST_CELLS]]))
+def counted(labels: npt.NDArray[np.str_]) -> list[npt.NDArray[np.int_]]:
+    """Return the positions of the cells of each class that has enough of them."""
+    found = [np.flatnonzero(labels == name) for name in np.unique(labels)]
+    return [cells for cells in found if len(cells) >= FEWEST_CELLS]
 
 
-def row(arm: str, seeds: list[int], name: str, folder: Path, reference: Right | None) -> str:
+def by_seed(found: npt.NDArray[Any], groups: list[npt.NDArray[np.int_]]) -> npt.NDArray[np.float64]:
+    """Return the mean over groups of cells of the mean within each, (seeds,)."""
+    means: npt.NDArray[np.float64] = np.mean([found[:, cells].mean(axis=1) for cells in groups], axis=0)
+    return means
+
+
+def row(arm: str, seeds: list[int], name: str, folder: Path, reference: Right | None, is_balanced: bool) -> str:
     """Write a row of the table."""
     found, labels = right(arm, seeds, name, folder)
-    by_seed = found.mean(axis=1)
-    figures = f"{by_seed.mean():.4f} ({', '.join(f'{value:.4f}' for value in by_seed)}) | {balanced(found, labels):.4f}"
+    every = [np.arange(len(labels))]
+    accuracy, classes = by_seed(found, every), counted(labels)
+    balanced = by_seed(found, classes).mean()
+    figures = f"{accuracy.mean():.4f} ({', '.join(f'{value:.4f}' for value in accuracy)}) | {balanced:.4f}"
     if reference is None:
         return f"| `{arm}` | {figures} | | |"
+    groups = classes if is_balanced else every
     difference = found.astype(np.float64) - reference
     draw = np.random.default_rng(0)
-    drawn = [
-        difference[draw.integers(len(seeds), size=len(seeds))][:, draw.integers(len(labels), size=len(labels))].mean()
-        for _ in range(DRAWS)
-    ]
+    drawn = []
+    for _ in range(DRAWS):
+        some_seeds = difference[draw.integers(len(seeds), size=len(seeds))]
+        drawn.append(by_seed(some_seeds, [draw.choice(cells, len(cells)) for cells in groups]).mean())
     low, high = np.percentile(drawn, [2.5, 97.5])
-    p = ttest_rel(found.mean(axis=1), reference.mean(axis=1)).pvalue if len(seeds) > 1 else float("nan")
+    p = ttest_rel(by_seed(found, groups), by_seed(reference, groups)).pvalue if len(seeds) > 1 else float("nan")
     shown = "< 0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004 - the three digits that are shown
-    return f"| `{arm}` | {figures} | {100 * difference.mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {shown} |"
+    mean = by_seed(difference, groups).mean()
+    return f"| `{arm}` | {figures} | {100 * mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {shown} |"
 
 
 def divisions(seeds: list[int], folder: Path) -> None:
@@ -103,14 +122,15 @@ def main() -> None:
         ]
         for name in sets:
             print(f"\n{page}, {name}, seeds {', '.join(map(str, seeds))}\n")
-            print("| arm | accuracy (each seed) | balanced accuracy | difference in points (95 % interval) | p |\n|" + "---|" * 5)
+            of = "balanced accuracy" if page in BALANCED else "accuracy"
+            print(f"| arm | accuracy (each seed) | balanced accuracy | {of}, points to the first arm (95 % interval) | p |")
+            print("|" + "---|" * 5)
             reference, labels = right(arms[0], seeds, name, options.folder)
-            print(row(arms[0], seeds, name, options.folder, None))
+            print(row(arms[0], seeds, name, options.folder, None, page in BALANCED))
             for arm in arms[1:]:
-                print(row(arm, seeds, name, options.folder, reference))
+                print(row(arm, seeds, name, options.folder, reference, page in BALANCED))
             cells = pd.Series(labels).value_counts()
-            counted = (cells >= FEWEST_CELLS).sum()
-            print(f"| always {cells.index[0]} | {cells.iloc[0] / len(labels):.4f} | {1 / counted:.4f} | | |")
+            print(f"| always {cells.index[0]} | {cells.iloc[0] / len(labels):.4f} | {1 / len(counted(labels)):.4f} | | |")
         if page == "hybrid":
             divisions(seeds, options.folder)
 
