@@ -4,55 +4,42 @@ import os
 import shlex
 import sys
 
-from rich.console import Console
-from rich.table import Table
-
-from bcc_lightning.printable import plain, printable
-from bcc_lightning.tracking.filing import accuracy_of, mean_and_deviation, metric_rows, most_frequent
+from bcc_lightning.errors import is_command_line
+from bcc_lightning.printable import printable
+from bcc_lightning.steps import is_hushed
+from bcc_lightning.tracking.filing import balanced_elsewhere, outcome
 from bcc_lightning.tracking.landing_page import landing_page
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import Summary
 from bcc_lightning.tracking.store import Tracking, without_password
 
+SHORT_ID = 8
+"""Characters of a run id that a command is shown with."""
+
 
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
-    """Print the closing table, how to open UI and report, and as the last line run id and test accuracy."""
-    tested = f"{summary.tested_on} set of {summary.data['data.name']}"
-    print(printable(f"\n{summary.experiment}: {tested}, {summary.data['data.resolution']} pixels"))
-    if summary.test_time:
-        print(f"test-time augmentation: {summary.test_time}")
-    table = Table()
-    for heading in ("metric", "value", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for row in metric_rows(summary):
-        table.add_row(*map(plain, row))
-    Console().print(table)
-    seconds = ", ".join(f"{part} {value:.0f} s" for part, value in summary.seconds.items())
-    if summary.members:
-        members = ", ".join(f"{member['weight']:.4f} x {member['title']}" for member in summary.members)
-        print(printable(f"{seconds}; {members}: {run.copy_of(summary)['checkpoint']}"))
-    else:
-        speed = f"{summary.images_per_second or 0:.0f} training images per second"
-        print(printable(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}"))
-    print(printable(f"Compare runs: {ui_command(run, tracking)}"))
-    print(printable(f"Report:       {run.artifact_location(run.folder.report)}"))
+    """Print what came of a run, where its report is, and what can be done next; of one of many runs only what came of it."""
     print_cautions(summary)
-    accuracy = f"{summary.tested_on} accuracy {summary.metrics[accuracy_of(summary)]:.4f}"
-    print(f"run {run.run_id} finished: {accuracy} ({most_frequent(summary)})")
+    print(printable(f"run {run.run_id} finished: {outcome(summary)}"))
+    if is_hushed():
+        return
+    if elsewhere := balanced_elsewhere(summary):
+        print(printable(f"Elsewhere:  balanced accuracy on {elsewhere}"))
+    print(printable(f"Report:     {run.artifact_location(run.folder.report)}"))
+    if is_command_line():
+        print(printable(f"Next:       {launcher()}python -m bcc_lightning.predict CELLS --out cells.csv {named(run, tracking)}"))
 
 
-def print_folds(run: TrackedRun, summary: Summary) -> None:
-    """Print mean and standard deviation of a cross-validation, and as the last line run id and test accuracy."""
-    table = Table()
-    for heading in ("metric", "mean", "standard deviation"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for name in sorted(name for name in summary.metrics if f"{name}_sd" in summary.metrics):
-        table.add_row(plain(name), f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
-    print(printable(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}"))
-    Console().print(table)
-    print(printable(f"Report:       {run.artifact_location(run.folder.report)}"))
-    print_cautions(summary)
-    print(f"run {run.run_id} finished: {mean_and_deviation(summary)}, {len(summary.folds)} folds")
+def named(run: TrackedRun, tracking: Tracking) -> str:
+    """Write the flags by which a command finds a run."""
+    folder = f" --tracking.folder {shlex.quote(tracking.folder)}" if tracking.folder != Tracking.folder else ""
+    uri = f" --tracking.uri {shlex.quote(without_password(tracking.uri) or '')}" if tracking.uri else ""
+    return f"--run {run.run_id[:SHORT_ID]}{folder}{uri}"
+
+
+def launcher() -> str:
+    """Return what starts Python, as this command was started."""
+    return "uv run " if "UV" in os.environ else ""
 
 
 def print_cautions(summary: Summary) -> None:
@@ -69,7 +56,7 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
     if summary.checkpoint:
         filed = run.copy_of(summary)["checkpoint"]
         best = run.folder.artifacts / summary.checkpoint if waiting else filed  # what waits has not been filed
-        print(printable(f"Best checkpoint so far, of epoch {summary.best_epoch}: {best}"))
+        print(printable(f"Best checkpoint so far, of epoch {(summary.best_epoch or 0) + 1}: {best}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         print(f"Resume it with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:
@@ -81,9 +68,8 @@ def ui_command(run: TrackedRun, tracking: Tracking) -> str:
     uri = without_password(tracking.resolved_uri) or ""
     if uri.startswith("http"):
         return landing_page(uri, run.experiment_id)
-    launcher = "uv run " if "UV" in os.environ else ""
     # Without job execution the server is two processes and 0.5 GB instead of fifteen and 2.4 GB.
     server = f"mlflow server --workers 1 --backend-store-uri {shlex.quote(uri)}"
     quiet = "MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"
     page = landing_page("http://127.0.0.1:5000", run.experiment_id)
-    return f"{quiet} {launcher}{server}\n              then open {page}"
+    return f"{quiet} {launcher()}{server}\n              then open {page}"
