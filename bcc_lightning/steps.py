@@ -60,8 +60,16 @@ def step(what: str) -> Iterator[None]:
     except BaseException:
         print(flush=True)  # what follows is an error, which begins a line
         raise
-    again = f"\r{line}" if sys.stdout.isatty() else ""  # a progress bar may have been where the line was
+    again = f"\r{line}" if is_terminal() else ""  # a progress bar may have been where the line was
     print(f"{again} {duration(time.perf_counter() - start)}", flush=True)
+
+
+def is_terminal() -> bool:
+    """Check whether standard output is a terminal; a closed one is none."""
+    try:
+        return sys.stdout.isatty()
+    except ValueError:
+        return False
 
 
 def duration(seconds: float) -> str:

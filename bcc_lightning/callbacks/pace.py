@@ -9,7 +9,7 @@ RECENT = 50
 """Batches whose mean is the present speed: other processes come and go."""
 
 VALIDATION_SHARE = 1 / 3
-"""Seconds of a validation batch, of those of a training batch, before one is measured: the network is not gone through backwards."""
+"""Seconds of a validation batch as a share of those of a training batch, until one is measured: there is no backward pass."""
 
 
 class Pace:

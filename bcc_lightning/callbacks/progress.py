@@ -1,5 +1,6 @@
 """Shows a training while it runs: a line for each epoch and, on a terminal, a bar below them that never stands still."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.printable import printable
 from bcc_lightning.processes import signs_of_life
-from bcc_lightning.steps import HOUR, MINUTE, duration
+from bcc_lightning.steps import HOUR, MINUTE, duration, is_terminal
 
 TICK_SECONDS = 0.5
 """Seconds between two states of the bar. A thread draws it, so that it moves also while a batch is loaded or computed."""
@@ -100,7 +101,7 @@ class TrainingProgress(ProgressBar):
         self._say_epoch()
         early = trainer.early_stopping_callback
         if early is not None and early.stopped_epoch:
-            self._say(f"stopped: {early.patience} epochs without a better {early.monitor}")
+            self._say(f"stopped: {early.patience} epochs without a better {early.monitor.replace('val/', 'validation ')}")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a test."""
@@ -164,10 +165,11 @@ class TrainingProgress(ProgressBar):
         """Draw the bar; where there is none, say once of a long first epoch how far it has come."""
         text, done, batches = self._state()
         if self._bar is not None:
-            self._bar.bar_format, self._bar.n, self._bar.total = text, done, batches if isfinite(batches) else None
+            self._bar.bar_format, self._bar.ncols = text, columns()
+            self._bar.n, self._bar.total = done, batches if isfinite(batches) else None
             self._bar.refresh()
         elif not self._is_told and self.pace.clock() - self._started >= PATIENCE_SECONDS and self._state != self.testing:
-            self._say(text.replace("|{bar}| ", f"{100 * done / batches:.0f} %, "))
+            self._say(text.replace(" |{bar}| ", f": {100 * done / batches:.0f} %, "))
 
     def _begin(self, state: Callable[[], tuple[str, float, float]]) -> None:
         self._state = state
@@ -175,7 +177,9 @@ class TrainingProgress(ProgressBar):
             return
         if is_live():
             text, _, _ = state()
-            self._bar = tqdm(total=1, file=sys.stdout, bar_format=text, leave=False, dynamic_ncols=True)
+            # Its own look at the size of the terminal shows nothing where that says 0, as in some containers.
+            rows = shutil.get_terminal_size().lines
+            self._bar = tqdm(total=1, file=sys.stdout, bar_format=text, leave=False, ncols=columns(), nrows=rows)
         self._open.enter_context(signs_of_life(self.tick, TICK_SECONDS))
 
     def _close(self) -> None:
@@ -200,12 +204,13 @@ class TrainingProgress(ProgressBar):
         if self._ended is None:
             return
         (epoch, seconds), self._ended = self._ended, None
-        metrics, left, early = self.trainer.callback_metrics, self.left, self.trainer.early_stopping_callback
+        trainer, left = self.trainer, self.left
+        metrics, early = trainer.callback_metrics, trainer.early_stopping_callback
         shown = {"train/loss": "loss", **({"val/accuracy": "validation accuracy"} if self._has_validated else {})}
         parts = [f"{title} {float(metrics[name]):.4f}" for name, title in shown.items() if name in metrics]
         parts += [f"{self.pace.images_per_second or 0:.0f} images/s", duration(seconds)]
-        if left and not self.trainer.should_stop:
-            most = "at most " if early is not None and early.patience < inf else ""
+        if left and not trainer.should_stop:
+            most = "at most " if early is not None and early.patience < (trainer.max_epochs or inf) else ""
             parts.append(f"{most}{duration(left)} left")
         self._say(f"{epoch}: {', '.join(parts)}")
 
@@ -223,7 +228,12 @@ class TrainingProgress(ProgressBar):
 
 def is_live() -> bool:
     """Check whether standard output goes back to the beginning of a line: on a terminal, and in a notebook."""
-    return sys.stdout.isatty() or "ipykernel" in sys.modules
+    return is_terminal() or "ipykernel" in sys.modules
+
+
+def columns() -> int:
+    """Return how many characters a line of the terminal has, without the last one, behind which some break it."""
+    return shutil.get_terminal_size().columns - 1
 
 
 def clock_time(seconds: float) -> str:

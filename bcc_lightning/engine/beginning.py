@@ -28,6 +28,9 @@ SHOWN_CLASSES, MOST_FREQUENT = 8, 5
 LONGEST_NAME = 24
 """Characters of the name of a class."""
 
+TOGETHER = "\u00a0"
+"""Space at which no line is broken; it is printed as an ordinary one."""
+
 Row = tuple[str, str]
 """Label and text."""
 
@@ -37,18 +40,20 @@ def print_beginning(experiment: ExperimentCLI, run: TrackedRun, summary: Summary
     if is_heard():
         network = Description(summary, experiment.resolved_config()).network
         trained = ", all of them trained" if summary.trained and summary.trained == summary.parameters else ""
+        origin = f"; starts from {origin_of(summary)}" if experiment.model.learns else ""
+        print()
         print_rows(
             [
                 ("data", cells_of(summary)),
                 ("classes", classes_of(summary)),
-                ("network", network + trained),
-                ("", f"starts from {origin_of(summary)}" if experiment.model.learns else ""),
+                ("network", f"{network}{trained}{origin}"),
                 ("device", device_of(trainer, experiment.model)),
                 ("training", plan_of(experiment, trainer)),
                 ("testing", f"test-time augmentation: {summary.test_time}" if summary.test_time else ""),
             ]
         )
         print_place(run)
+        print(flush=True)
 
 
 def print_place(run: TrackedRun) -> None:
@@ -72,8 +77,7 @@ def print_rows(rows: Iterable[Row], width: float | None = None) -> None:
     for label, said in rows:
         lines = [printable(said)] if room == inf else textwrap.wrap(printable(said), int(room), break_on_hyphens=False)
         for place, line in enumerate(lines):
-            print(f"{label if place == 0 else '':<{LABEL}}{line}")
-    print(end="", flush=True)
+            print(f"{label if place == 0 else '':<{LABEL}}{line.replace(TOGETHER, ' ')}")
 
 
 def cells_of(summary: Summary) -> str:
@@ -89,7 +93,7 @@ def classes_of(summary: Summary) -> str:
     sets = [name for name in summary.cells if name in SETS]
     counts = list(zip(*(summary.cells[name] for name in sets), strict=True))
     described = [
-        f"{name} {'/'.join(f'{count:,}' for count in cells)}"
+        f"{name}{TOGETHER}{'/'.join(f'{count:,}' for count in cells)}"
         for name, cells in zip(shortened(summary.classes, LONGEST_NAME), counts, strict=True)
     ]
     lead = f"{len(described)}, with their {'/'.join(SETS[name] for name in sets)} cells: "
@@ -130,7 +134,7 @@ def precision_of(trainer: Trainer, model: CellClassifier) -> str:
         return str(trainer.precision)
     parts = [module for module in model.network.modules() if hasattr(module, "precision")]
     half = {runs_in_bf16(part, trainer.strategy.root_device, part.precision) for part in parts}  # type: ignore[arg-type]
-    return {frozenset({True}): "bfloat16", frozenset({True, False}): "partly in bfloat16"}.get(frozenset(half), "float32")
+    return {frozenset({True}): "bfloat16", frozenset({True, False}): "float32 and bfloat16"}.get(frozenset(half), "float32")
 
 
 def plan_of(experiment: ExperimentCLI, trainer: Trainer) -> str:
@@ -145,10 +149,11 @@ def plan_of(experiment: ExperimentCLI, trainer: Trainer) -> str:
     parts += [f"limited to {trainer.limit_train_batches} batches" if limited else ""]
     parts += [f"at most {trainer.max_steps:,} steps" if trainer.max_steps > 0 else ""]
     parts += [f"{done} of them done" if done else "", f"{len(experiment.stages)} stages" if experiment.stages else ""]
-    if selection.patience:
-        parts.append(f"fewer if {selection.patience} bring no better {selection.monitor}")
-    kept = "the last epoch is" if selection.keep == "last" else f"that with the best {selection.monitor} is"
-    return f"{', '.join(part for part in parts if part)}; {kept} kept"
+    monitor = selection.monitor.replace("val/", "validation ")
+    kept = "the last epoch's weights are kept" if selection.keep == "last" else f"the weights of the best {monitor} are kept"
+    stops = selection.patience and not (epochs and 0 < epochs <= selection.patience)
+    early = f"; ends after {selection.patience} epochs without a better {monitor}" if stops else ""
+    return f"{', '.join(part for part in parts if part)}; {kept}{early}"
 
 
 def in_list(parts: list[str]) -> str:

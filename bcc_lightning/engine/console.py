@@ -20,6 +20,8 @@ SHORT_ID = 8
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     """Print what came of a run, where its report is, and what can be done next; of one of many runs only what came of it."""
     print_cautions(summary)
+    if not is_hushed():
+        print()
     print(printable(f"run {run.run_id} finished: {outcome(summary)}"))
     if is_hushed():
         return
@@ -27,7 +29,7 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
         print(printable(f"Elsewhere:  balanced accuracy on {elsewhere}"))
     print(printable(f"Report:     {run.artifact_location(run.folder.report)}"))
     if is_command_line():
-        print(printable(f"Next:       {launcher()}python -m bcc_lightning.predict CELLS --out cells.csv {named(run, tracking)}"))
+        print(printable(f"Next:       {launcher()}python -m bcc_lightning.predict FOLDER {named(run, tracking)} --out cells.csv"))
 
 
 def named(run: TrackedRun, tracking: Tracking) -> str:

@@ -196,9 +196,9 @@ class RunRecorder(Recorder):
         """Print the seconds and the epoch."""
         if is_heard():
             epoch, speed = epoch_of(self.folder.checkpoints / "best.ckpt"), self.throughput.images_per_second
-            parts = [f"took {duration(self.summary.seconds['fit'])}", f"{speed:,.0f} images/s" if speed else ""]
-            parts.append("" if epoch is None else f"the weights of epoch {epoch + 1} are kept")
-            print(f"training {', '.join(part for part in parts if part)}", flush=True)
+            at = f" at {speed:,.0f} images/s" if speed else ""
+            kept = "" if epoch is None else f"; the weights of epoch {epoch + 1} are kept"
+            print(f"training took {duration(self.summary.seconds['fit'])}{at}{kept}", flush=True)
 
     @contextmanager
     def timed(self, part: str, said: str = "") -> Iterator[None]:
