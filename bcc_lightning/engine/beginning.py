@@ -1,8 +1,5 @@
 """What is printed of a run before it trains: its data, network, device and plan, and where it is filed."""
 
-import shutil
-import textwrap
-from collections.abc import Iterable
 from math import inf
 
 import torch
@@ -10,29 +7,20 @@ from lightning import Trainer
 
 from bcc_lightning.architectures.acceleration import cpu_capabilities, runs_in_bf16
 from bcc_lightning.cli.experiment import ExperimentCLI
-from bcc_lightning.engine.console import ui_command
+from bcc_lightning.engine.console import TOGETHER, print_rows, ui_command
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.printable import printable, shortened
+from bcc_lightning.printable import shortened
 from bcc_lightning.steps import is_heard
 from bcc_lightning.tracking.description import SETS, Description, text
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import Summary
 from bcc_lightning.tracking.store import without_password
 
-LABEL = 11
-"""Characters of the column of labels."""
-
 SHOWN_CLASSES, MOST_FREQUENT = 8, 5
 """Classes that are all shown with their cells; of more, how many of the most frequent ones."""
 
 LONGEST_NAME = 24
 """Characters of the name of a class."""
-
-TOGETHER = "\u00a0"
-"""Space at which no line is broken; it is printed as an ordinary one."""
-
-Row = tuple[str, str]
-"""Label and text."""
 
 
 def print_beginning(experiment: ExperimentCLI, run: TrackedRun, summary: Summary, trainer: Trainer) -> None:
@@ -64,20 +52,6 @@ def print_place(run: TrackedRun) -> None:
         page, *then = ui_command(run, tracking).splitlines()
         rows = [("run", f"{run.run_id}, filed in {home}"), ("all runs", page), *(("", line.strip()) for line in then)]
         print_rows(rows, inf)
-
-
-def print_rows(rows: Iterable[Row], width: float | None = None) -> None:
-    """Print labels and texts below one another, without those that are empty.
-
-    Args:
-        rows: label and text, which goes on below its beginning where it is longer than a line.
-        width: characters of a line; by default those of the terminal. Commands that are to be copied must not be broken.
-    """
-    room = (width or shutil.get_terminal_size((120, 24)).columns) - LABEL
-    for label, said in rows:
-        lines = [printable(said)] if room == inf else textwrap.wrap(printable(said), int(room), break_on_hyphens=False)
-        for place, line in enumerate(lines):
-            print(f"{label if place == 0 else '':<{LABEL}}{line.replace(TOGETHER, ' ')}")
 
 
 def cells_of(summary: Summary) -> str:
@@ -115,8 +89,8 @@ def origin_of(summary: Summary) -> str:
 def device_of(trainer: Trainer, model: CellClassifier) -> str:
     """Describe where a run computes, how precisely, and in how many processes."""
     device, processes = trainer.strategy.root_device, trainer.world_size
-    parts = [f"{processes} processes" if processes > 1 else "", name_of(device), precision_of(trainer, model)]
-    return ", ".join(part for part in parts if part)
+    several = f"{processes} processes, each on " if processes > 1 else ""
+    return f"{several}{name_of(device)}, {precision_of(trainer, model)}"
 
 
 def name_of(device: torch.device) -> str:

@@ -1,8 +1,12 @@
-"""What is printed at the end of a run."""
+"""What is printed of a run: lines with a label before each, what came of it, and what can be done next."""
 
 import os
 import shlex
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterable
+from math import inf
 
 from bcc_lightning.errors import is_command_line
 from bcc_lightning.printable import printable
@@ -13,23 +17,55 @@ from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import Summary
 from bcc_lightning.tracking.store import Tracking, without_password
 
+LABEL = 11
+"""Characters of the column of labels."""
+
 SHORT_ID = 8
 """Characters of a run id that a command is shown with."""
+
+SHOWN_NOTES = 3
+"""Notes that are printed; the report has all."""
+
+TOGETHER = "\u00a0"
+"""Space at which no line is broken; it is printed as an ordinary one."""
+
+Row = tuple[str, str]
+"""Label and text."""
 
 
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
     """Print what came of a run, where its report is, and what can be done next; of one of many runs only what came of it."""
-    print_cautions(summary)
-    if not is_hushed():
-        print()
-    print(printable(f"run {run.run_id} finished: {outcome(summary)}"))
+    came_of_it = printable(f"run {run.run_id} finished: {outcome(summary)}")
     if is_hushed():
+        print(came_of_it, flush=True)
         return
-    if elsewhere := balanced_elsewhere(summary):
-        print(printable(f"Elsewhere:  balanced accuracy on {elsewhere}"))
-    print(printable(f"Report:     {run.artifact_location(run.folder.report)}"))
-    if is_command_line():
-        print(printable(f"Next:       {launcher()}python -m bcc_lightning.predict FOLDER {named(run, tracking)} --out cells.csv"))
+    print_cautions(summary)
+    elsewhere = balanced_elsewhere(summary)
+    predict = f"{launcher()}python -m bcc_lightning.predict FOLDER {named(run, tracking)} --out cells.csv"
+    print(f"\n{came_of_it}")
+    print_rows(
+        [
+            ("elsewhere", f"balanced accuracy on {elsewhere}" if elsewhere else ""),
+            ("report", run.artifact_location(run.folder.report)),
+            ("next", predict if is_command_line() else ""),
+        ],
+        inf,
+    )
+
+
+def print_rows(rows: Iterable[Row], width: float | None = None) -> None:
+    """Print labels and texts below one another, without those that are empty.
+
+    Args:
+        rows: label and text, which goes on below its beginning where it is longer than a line.
+        width: characters of a line; by default those of the terminal. Commands that are to be copied must not be broken.
+    """
+    room = max(LABEL, (width or shutil.get_terminal_size((120, 24)).columns) - LABEL)
+    for label, said in rows:
+        text = printable(said)
+        lines = textwrap.wrap(text, int(room), break_on_hyphens=False) if room < inf else [text] if text else []
+        for place, line in enumerate(lines):
+            print(f"{label if place == 0 else '':<{LABEL}}{line.replace(TOGETHER, ' ')}")
 
 
 def named(run: TrackedRun, tracking: Tracking) -> str:
@@ -46,8 +82,10 @@ def launcher() -> str:
 
 def print_cautions(summary: Summary) -> None:
     """Print what the figures are over and, as warnings, signs that the network has learnt little."""
-    for note in summary.notes:
+    for note in summary.notes[:SHOWN_NOTES]:
         print(printable(note))
+    if (more := len(summary.notes) - SHOWN_NOTES) > 0:
+        print(f"{more} more such notes are in the report")
     for warning in summary.warnings:
         print(printable(f"warning: {warning}"), file=sys.stderr)
 

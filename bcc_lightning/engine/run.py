@@ -197,9 +197,11 @@ class Run(OpenRun):
         """Find the weights that are evaluated."""
         learner = self.learner
         self.recorder.say_beginning(learner.trainer)
-        with self.recorder.timed("fit"):
+        learns = self.experiment.model.learns
+        with self.recorder.timed("fit", "" if learns else "letting the members answer for the validation set"):
             learner.train()
-        self.recorder.say_trained()
+        if learns:
+            self.recorder.say_trained()
 
     def test(self) -> None:
         """Evaluate the weights, once on each set."""
