@@ -101,7 +101,8 @@ class TrainingProgress(ProgressBar):
         self._say_epoch()
         early = trainer.early_stopping_callback
         if early is not None and early.stopped_epoch:
-            self._say(f"stopped: {early.patience} epochs without a better {early.monitor.replace('val/', 'validation ')}")
+            epochs = f"{early.patience} epoch{'' if early.patience == 1 else 's'}"
+            self._say(f"stopped: {epochs} without a better {early.monitor.replace('val/', 'validation ')}")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a test."""
