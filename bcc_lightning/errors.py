@@ -20,6 +20,12 @@ def command_line() -> Iterator[None]:
 
 _commands = 0
 
+
+def is_command_line() -> bool:
+    """Check whether a command runs, not a function from Python."""
+    return _commands > 0
+
+
 COMMANDS = re.compile(r"(`[^`]*`|python -m bcc_lightning[\w.]*(?: --?[\w.]+(?:[ =][^\s;,.)]+)?)*)")
 """Commands inside of a message, which stay as they are."""
 
@@ -51,7 +57,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         """Return the message, in the terms of the command line or of Python."""
         message = super().__str__()
-        return message if _commands else in_python(message)
+        return message if is_command_line() else in_python(message)
 
 
 class NonFiniteLossError(UserError):

@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.early import refuse_misspelt
 from bcc_lightning.cli.help import help_text
+from bcc_lightning.steps import hushed, step
+from bcc_lightning.tuning.channel import VARIABLE, TrialChannel
 from bcc_lightning.verb import Verb
 
 
@@ -35,16 +37,20 @@ def fit(argv: list[str]) -> None:
         print(help_text(argv))
         return
     refuse_misspelt(argv)
-    # Only now what takes seconds to load.
-    from bcc_lightning.cli.arguments import Call
-    from bcc_lightning.engine.cross_validation import cross_validate
-    from bcc_lightning.engine.fold_plan import CrossValidation
-    from bcc_lightning.engine.run import run_experiment
-    from bcc_lightning.tuning.channel import VARIABLE, TrialChannel
+    is_trial, prints_config = VARIABLE in os.environ, any(argument.startswith("--print_config") for argument in argv)
+    with hushed(is_trial or prints_config):
+        train(argv, is_trial)
 
+
+def train(argv: list[str], is_trial: bool) -> None:
+    """Train what the arguments ask for; as `fit`, once they are known not to be misspelt."""
+    with step("loading PyTorch, Lightning, timm and MLflow"):
+        from bcc_lightning.cli.arguments import Call
+        from bcc_lightning.engine.cross_validation import cross_validate
+        from bcc_lightning.engine.fold_plan import CrossValidation
+        from bcc_lightning.engine.run import run_experiment
     call = Call.read(argv)
-    channel = TrialChannel.inherited() if VARIABLE in os.environ else None
-    with channel or nullcontext() as trial:
+    with TrialChannel.inherited() if is_trial else nullcontext() as trial:
         plan = CrossValidation.of(call) if call.folds or call.resume else None
         if plan:
             cross_validate(plan, trial)

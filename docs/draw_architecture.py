@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "printable",
         "processes",
         "safe_names",
+        "steps",
         "surroundings",
         "trust",
     ),

@@ -31,6 +31,7 @@ NOISE = (
     r".*LightningCLI's args parameter.*",  # a command passes its own arguments on
     r".*exists and is not empty.*",  # a resumed run goes on in its own folder
     r".*treespec.*",
+    r".*sync_dist=True.*",  # metrics are added up over all processes before they are logged
     r".*module\(s\) in eval mode at the start of training.*",  # frozen batch normalisation is held there
     r".*The `srun` command is available on your system but is not used.*",  # on a cluster the search places its trials
     r".*Using `DistributedSampler` with the dataloaders.*",  # ours does not fill up test cells
@@ -107,7 +108,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 def quieten() -> None:
     """Silence what libraries say that helps nobody here."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "alembic", "mlflow", "lightning.fabric.utilities.seed"):
+    lightning = ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed")
+    for name in (*(f"lightning.{module}" for module in lightning), "alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # shows the traceback of an error that it also raises
     for pattern in NOISE:

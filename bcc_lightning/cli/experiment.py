@@ -8,13 +8,13 @@ from typing import Any, Literal, cast
 import yaml
 from jsonargparse import Namespace
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from bcc_lightning.balancing.balance import combination_warning
 from bcc_lightning.callbacks.averaging import averaging_callback
 from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
+from bcc_lightning.callbacks.progress import TrainingProgress
 from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
 from bcc_lightning.cli.arguments import OWN, add_call_options
 from bcc_lightning.cli.early import pairs
@@ -23,6 +23,7 @@ from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.modules.recipe import Selection
+from bcc_lightning.steps import step
 from bcc_lightning.tracking.recipe import Progress, flatten, refuse_changes
 from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.store import Tracking, without_password
@@ -156,7 +157,8 @@ class ExperimentCLI(LightningCLI):
         """
         named, self.config = self.config, self._with_files()  # Lightning gives modules their hyper-parameters from `config`
         try:
-            self.config_init = cast(ExperimentParser, self.parser).build(self.config)
+            with step("opening the data set and building the network"):
+                self.config_init = cast(ExperimentParser, self.parser).build(self.config)
         finally:
             self.config = named
         self.datamodule = self.config_init["data"]
@@ -252,7 +254,7 @@ class ExperimentCLI(LightningCLI):
     def build_trainer(self, callbacks: list[Callback], logger: Logger | Literal[False]) -> Trainer:
         """Build the trainer with the callbacks of a run, behind those of the configuration."""
         own = self.config_init["trainer"]
-        progress = [] if own["enable_progress_bar"] is False else [TQDMProgressBar(refresh_rate=10, leave=True)]
+        progress = [] if own["enable_progress_bar"] is False else [TrainingProgress()]
         plugins = [*(own["plugins"] or []), WholeFileCheckpoints()]
         return self.instantiate_trainer(
             callbacks=[*(own["callbacks"] or []), *progress, *callbacks], logger=logger, plugins=plugins

@@ -1,64 +1,91 @@
-"""What is printed at the end of a run."""
+"""What is printed of a run: lines with a label before each, what came of it, and what can be done next."""
 
 import os
 import shlex
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterable
+from math import inf
 
-from rich.console import Console
-from rich.table import Table
-
-from bcc_lightning.printable import plain, printable
-from bcc_lightning.tracking.filing import accuracy_of, mean_and_deviation, metric_rows, most_frequent
+from bcc_lightning.errors import is_command_line
+from bcc_lightning.printable import printable
+from bcc_lightning.steps import is_hushed
+from bcc_lightning.tracking.filing import balanced_elsewhere, outcome
 from bcc_lightning.tracking.landing_page import landing_page
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import Summary
 from bcc_lightning.tracking.store import Tracking, without_password
 
+LABEL = 11
+"""Characters of the column of labels."""
+
+SHORT_ID = 8
+"""Characters of a run id that a command is shown with."""
+
+SHOWN_NOTES = 3
+"""Notes that are printed; the report has all."""
+
+TOGETHER = "\u00a0"
+"""Space at which no line is broken; it is printed as an ordinary one."""
+
+Row = tuple[str, str]
+"""Label and text."""
+
 
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
-    """Print the closing table, how to open UI and report, and as the last line run id and test accuracy."""
-    tested = f"{summary.tested_on} set of {summary.data['data.name']}"
-    print(printable(f"\n{summary.experiment}: {tested}, {summary.data['data.resolution']} pixels"))
-    if summary.test_time:
-        print(f"test-time augmentation: {summary.test_time}")
-    table = Table()
-    for heading in ("metric", "value", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for row in metric_rows(summary):
-        table.add_row(*map(plain, row))
-    Console().print(table)
-    seconds = ", ".join(f"{part} {value:.0f} s" for part, value in summary.seconds.items())
-    if summary.members:
-        members = ", ".join(f"{member['weight']:.4f} x {member['title']}" for member in summary.members)
-        print(printable(f"{seconds}; {members}: {run.copy_of(summary)['checkpoint']}"))
-    else:
-        speed = f"{summary.images_per_second or 0:.0f} training images per second"
-        print(printable(f"{seconds}; {speed}; weights of epoch {summary.best_epoch}: {run.copy_of(summary)['checkpoint']}"))
-    print(printable(f"Compare runs: {ui_command(run, tracking)}"))
-    print(printable(f"Report:       {run.artifact_location(run.folder.report)}"))
+    """Print what came of a run, where its report is, and what can be done next; of one of many runs only what came of it."""
+    came_of_it = printable(f"run {run.run_id} finished: {outcome(summary)}")
+    if is_hushed():
+        print(came_of_it, flush=True)
+        return
     print_cautions(summary)
-    accuracy = f"{summary.tested_on} accuracy {summary.metrics[accuracy_of(summary)]:.4f}"
-    print(f"run {run.run_id} finished: {accuracy} ({most_frequent(summary)})")
+    elsewhere = balanced_elsewhere(summary)
+    predict = f"{launcher()}python -m bcc_lightning.predict FOLDER {named(run, tracking)} --out cells.csv"
+    print(f"\n{came_of_it}")
+    print_rows(
+        [
+            ("elsewhere", f"balanced accuracy on {elsewhere}" if elsewhere else ""),
+            ("report", run.artifact_location(run.folder.report)),
+            ("next", predict if is_command_line() else ""),
+        ],
+        inf,
+    )
 
 
-def print_folds(run: TrackedRun, summary: Summary) -> None:
-    """Print mean and standard deviation of a cross-validation, and as the last line run id and test accuracy."""
-    table = Table()
-    for heading in ("metric", "mean", "standard deviation"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for name in sorted(name for name in summary.metrics if f"{name}_sd" in summary.metrics):
-        table.add_row(plain(name), f"{summary.metrics[name]:.4f}", f"{summary.metrics[f'{name}_sd']:.4f}")
-    print(printable(f"\n{summary.experiment}: {len(summary.folds)} folds of {summary.data['data.name']}"))
-    Console().print(table)
-    print(printable(f"Report:       {run.artifact_location(run.folder.report)}"))
-    print_cautions(summary)
-    print(f"run {run.run_id} finished: {mean_and_deviation(summary)}, {len(summary.folds)} folds")
+def print_rows(rows: Iterable[Row], width: float | None = None) -> None:
+    """Print labels and texts below one another, without those that are empty.
+
+    Args:
+        rows: label and text, which goes on below its beginning where it is longer than a line.
+        width: characters of a line; by default those of the terminal. Commands that are to be copied must not be broken.
+    """
+    room = max(LABEL, (width or shutil.get_terminal_size((120, 24)).columns) - LABEL)
+    for label, said in rows:
+        text = printable(said)
+        lines = textwrap.wrap(text, int(room), break_on_hyphens=False) if room < inf else [text] if text else []
+        for place, line in enumerate(lines):
+            print(f"{label if place == 0 else '':<{LABEL}}{line.replace(TOGETHER, ' ')}")
+
+
+def named(run: TrackedRun, tracking: Tracking) -> str:
+    """Write the flags by which a command finds a run."""
+    folder = f" --tracking.folder {shlex.quote(tracking.folder)}" if tracking.folder != Tracking.folder else ""
+    uri = f" --tracking.uri {shlex.quote(without_password(tracking.uri) or '')}" if tracking.uri else ""
+    return f"--run {run.run_id[:SHORT_ID]}{folder}{uri}"
+
+
+def launcher() -> str:
+    """Return what starts Python, as this command was started."""
+    return "uv run " if "UV" in os.environ else ""
 
 
 def print_cautions(summary: Summary) -> None:
     """Print what the figures are over and, as warnings, signs that the network has learnt little."""
-    for note in summary.notes:
+    for note in summary.notes[:SHOWN_NOTES]:
         print(printable(note))
+    if (more := len(summary.notes) - SHOWN_NOTES) > 0:
+        print(f"{more} more such notes are in the report")
     for warning in summary.warnings:
         print(printable(f"warning: {warning}"), file=sys.stderr)
 
@@ -69,7 +96,7 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
     if summary.checkpoint:
         filed = run.copy_of(summary)["checkpoint"]
         best = run.folder.artifacts / summary.checkpoint if waiting else filed  # what waits has not been filed
-        print(printable(f"Best checkpoint so far, of epoch {summary.best_epoch}: {best}"))
+        print(printable(f"Best checkpoint so far, of epoch {(summary.best_epoch or 0) + 1}: {best}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         print(f"Resume it with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:
@@ -81,9 +108,8 @@ def ui_command(run: TrackedRun, tracking: Tracking) -> str:
     uri = without_password(tracking.resolved_uri) or ""
     if uri.startswith("http"):
         return landing_page(uri, run.experiment_id)
-    launcher = "uv run " if "UV" in os.environ else ""
     # Without job execution the server is two processes and 0.5 GB instead of fifteen and 2.4 GB.
     server = f"mlflow server --workers 1 --backend-store-uri {shlex.quote(uri)}"
     quiet = "MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"
     page = landing_page("http://127.0.0.1:5000", run.experiment_id)
-    return f"{quiet} {launcher}{server}\n              then open {page}"
+    return f"{quiet} {launcher()}{server}\n              then open {page}"

@@ -11,15 +11,18 @@ from lightning import Callback
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.datasets.split_file import write_split
-from bcc_lightning.engine.console import print_folds
+from bcc_lightning.engine.beginning import print_place
+from bcc_lightning.engine.console import print_result
 from bcc_lightning.engine.fold_plan import CrossValidation, filed_fold, interrupted_fold
 from bcc_lightning.engine.parameters import record_configuration
 from bcc_lightning.engine.recorder import RunRecorder, publish
-from bcc_lightning.engine.run import OpenRun, is_first_process, open_tracked, run_experiment
+from bcc_lightning.engine.run import OpenRun, is_first_process, open_tracked, read_cells, run_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
 from bcc_lightning.evaluation.reliability import equal_folds
 from bcc_lightning.files import refuse_unwritable, write_json
+from bcc_lightning.printable import printable
+from bcc_lightning.steps import hushed, is_hushed
 from bcc_lightning.tracking.claim import Claim, claimed
 from bcc_lightning.tracking.recipe import Progress
 from bcc_lightning.tracking.resume import is_complete, refuse_other_data
@@ -76,7 +79,7 @@ class ParentRecorder(RunRecorder):
         """Log the folds as one model, which vote, print mean and standard deviation, and delete the folder."""
         if self.trial is None:
             publish(self.run, self.summary, self.experiment.model.class_names)
-        print_folds(self.run, self.summary)
+        print_result(self.run, self.summary, self.experiment.tracking)
         self.folder.remove()
 
 
@@ -147,8 +150,10 @@ def cross_validate(plan: CrossValidation, trial: TrialChannel | None = None) -> 
             plan.read_finished(plan.resumed)
         experiment = configured_parent(plan)
         with Folds.open(plan, experiment, claim, trial) as parent, child_runs(parent.recorder.run.run_id):
-            for fold in plan.numbers:
-                parent.run_fold(fold)
+            print_place(parent.recorder.run)
+            with hushed():
+                for fold in plan.numbers:
+                    parent.run_fold(fold)
             parent.recorder.record_folds()
     return parent.recorder.summary
 
@@ -166,8 +171,10 @@ def configured_parent(plan: CrossValidation) -> ExperimentCLI:
     experiment = ExperimentCLI(plan.parent_arguments, folder, progress)
     if plan.call.summary:
         refuse_unwritable("--summary", Path(plan.call.summary))
-    experiment.datamodule.prepare_data()
-    experiment.datamodule.setup("fit")
+    read_cells(experiment.datamodule)
+    if not is_hushed():
+        for notice in experiment.datamodule.notices():
+            print(printable(notice))
     if folder:
         refuse_other_data(folder.path.name, folder.data_record, folder.first_split, experiment.datamodule)
     print(describe_folds(experiment.datamodule.fold_sizes(), plan.repeats))

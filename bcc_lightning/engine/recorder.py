@@ -5,14 +5,14 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import torch
-from lightning import Callback
+from lightning import Callback, Trainer
 
 from bcc_lightning.architectures.acceleration import cpu_capabilities
 from bcc_lightning.architectures.contamination import contamination
@@ -22,6 +22,7 @@ from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datasets.identity import identify, whole
 from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
 from bcc_lightning.datasets.split_file import write_split
+from bcc_lightning.engine.beginning import print_beginning
 from bcc_lightning.engine.console import print_result, print_unfinished
 from bcc_lightning.engine.drawing import (
     draw_confusion,
@@ -42,6 +43,7 @@ from bcc_lightning.files import read_json, write_json
 from bcc_lightning.novelty.guard import FILED
 from bcc_lightning.prediction.mlflow_model import log_model
 from bcc_lightning.printable import printable
+from bcc_lightning.steps import duration, is_heard, step
 from bcc_lightning.tracking.filing import ending, file_run
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.tracking.run import TrackedRun
@@ -71,9 +73,15 @@ class Recorder:
         """Return callbacks that measure and report a training."""
         return []
 
+    def say_beginning(self, trainer: Trainer) -> None:
+        """Print what the run is made of, before it trains."""
+
+    def say_trained(self) -> None:
+        """Print how long the training took, and which weights are kept."""
+
     @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Measure the wall time of a part of the run, such as ``fit``."""
+    def timed(self, part: str, said: str = "") -> Iterator[None]:
+        """Measure the wall time of a part of the run, such as ``fit``; `said` says what is done in it, see `step`."""
         yield
 
     def record_test(self, name: str, predictions: Predictions) -> None:
@@ -136,7 +144,8 @@ class RunRecorder(Recorder):
     def begin(self) -> None:
         """Record configuration, data, code and machine, and tell a search which run its trial has."""
         self._load.enter_context(measured(self.run))
-        self.describe()
+        with step("recording data, configuration and code"):
+            self.describe()
         if self.trial:
             open_trial_run(self.trial, self.run, self.experiment.datamodule.facts())
 
@@ -179,12 +188,25 @@ class RunRecorder(Recorder):
         """Return the callback that measures speed."""
         return [self.throughput]
 
+    def say_beginning(self, trainer: Trainer) -> None:
+        """Print what the run is made of."""
+        print_beginning(self.experiment, self.run, self.summary, trainer)
+
+    def say_trained(self) -> None:
+        """Print the seconds and the epoch."""
+        if is_heard():
+            epoch, speed = epoch_of(self.folder.checkpoints / "best.ckpt"), self.throughput.images_per_second
+            at = f" at {speed:,.0f} images/s" if speed else ""
+            kept = "" if epoch is None else f"; the weights of epoch {epoch + 1} are kept"
+            print(f"training took {duration(self.summary.seconds['fit'])}{at}{kept}", flush=True)
+
     @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
+    def timed(self, part: str, said: str = "") -> Iterator[None]:
         """Add the wall time of a part to the summary."""
         watch = Stopwatch()
         try:
-            yield
+            with step(said) if said else nullcontext():
+                yield
         finally:
             self.summary.seconds[part] = self.summary.seconds.get(part, 0.0) + watch.seconds
 
@@ -210,7 +232,8 @@ class RunRecorder(Recorder):
     def explain(self, name: str) -> None:
         """Draw class activation maps."""
         model, cells = self.experiment.model, self.experiment.datamodule.evaluated_cells(name)
-        explain_cells(self.folder, model, cells, model.test_predictions[name])
+        with step(f"drawing where the network looked in cells of {in_words(name)}"):
+            explain_cells(self.folder, model, cells, model.test_predictions[name])
 
     def close(self, error: BaseException | None) -> str | None:
         """File the run, tell a search how its trial ended, and print what an unfinished run leaves."""
@@ -224,7 +247,8 @@ class RunRecorder(Recorder):
             trial = self.trial
             steps.append(lambda: tag_end(trial, self.run, summary))
         try:
-            waiting = file_run(self.run, summary, *steps, copy=self.copy)
+            with step("drawing figures, writing the report and filing the run"):
+                waiting = file_run(self.run, summary, *steps, copy=self.copy)
             if self.trial and waiting is None:  # the search does not go on with a trial, so that nothing is kept for that
                 self.folder.remove()
         finally:
@@ -285,7 +309,8 @@ class RunRecorder(Recorder):
 def publish(run: TrackedRun, summary: Summary, class_names: list[str]) -> None:
     """Log the network of a finished run as an MLflow model; a fault costs the model only, since the run has been filed."""
     try:
-        registered = log_model(run, summary, class_names)
+        with step("filing the network as an MLflow model"):
+            registered = log_model(run, summary, class_names)
     except UserError as error:
         print(printable(f"warning: {error}"), file=sys.stderr)
     else:

@@ -11,14 +11,16 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.experiment import ExperimentCLI
+from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.engine.console import print_result
 from bcc_lightning.engine.recorder import Recorder, RunRecorder, publish
 from bcc_lightning.engine.training import Learner, Training, refuse_idle_training
 from bcc_lightning.errors import Pruned, UserError
-from bcc_lightning.evaluation.metrics import TEST, VALIDATION
+from bcc_lightning.evaluation.metrics import TEST, VALIDATION, in_words
 from bcc_lightning.files import refuse_unwritable
 from bcc_lightning.modules.checkpoint import read_checkpoint
 from bcc_lightning.printable import printable
+from bcc_lightning.steps import is_hushed, step
 from bcc_lightning.tracking.claim import Claim, claimed
 from bcc_lightning.tracking.filing import file_run
 from bcc_lightning.tracking.recipe import Progress
@@ -87,8 +89,7 @@ def prepare(experiment: ExperimentCLI, trial: TrialChannel | None = None) -> Non
         UserError: something in the arguments or the data has to be mended.
     """
     data, resumed = experiment.datamodule, experiment.resumed
-    data.prepare_data()
-    data.setup("fit")
+    read_cells(data)
     refuse_idle_training(experiment)
     if resumed:
         refuse_other_data(resumed.path.name, resumed.data_record, resumed.split, data)
@@ -97,9 +98,16 @@ def prepare(experiment: ExperimentCLI, trial: TrialChannel | None = None) -> Non
     experiment.refuse_networks_of_other_data()
     if warning := experiment.warning():
         print(printable(f"warning: {warning}"), file=sys.stderr)
-    if is_first_process():
+    if is_first_process() and not is_hushed():
         for notice in data.notices():
             print(printable(notice))
+
+
+def read_cells(data: CellDataModule) -> None:
+    """Read all cells, which may have to be fetched and decoded first."""
+    with step("reading the cells"):
+        data.prepare_data()
+        data.setup("fit")
 
 
 def is_first_process() -> bool:
@@ -187,16 +195,21 @@ class Run(OpenRun):
 
     def train(self) -> None:
         """Find the weights that are evaluated."""
-        with self.recorder.timed("fit"):
-            self.learner.train()
+        learner = self.learner
+        self.recorder.say_beginning(learner.trainer)
+        learns = self.experiment.model.learns
+        with self.recorder.timed("fit", "" if learns else "letting the members answer for the validation set"):
+            learner.train()
+        if learns:
+            self.recorder.say_trained()
 
     def test(self) -> None:
         """Evaluate the weights, once on each set."""
         for name in self.sets:
-            with self.recorder.timed("test"):
+            with self.recorder.timed("test", f"testing on {in_words(name)}"):
                 self.recorder.record_test(name, self.learner.test(name))
         if self.experiment.datamodule.external and self.trial is None:
-            with self.recorder.timed("outside"):
+            with self.recorder.timed("outside", "measuring how familiar cells from elsewhere are"):
                 self.recorder.record_outside()
 
     def explain(self) -> None:
@@ -218,9 +231,11 @@ def open_tracked(
     """
     tracking = experiment.tracking
     if claim:
-        return TrackedRun.reopen(tracking, claim.folder.path.name, claim)
+        with step("opening the run again"):
+            return TrackedRun.reopen(tracking, claim.folder.path.name, claim)
     name = tracking.run_name or name or experiment.run_name
-    return TrackedRun.create(tracking, name, {"experiment": experiment.experiment_name, **(tags or {})})
+    with step("opening the run"):
+        return TrackedRun.create(tracking, name, {"experiment": experiment.experiment_name, **(tags or {})})
 
 
 def send_complete(experiment: ExperimentCLI, claim: Claim) -> Summary:

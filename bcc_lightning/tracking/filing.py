@@ -177,24 +177,3 @@ def mean_and_deviation(summary: Summary) -> str:
     metric = summary.accuracy_of_folds
     figure = f"{summary.metrics[metric]:.4f} ± {summary.metrics[f'{metric}_sd']:.4f}"
     return f"{metric.replace('/', ' ')} {figure} ({most_frequent(summary)})"
-
-
-MOST_FREQUENT = "/most_frequent"
-
-
-def metric_rows(summary: Summary) -> list[tuple[str, str, str]]:
-    """Lay out the metrics of the chosen weights: name, value, 95 % interval; recall of single classes last."""
-    names = [name for name in summary.metrics if name.replace(MOST_FREQUENT, "/accuracy") in summary.intervals]
-    rows = []
-    for name in sorted(names, key=place_of):
-        interval = "{:.4f} to {:.4f}".format(*summary.intervals[name]) if name in summary.intervals else ""
-        short = name.removeprefix(metric_of(summary.tested_on, ""))
-        rows.append((short, f"{summary.metrics[name]:.4f}", interval))
-    return rows
-
-
-def place_of(metric: str) -> tuple[bool, bool, bool, bool, str]:
-    """Order metrics: the test set before further sets, accuracy first and the most frequent class beside it, recalls last."""
-    last = metric.rpartition("/")[2]
-    further = metric.split("/")[1] if metric.startswith("test_on/") else ""
-    return bool(further), "/recall/" in metric, last != "accuracy", not metric.endswith(MOST_FREQUENT), metric
