@@ -29,7 +29,7 @@ from bcc_lightning.engine.run import run_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.prediction.classifier import Images, TrainedClassifier
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, finished_runs
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network, of_run_or_folds
 
 Source: TypeAlias = str | Path | FinishedRun

@@ -9,7 +9,7 @@ from bcc_lightning.cli.command import run_command
 from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.reproduction.table import Row, table, write_table
 from bcc_lightning.tracking.finished_runs import find_run, finished_runs
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 
 def main(argv: list[str] | None = None) -> int:

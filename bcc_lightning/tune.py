@@ -15,7 +15,8 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping, refuse_unwritable
 from bcc_lightning.tracking.filing import end_failed
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.store import Tracking, without_password
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import without_password
 from bcc_lightning.trust import trust_flags
 from bcc_lightning.tuning.confirmation import confirm
 from bcc_lightning.tuning.driver import Watch

@@ -22,7 +22,7 @@ from bcc_lightning.ensemble import main
 from bcc_lightning.fit import main as fit
 from bcc_lightning.modules import Ensemble
 from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from tests.miniature import (
     CELLS,

@@ -13,7 +13,7 @@ from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.engine.explaining import explain_network
 from bcc_lightning.explain import main
 from bcc_lightning.fit import main as fit
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from tests.miniature import SMALL
 

@@ -78,7 +78,7 @@ def accepted() -> dict[str, Accepted]:
         classes = {name: all_arguments(name, signatures) for name in names}
         found[group] = Accepted(classes, {name: signatures[name].summary for name in names})
     found["selection"] = Accepted({"": read_signatures(PACKAGE / "modules/recipe.py")["Selection"].own})
-    found["tracking"] = Accepted({"": read_signatures(PACKAGE / "tracking/store.py")["Tracking"].own})
+    found["tracking"] = Accepted({"": read_signatures(PACKAGE / "tracking/settings.py")["Tracking"].own})
     found["trainer"] = Accepted({"": trainer_arguments()})
     return found
 

@@ -11,7 +11,7 @@ from bcc_lightning.cli.experiment_files import DEBUG, experiment_names, find_exp
 from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 OWN = ("exp", "resume", "folds", "repeats", "summary")
 """Options that belong to one call, not to the experiment."""

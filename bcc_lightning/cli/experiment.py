@@ -25,7 +25,8 @@ from bcc_lightning.modules import CellClassifier
 from bcc_lightning.modules.recipe import Selection
 from bcc_lightning.tracking.recipe import Progress, flatten, refuse_changes
 from bcc_lightning.tracking.run_files import RunFolder
-from bcc_lightning.tracking.store import Tracking, without_password
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import without_password
 from bcc_lightning.tracking.trained_networks import (
     TrainedNetwork,
     find_members,

@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.errors import UserError
-from bcc_lightning.tracking.store import FOUND_BY, Tracking
+from bcc_lightning.tracking.settings import FOUND_BY, Tracking
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network
 
 RUN = "a run id or its beginning, the name of an experiment (its newest finished run), or models:/NAME@ALIAS"

@@ -12,7 +12,8 @@ from bcc_lightning.tracking.filing import accuracy_of, mean_and_deviation, metri
 from bcc_lightning.tracking.landing_page import landing_page
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import Summary
-from bcc_lightning.tracking.store import Tracking, without_password
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import without_password
 
 
 def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:

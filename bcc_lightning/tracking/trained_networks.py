@@ -16,7 +16,7 @@ from bcc_lightning.files import read_mapping
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, folder_of, open_for_reading, sets_in
 from bcc_lightning.tracking.run_files import Summary, read_summary
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 REGISTERED = "models:/"
 

@@ -18,7 +18,7 @@ from bcc_lightning.cli.help import TRAINER, help_text
 from bcc_lightning.cli.parser import classes
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.recipe import Selection
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 HEAVY = {"torch", "lightning", "numpy", "pandas", "mlflow", "timm", "albumentations", "sklearn", "matplotlib", "optuna", "cv2"}
 

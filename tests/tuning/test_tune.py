@@ -10,7 +10,7 @@ import yaml
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from bcc_lightning.tune import default_pruner, file_of_parameters, main, schedules
 from bcc_lightning.tuning.options import Options
