@@ -9,7 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from bcc_lightning.audit.findings import Thresholds
+from bcc_lightning.audit.thresholds import Thresholds
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.parser import ExperimentParser, plain_words
 from bcc_lightning.datamodules import CellDataModule
