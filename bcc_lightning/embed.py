@@ -7,8 +7,9 @@ from pathlib import Path
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.networks import read_options
 from bcc_lightning.cli.parser import ExperimentParser
-from bcc_lightning.embedding.features import BATCH, embed
-from bcc_lightning.embedding.files import refuse_wrong_name, write_features
+from bcc_lightning.embedding.choices import BATCH, refuse_wrong_name
+from bcc_lightning.embedding.features import embed
+from bcc_lightning.embedding.files import write_features
 from bcc_lightning.embedding.options import extractor_and_data, extractor_parser
 from bcc_lightning.files import refuse_unwritable
 from bcc_lightning.printable import printable

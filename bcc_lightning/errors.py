@@ -3,8 +3,9 @@
 import errno
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 @contextmanager
@@ -60,6 +61,13 @@ class NonFiniteLossError(UserError):
 
 class Pruned(Exception):  # noqa: N818 - not an error
     """A search stops a trial that is not promising."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Ask whether the nearest known name was meant, as the end of a clause; empty if none is near. Case does not matter."""
+    spelt = {one.lower(): one for one in known}
+    found = get_close_matches(name.lower(), spelt, n=1)
+    return f"; did you mean {spelt[found[0]]}?" if found else ""
 
 
 MAKE_SPACE = (

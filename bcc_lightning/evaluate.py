@@ -13,7 +13,7 @@ from bcc_lightning.engine.evaluator import PAGE, Evaluation
 from bcc_lightning.engine.robustness import RobustnessReport, evaluate_robustness
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
-from bcc_lightning.prediction.adaptation import read_methods
+from bcc_lightning.prediction.choices import read_methods
 from bcc_lightning.printable import printable
 from bcc_lightning.verb import Verb
 

@@ -32,9 +32,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def declare(parser: "ExperimentParser") -> None:
     """Declare the options of the command."""
-    from bcc_lightning.engine.explaining import CELLS, NEIGHBOURS
-    from bcc_lightning.explanation.masks import LAYOUT
-    from bcc_lightning.explanation.methods import DEFAULT_METHOD, METHODS
+    from bcc_lightning.explanation.choices import CELLS, DEFAULT_METHOD, LAYOUT, NEIGHBOURS
+    from bcc_lightning.explanation.methods import METHODS
 
     inputs = "image files, folders (searched through), tables with a column path, or - for a list on standard input"
     parser.add_argument("inputs", nargs="*", type=str, help=inputs)
@@ -95,7 +94,7 @@ def write_pages(options: Any, network: Any) -> int:  # noqa: ANN401 - jsonargpar
     """Explain images and print what was written."""
     from bcc_lightning.datasets.left_out import LeftOut
     from bcc_lightning.engine.explaining import explain_network
-    from bcc_lightning.explanation.methods import DEFAULT_METHOD
+    from bcc_lightning.explanation.choices import DEFAULT_METHOD
     from bcc_lightning.prediction.inputs import CellInputs
     from bcc_lightning.printable import printable
 

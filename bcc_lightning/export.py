@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def declare(parser: "ExperimentParser") -> None:
     """Declare the options of the command."""
-    from bcc_lightning.deployment.export import Format, PrecisionName
+    from bcc_lightning.deployment.choices import Format, PrecisionName
 
     parser.add_argument("--format", type=Format, default="onnx", help="onnx, or pt2 for torch.export.load")
     parser.add_argument("--precision", type=PrecisionName, default="fp32", help="int8 quantises the weights of an ONNX file")

@@ -69,9 +69,9 @@ def predict(argv: list[str]) -> int:
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
     from bcc_lightning.files import file_hash, refuse_unwritable
-    from bcc_lightning.novelty.guard import read_share
-    from bcc_lightning.prediction.adaptation import read_methods
+    from bcc_lightning.novelty.choices import read_share
     from bcc_lightning.prediction.answers import AnswerTable, Heading
+    from bcc_lightning.prediction.choices import read_methods
     from bcc_lightning.prediction.classifier import TrainedClassifier
     from bcc_lightning.prediction.files import predict_files, sample
     from bcc_lightning.prediction.inputs import CellInputs

@@ -6,10 +6,10 @@ from pathlib import Path
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.networks import read_options
 from bcc_lightning.cli.parser import ExperimentParser
+from bcc_lightning.embedding.choices import FOLDS, PAGE
 from bcc_lightning.embedding.features import embed
 from bcc_lightning.embedding.options import extractor_and_data, extractor_parser
-from bcc_lightning.embedding.probing import FOLDS
-from bcc_lightning.embedding.report import PAGE, TITLES, Probe, probe
+from bcc_lightning.embedding.report import TITLES, Probe, probe
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.printable import print_table, printable

@@ -5,11 +5,10 @@ own, or those of `rand_augment.py` and `stain.py`. An angle is in degrees, a shi
 Published recipes are explained in docs/pipelines.md. Nothing is imported here, so that commands know the names at once.
 """
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bcc_lightning.errors import UserError
+from bcc_lightning.errors import UserError, nearest
 
 Step: TypeAlias = dict[str, dict[str, Any]]
 """A transform's name and parameters, ``{"Affine": {"rotate": (-20, 20), "p": 0.7}}``; ``{}`` takes the transform's defaults."""
@@ -40,9 +39,8 @@ def refuse_unknown_pipeline(name: str) -> None:
     """
     if name in PIPELINES or Path(name).suffix in (".yaml", ".yml"):
         return
-    near = get_close_matches(name, PIPELINES, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UserError(f"augmentation '{name}' does not exist; {hint}--data.augment takes {', '.join(PIPELINES)}, or a YAML file")
+    near = nearest(name, PIPELINES) or "."
+    raise UserError(f"augmentation '{name}' does not exist{near} --data.augment takes {', '.join(PIPELINES)}, or a YAML file")
 
 
 def keras_zoom(share: float) -> tuple[float, float]:

@@ -1,23 +1,61 @@
-"""The options of ``python -m bcc_lightning.tune``."""
+"""The options of ``python -m bcc_lightning.tune``; no library is loaded for them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal, cast
 
 from jsonargparse import ArgumentParser, Namespace
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.tuning.executors import ExecutorName
-from bcc_lightning.tuning.executors.ray import ActorOptions
-from bcc_lightning.tuning.executors.slurm import JobOptions
-from bcc_lightning.tuning.plan import Direction
 
 DESCRIPTION = "Search the hyper-parameters of an experiment, on this machine or on a cluster."
 
 SMALLER_IS_BETTER = ("loss", "seconds", "parameters", "ece")
 """Ends of the names of metrics that are minimised where --direction is not given."""
 
+Direction = Literal["maximize", "minimize"]
+ExecutorName = Literal["local", "in_process", "slurm", "ray"]
+
 LEAST = {"trials": 1, "workers": 1, "folds": 2, "confirm": 1, "timeout": 1}
 """Smallest allowed value of each option."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """Resources of a job, in which one worker runs.
+
+    Args:
+        partition: partition of the jobs; by default the cluster's default.
+        account: account to charge; by default the user's own.
+        minutes: time limit of a job; by default the partition's. A worker that reaches it stops cleanly and is replaced.
+        gpus: GPUs of a job; by default one if the partition has GPUs.
+        cpus: CPU cores of a job.
+        memory: memory of a job in gigabytes; by default the cluster's default.
+        more: further options of sbatch by name, such as ``{"qos": "long"}``.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    minutes: int | None = None
+    gpus: int | None = None
+    cpus: int = 2
+    memory: int | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ActorOptions:
+    """Resources of an actor, in which one worker runs.
+
+    Args:
+        address: address of the cluster, as ``ray.init`` takes it; by default ``RAY_ADDRESS``, or the cluster on this machine.
+        gpus: GPUs of an actor, or a fraction of one; by default one if the cluster has GPUs.
+        cpus: CPU cores of an actor.
+    """
+
+    address: str = "auto"
+    gpus: float | None = None
+    cpus: int = 2
 
 
 @dataclass(frozen=True)

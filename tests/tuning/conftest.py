@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import bcc_lightning.tune
-from bcc_lightning.tuning.executors import ExecutorName
+from bcc_lightning.tuning.options import ExecutorName
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.storage import Storage, storage_of
 from tests.tuning import clusters
