@@ -56,9 +56,7 @@ def test_a_module_is_left_as_it_was() -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(
-        UserError, match=r"--method gradcan does not exist; did you mean gradcam\? There are: gradcam,"
-    ):
+    with pytest.raises(UserError, match=r"--method gradcan does not exist; did you mean gradcam\? There are: gradcam,"):
         method_named("gradcan")
 
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_adapted(classifier: TrainedClassifier) -> None:
         adapt(classifier, PIXELS, ["prior"])
     with pytest.raises(UserError, match="no cells to adapt to"):
         adapt(classifier, PIXELS[:0], ["bn"])
-    with pytest.raises(UserError, match="--adapt bm does not exist. It takes scale, bn, tent, prior"):
+    with pytest.raises(UserError, match=r"--adapt bm does not exist\. It takes scale, bn, tent, prior"):
         read_methods("bn,bm")
     assert read_methods(" prior, bn ") == ("bn", "prior")
     assert read_methods(None) == ()
