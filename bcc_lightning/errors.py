@@ -63,11 +63,17 @@ class Pruned(Exception):  # noqa: N818 - not an error
     """A search stops a trial that is not promising."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Ask whether the nearest known name was meant, as the end of a clause; empty if none is near. Case does not matter."""
+def nearest(name: str, known: Iterable[str], form: str = "{}") -> str:
+    """Ask whether the nearest known name was meant, as the end of a clause; empty if none is near. Case does not matter.
+
+    Args:
+        name: the name that is not known.
+        known: those that are.
+        form: what is around the name, as in ``data.{}``.
+    """
     spelt = {one.lower(): one for one in known}
     found = get_close_matches(name.lower(), spelt, n=1)
-    return f"; did you mean {spelt[found[0]]}?" if found else ""
+    return f"; did you mean {form.format(spelt[found[0]])}?" if found else ""
 
 
 MAKE_SPACE = (

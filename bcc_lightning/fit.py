@@ -4,8 +4,9 @@ import os
 import sys
 from contextlib import nullcontext
 
+from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.early import refuse_misspelt
+from bcc_lightning.cli.early import refuse_missing_data, refuse_misspelt
 from bcc_lightning.cli.help import help_text
 from bcc_lightning.verb import Verb
 
@@ -35,14 +36,16 @@ def fit(argv: list[str]) -> None:
         print(help_text(argv))
         return
     refuse_misspelt(argv)
+    call = Call.read(argv)
+    if call.resume is None:
+        call.refuse_no_experiment()
+        refuse_missing_data(argv)
     # Only now what takes seconds to load.
-    from bcc_lightning.cli.arguments import Call
     from bcc_lightning.engine.cross_validation import cross_validate
     from bcc_lightning.engine.fold_plan import CrossValidation
     from bcc_lightning.engine.run import run_experiment
     from bcc_lightning.tuning.channel import VARIABLE, TrialChannel
 
-    call = Call.read(argv)
     channel = TrialChannel.inherited() if VARIABLE in os.environ else None
     with channel or nullcontext() as trial:
         plan = CrossValidation.of(call) if call.folds or call.resume else None

@@ -18,7 +18,8 @@ from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
 from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
 from bcc_lightning.cli.arguments import OWN, add_call_options
 from bcc_lightning.cli.early import pairs
-from bcc_lightning.cli.parser import ExperimentParser, plain_words
+from bcc_lightning.cli.parser import ExperimentParser
+from bcc_lightning.cli.wording import plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
