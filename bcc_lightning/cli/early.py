@@ -106,7 +106,7 @@ def refuse_key(key: str, value: str, chosen: dict[str, str | None], listed: str)
 def refuse_value(key: str, value: str, argument: Argument) -> None:
     """Refuse a value that is not of the type of its key, or names no augmentation."""
     if types := refusing_types(argument.annotation, argument.file, value):
-        raise UserError(f"command line: {refused_value(key, types, value)}")
+        raise UserError("command line: " + refused_value(f"key '{key}'", types, value))
     if key == "data.augment" and re.fullmatch(r"[\w-]+", value):
         refuse_unknown_pipeline(value)
 

@@ -72,20 +72,20 @@ def wrong_value(key: str, message: str) -> str | None:
     value = re.search(r"Got value: (.*)", message) or re.search(r"Given value: (.*)", message)
     if not (expected and key and value):
         return None
-    return refused_value(key, [name for name in map(type_name, expected) if name != "NoneType"], value.group(1))
+    return refused_value(f"key '{key}'", [name for name in map(type_name, expected) if name != "NoneType"], value.group(1))
 
 
-def refused_value(key: str, types: Iterable[str], value: str) -> str:
+def refused_value(subject: str, types: Iterable[str], value: str) -> str:
     """Format the error for a value of another type.
 
     Args:
-        key: the key.
+        subject: the key or the option.
         types: names of the types that it takes, see `type_name`.
         value: the value.
     """
     allowed = " or ".join(types)
     near = nearest(value, re.findall(r"'([^']+)'", allowed))
-    return f"key '{key}' takes {allowed}, not '{value}'{near}"
+    return f"{subject} takes {allowed}, not '{value}'{near}"
 
 
 def type_name(expected: str) -> str:

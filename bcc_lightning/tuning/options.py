@@ -1,20 +1,28 @@
-"""The options of ``python -m bcc_lightning.tune``; no library is loaded for them."""
+"""Search the hyper-parameters of an experiment, on this machine or on a cluster.
+
+These are the options of ``python -m bcc_lightning.tune``; no library is loaded for them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal, cast
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
+from bcc_lightning.cli.options import OptionParser
 from bcc_lightning.errors import UserError
 
-DESCRIPTION = "Search the hyper-parameters of an experiment, on this machine or on a cluster."
+EXAMPLE = "--exp house --trials 20 -- --data.root cells"
+BEHIND = "; flags of the experiment go after --, as in: tune --exp NAME -- --data.root DIR"
 
 SMALLER_IS_BETTER = ("loss", "seconds", "parameters", "ece")
 """Ends of the names of metrics that are minimised where --direction is not given."""
 
 Direction = Literal["maximize", "minimize"]
 ExecutorName = Literal["local", "in_process", "slurm", "ray"]
+
+MONITOR = "val/accuracy"
+"""Metric by which most experiments select their weights."""
 
 LEAST = {"trials": 1, "workers": 1, "folds": 2, "confirm": 1, "timeout": 1}
 """Smallest allowed value of each option."""
@@ -112,19 +120,18 @@ def read_options(argv: list[str]) -> tuple[Options, list[str]]:
         UserError: an option is unknown or has a value that is not allowed.
     """
     own, flags = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
-    parser = ArgumentParser(prog="python -m bcc_lightning.tune", description=DESCRIPTION, exit_on_error=False)
-    parser.add_argument("--exp", type=str, action="append", required=True, help="name or file of an experiment; may be repeated")
+    parser = OptionParser("tune", __doc__, EXAMPLE, hint=BEHIND)
+    experiment = "name or file of an experiment (repeatable)"
+    parser.add_argument("--exp", action="append", type=str, required=True, metavar="NAME", help=experiment)
     parser.add_argument("--detach", action="store_true", help="start the workers and exit; the workers go on")
     parser.add_class_arguments(Options, skip={"exp", "detach"})
-    try:
-        values: Namespace = parser.instantiate(parser.parse_args(own))
-    except Exception as error:  # jsonargparse raises its own and argparse's
-        raise UserError(f"{error}; flags of the experiment go after --, as in: tune --exp NAME -- --data.root DIR") from error
+    values: Namespace = parser.instantiate(parser.read(own))
     options = Options(**{field.name: values[field.name] for field in fields(Options)})
     for name, least in LEAST.items():
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} is {value}, it must be {least} or more")
+    read_metrics(options, options.metric or MONITOR)
     return options, flags
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bcc_lightning.engine.searching import seats_of
 from bcc_lightning.errors import UserError
-from bcc_lightning.tune import seats_of
 from bcc_lightning.tuning.executors.base import Assignment, refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.ray import Ray
 from bcc_lightning.tuning.executors.slurm import Slurm
