@@ -53,11 +53,13 @@ def run(argv: list[str]) -> int:
     Raises:
         UserError: the command is unknown, or something in the arguments or the data has to be mended.
     """
-    name, *rest = argv or [""]
+    if not argv:
+        raise UserError(f"name what to do: {', '.join(COMMANDS)}. Example: python -m bcc_lightning.data describe --root cells")
+    name, *rest = argv
     if name in {"--help", "-h"}:
         print(f"{__doc__}\n\nUsage: python -m bcc_lightning.data COMMAND --root DIR [--out PATH]; COMMAND --help lists options\n")
         print(*(f"  {command:<10}{body.__doc__}" for command, body in COMMANDS.items()), sep="\n")
-        print(f"\nExample: python -m bcc_lightning.data describe {EXAMPLES['describe']}")
+        print("\nExample: python -m bcc_lightning.data describe --root cells")
         return 0
     if name not in COMMANDS:
         near = nearest(name, [*COMMANDS, "--help"]) or "."

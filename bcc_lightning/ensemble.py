@@ -23,9 +23,14 @@ from bcc_lightning.tracking.run_files import refuse_missing_checkpoint
 if TYPE_CHECKING:
     from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
+OWN = ("run", "checkpoint", "weights", "out")
+"""Options that are not those of `fit`."""
+
 EXAMPLE = "--run efficientnet_b0 --run resnet18_28 --weights fitted"
 
-OTHERS = "\nOther options are those of fit, such as --tracking.folder, --data.root, --summary, --trainer.accelerator and --trust."
+CALL = "python -m bcc_lightning.ensemble"
+
+OTHERS = "\n\nOther options are those of fit, such as --tracking.folder, --data.root, --summary and --trainer.accelerator."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,13 +54,13 @@ def ensemble(argv: list[str]) -> None:
     if {"--help", "-h"} & set(argv):
         print(described())
         return
-    own, flags = separate(argv, ("run", "checkpoint", "weights", "out"))
+    own, flags = separate(argv, OWN)
     named, out = [*own["run"], *own["checkpoint"]], own["out"]
     weighting = weighting_flags(own["weights"])
-    refuse_misspelt([*flags, *(["--model", "Ensemble"] if named else [])])
+    refuse_misspelt([*flags, *(["--model", "Ensemble"] if named else [])], further=OWN)
     call = Call.read([*flags, *weighting])
     if not named and not call.exp:
-        raise UserError(f"name members with --run and --checkpoint\n{described()}")
+        raise UserError(f"name members with --run and --checkpoint, or an experiment that names them. Example: {CALL} {EXAMPLE}")
     for checkpoint in own["checkpoint"]:
         refuse_missing_checkpoint(Path(checkpoint))
     if out:

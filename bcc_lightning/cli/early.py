@@ -24,12 +24,13 @@ NESTED = {"init_args", "class_path", "dict_kwargs", "help"}
 """What may stand between a group and its arguments."""
 
 
-def refuse_misspelt(argv: Sequence[str], listed: str = PRINTED) -> None:
+def refuse_misspelt(argv: Sequence[str], listed: str = PRINTED, further: Sequence[str] = ()) -> None:
     """Refuse names and values that do not exist, with the nearest one that does.
 
     Args:
         argv: arguments of `fit`.
         listed: where the keys are listed.
+        further: options that the command has beside those of `fit`.
 
     Raises:
         UserError: an experiment, a class or a key does not exist, or a value is not of the key's type.
@@ -41,7 +42,7 @@ def refuse_misspelt(argv: Sequence[str], listed: str = PRINTED) -> None:
         if named := values.get(group) or values.get(f"{group}.class_path"):  # a file's are checked where the file can be named
             refuse_class(group, named)
     for key, value in pairs(argv):
-        refuse_key(key, value, chosen, listed)
+        refuse_key(key, value, chosen, listed, further)
 
 
 def chosen_classes(argv: Sequence[str]) -> dict[str, str | None]:
@@ -82,13 +83,13 @@ def refuse_class(group: str, name: str) -> None:
         raise UserError(f"command line: {unknown_class(group, name)}")
 
 
-def refuse_key(key: str, value: str, chosen: dict[str, str | None], listed: str) -> None:
+def refuse_key(key: str, value: str, chosen: dict[str, str | None], listed: str, further: Sequence[str]) -> None:
     """Refuse a key that nothing takes, and a value that is not of its type."""
     groups = accepted()
     group, *parts = key.split(".")
     if group not in groups:
         if group not in WHOLE and not group.startswith("no_"):
-            near = nearest(group, [*WHOLE, *groups], ".".join(["{}", *parts]))
+            near = nearest(group, [*further, *WHOLE, *groups], ".".join(["{}", *parts]))
             raise unknown_key(key, near, listed)
         return
     while parts and parts[0] in NESTED:

@@ -18,6 +18,7 @@ from bcc_lightning.callbacks.checkpoints import WholeFileCheckpoints
 from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
 from bcc_lightning.cli.arguments import OWN, add_call_options
 from bcc_lightning.cli.early import pairs
+from bcc_lightning.cli.needs import MAX_EPOCHS
 from bcc_lightning.cli.parser import ExperimentParser
 from bcc_lightning.cli.wording import plain_words
 from bcc_lightning.datamodules import CellDataModule
@@ -43,9 +44,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "num_sanity_val_steps": 0,  # would count validation cells before the first epoch
     "enable_model_summary": False,
 }
-
-MAX_EPOCHS = 30
-"""Epochs of a training without stages that says nothing else; -1 sets no limit."""
 
 NOT_RESOLVED = {"config", "traceback", *OWN} - {"exp"}
 """Keys that belong to one call, not to the experiment."""

@@ -94,7 +94,8 @@ class OptionParser(ArgumentParser):
         lines = [str(self.description), "", f"Example: {self.example}"]
         for group in self._action_groups:
             if entries := list(entries_of(group._group_actions)):
-                title = "Options" if group.title in {"positional arguments", "options"} else str(group.title)
+                title = "Options" if group.title in {"positional arguments", "options"} else first_sentence(str(group.title))
+                title = title[0].upper() + title[1:]
                 lines += [*([] if title in lines else ["", title]), *rows(entries)]
         return "\n".join([*lines, "", "All commands", *rows(ALWAYS)])
 
@@ -108,10 +109,18 @@ def entries_of(actions: Sequence[Action]) -> Iterator[tuple[str, str]]:
     for action in actions:
         if action.default == SUPPRESS:  # takes a file with several options, which nobody needs
             continue
-        default = action.default
-        says_nothing = action.nargs == 0 or default in (None, [], {})  # a flag that is not given, nothing
-        told = "" if says_nothing else f" [{str(default).lower() if isinstance(default, bool) else default}]"
-        yield shown(action), f"{first_sentence(str(action.help))}{' (required)' if is_required(action) else told}"
+        told = " (required)" if is_required(action) else default_of(action)
+        yield shown(action), f"{first_sentence(str(action.help))}{told}"
+
+
+def default_of(action: Action) -> str:
+    """Format the default of an option; empty where it says nothing."""
+    default = action.default
+    if action.nargs == 0 or default in (None, [], {}):
+        return ""
+    if isinstance(default, bool):
+        return f" [{str(default).lower()}]"
+    return f" [{', '.join(map(str, default)) if isinstance(default, list) else default}]"
 
 
 def is_required(action: Action) -> bool:
@@ -123,7 +132,7 @@ def shown(action: Action) -> str:
     """Format an option with a placeholder for its value."""
     if not action.option_strings:
         return f"{action.metavar} ..."
-    return f"{action.option_strings[-1]} {placeholder(action)}".strip()
+    return f"{action.option_strings[0]} {placeholder(action)}".strip()
 
 
 def placeholder(action: Action) -> str:
@@ -134,7 +143,8 @@ def placeholder(action: Action) -> str:
         return "|".join(map(str, get_args(kinds[0])))
     if action.nargs == 0:
         return ""
-    return action.metavar if isinstance(action.metavar, str) else PLACEHOLDERS.get(kinds[0], "VALUE")
+    own = action.metavar if isinstance(action.metavar, str) and action.metavar[0].isupper() else None  # not jsonargparse's
+    return own or PLACEHOLDERS.get(kinds[0], "VALUE")
 
 
 def add_network_options(parser: OptionParser) -> None:
