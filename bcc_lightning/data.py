@@ -11,6 +11,7 @@ from rich.table import Table
 from bcc_lightning.audit.thresholds import Thresholds
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.data_sets import DataOptionParser, build_data, names_data
+from bcc_lightning.cli.help import first_sentence, rows
 from bcc_lightning.errors import UserError, nearest
 from bcc_lightning.files import refuse_missing, refuse_unwritable, refuse_unwritable_folder, write_json
 from bcc_lightning.printable import plain, printable
@@ -29,6 +30,9 @@ EXAMPLES = {
     "balance": "--root cells --out balanced",
     "preview": "--root cells --augment '[light, standard]' --out sheet.png",
 }
+
+INDENT = 14
+"""Columns of a command's name."""
 
 FOLDER = "folder of classes, or train/ val/ test/ of them"
 
@@ -58,7 +62,7 @@ def run(argv: list[str]) -> int:
     name, *rest = argv
     if name in {"--help", "-h"}:
         print(f"{__doc__}\n\nUsage: python -m bcc_lightning.data COMMAND --root DIR [--out PATH]; COMMAND --help lists options\n")
-        print(*(f"  {command:<10}{body.__doc__}" for command, body in COMMANDS.items()), sep="\n")
+        print(*rows(((command, first_sentence(body.__doc__ or "")) for command, body in COMMANDS.items()), INDENT), sep="\n")
         print("\nExample: python -m bcc_lightning.data describe --root cells")
         return 0
     if name not in COMMANDS:

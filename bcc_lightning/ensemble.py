@@ -30,7 +30,7 @@ EXAMPLE = "--run efficientnet_b0 --run resnet18_28 --weights fitted"
 
 CALL = "python -m bcc_lightning.ensemble"
 
-OTHERS = "\n\nOther options are those of fit, such as --tracking.folder, --data.root, --summary and --trainer.accelerator."
+OTHERS = "Other options are those of fit, such as --tracking.folder, --data.root and --trainer.accelerator."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,7 +90,7 @@ def described() -> str:
     parser.add_argument("--out", type=str, metavar="DIR", help="folder that gets a copy of the ensemble's files")
     members = "instead of --run and --checkpoint: an experiment that names its members, such as an2dl_ensemble"
     parser.add_argument("--exp", type=str, metavar="NAME", help=members)
-    return parser.help_text([]) + OTHERS
+    return f"{parser.help_text([])}\n\n{OTHERS}"
 
 
 def weighting_flags(weights: list[str]) -> list[str]:

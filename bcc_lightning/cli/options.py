@@ -1,6 +1,7 @@
 """The options of a command, read before anything heavy is imported: mistakes are told at once, and so is ``--help``."""
 
 import re
+import textwrap
 from argparse import SUPPRESS, Action
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -10,7 +11,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
-from bcc_lightning.cli.help import first_sentence, rows
+from bcc_lightning.cli.help import WIDTH, first_sentence, rows
 from bcc_lightning.cli.wording import plain_words
 from bcc_lightning.errors import UserError, nearest
 from bcc_lightning.tracking.run_files import refuse_missing_checkpoint
@@ -91,7 +92,7 @@ class OptionParser(ArgumentParser):
 
     def help_text(self, argv: Sequence[str]) -> str:
         """Describe the command: what it does, its options with their defaults, an example."""
-        lines = [str(self.description), "", f"Example: {self.example}"]
+        lines = [*textwrap.wrap(str(self.description), WIDTH), "", f"Example: {self.example}"]
         for group in self._action_groups:
             if entries := list(entries_of(group._group_actions)):
                 title = "Options" if group.title in {"positional arguments", "options"} else first_sentence(str(group.title))
