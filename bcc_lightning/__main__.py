@@ -1,15 +1,16 @@
-"""List commands and experiments."""
+"""List commands, experiments, data sets, networks and augmentation pipelines."""
 
 import ast
-import textwrap
 from pathlib import Path
 
+from bcc_lightning.cli.accepted import accepted
 from bcc_lightning.cli.command import lasting_streams
 from bcc_lightning.cli.experiment_files import experiment_names
-from bcc_lightning.cli.help import first_sentence
-
-WIDTH, NAMES = 130, 46
-"""Columns of a line, and of an experiment's name."""
+from bcc_lightning.cli.help import KEYS, first_sentence, rows
+from bcc_lightning.cli.needs import needs
+from bcc_lightning.errors import UserError
+from bcc_lightning.files import read_mapping
+from bcc_lightning.transforms.recipes import PURPOSES
 
 
 def commands() -> dict[str, str]:
@@ -38,16 +39,34 @@ def header(file: Path) -> str:
     return " ".join(lines)
 
 
+def with_needs(name: str, purpose: str) -> str:
+    """Add to the purpose of an experiment what it needs; a file of the user's own may lack what tells it."""
+    try:
+        return f"{purpose} [{needs(read_mapping(experiment_names()[name], 'keys such as model, data and trainer'))}]"
+    except (UserError, KeyError, TypeError, ValueError, AttributeError):
+        return purpose
+
+
+def classes(group: str) -> dict[str, str]:
+    """Map the data sets or the networks to what they are."""
+    return {name: first_sentence(text).partition("; see `")[0] for name, text in accepted()[group].summaries.items()}
+
+
 def main() -> None:
-    """Print commands and experiments."""
+    """Print the lists."""
+    lists = {
+        "Commands: python -m bcc_lightning.COMMAND --help": commands(),
+        "Data sets: --data NAME": classes("data"),
+        "Networks: --model NAME": classes("model"),
+        "Augmentation: --data.augment NAME": PURPOSES,
+        "Experiments: python -m bcc_lightning.fit --exp NAME": {
+            name: with_needs(name, why) for name, why in experiments().items()
+        },
+    }
     with lasting_streams():
-        print("usage: python -m bcc_lightning.COMMAND --help\n")
-        for name, purpose in commands().items():
-            print(f"  {name:<12}{purpose}")
-        print("\nexperiments: python -m bcc_lightning.fit --exp NAME\n")
-        for name, purpose in experiments().items():
-            for line in textwrap.wrap(purpose, WIDTH, initial_indent=f"  {name:<{NAMES}}", subsequent_indent=" " * (NAMES + 2)):
-                print(line)
+        for title, entries in lists.items():
+            column = min(max(map(len, entries)) + 6, KEYS)
+            print("\n".join([title, *rows(entries.items(), column), ""]))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.deployment.export import Export
 from bcc_lightning.deployment.export import export as export_network
+from bcc_lightning.embedding.choices import FOLDS
 from bcc_lightning.embedding.extractor import Extractor
 from bcc_lightning.embedding.features import Embedded
 from bcc_lightning.embedding.features import embed as embed_cells
 from bcc_lightning.embedding.files import write_features
-from bcc_lightning.embedding.probing import FOLDS
 from bcc_lightning.embedding.report import Probe
 from bcc_lightning.embedding.report import probe as probe_features
 from bcc_lightning.engine.comparing import compare as compare_networks
@@ -29,7 +29,7 @@ from bcc_lightning.engine.run import run_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.prediction.classifier import Images, TrainedClassifier
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, finished_runs
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network, of_run_or_folds
 
 Source: TypeAlias = str | Path | FinishedRun

@@ -9,20 +9,18 @@ from os import PathLike
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from bcc_lightning.errors import UserError
 
 Built = TypeVar("Built")
 
 SINGLE: dict[Any, tuple[str, tuple[type, ...]]] = {
-    bool: ("true or false", (bool, np.bool_)),
+    bool: ("true or false", (bool,)),
     int: ("a whole number", (Integral,)),
     float: ("a number", (Real,)),
     str: ("a text", (str, PathLike)),
     NoneType: ("null", (NoneType,)),
 }
-"""Name of each type in messages, and the types that count as it; neither a bool nor NaN is a number."""
+"""Name of each type in messages, and the types that count as it, see `fits`; neither a bool nor NaN is a number."""
 
 
 Range = tuple[str, Callable[[Any], bool]]
@@ -120,7 +118,14 @@ def fits(value: Any, hint: Any) -> bool:  # noqa: ANN401
         return isinstance(value, list | tuple) and len(value) == len(every) and all(map(fits, value, every))
     if hint not in SINGLE:
         return origin is not dict or isinstance(value, Mapping)
-    return isinstance(value, SINGLE[hint][1]) and (hint is bool or not isinstance(value, bool)) and not is_nan(value)
+    if hint is bool:
+        return isinstance(value, bool) or is_numpy_bool(value)
+    return isinstance(value, SINGLE[hint][1]) and not isinstance(value, bool) and not is_nan(value)
+
+
+def is_numpy_bool(value: object) -> bool:
+    """Return whether a value is NumPy's bool, which is no Python bool; NumPy is not imported for that."""
+    return (type(value).__module__, type(value).__name__) == ("numpy", "bool")
 
 
 def is_nan(value: object) -> bool:

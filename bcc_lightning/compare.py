@@ -2,18 +2,20 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.networks import network_parser, networks_named, read_options
-from bcc_lightning.cli.parser import ExperimentParser
-from bcc_lightning.engine.comparing import compare
-from bcc_lightning.engine.comparison import Comparison
-from bcc_lightning.engine.comparison_page import differences_table, metrics_table
-from bcc_lightning.errors import UserError
-from bcc_lightning.evaluation.metrics import TEST, in_words
-from bcc_lightning.files import refuse_unwritable_folder
+from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
+from bcc_lightning.files import refuse_missing, refuse_unwritable_folder
 from bcc_lightning.printable import print_table, printable
 from bcc_lightning.verb import Verb
+
+if TYPE_CHECKING:
+    from bcc_lightning.engine.comparison import Comparison
+
+EXAMPLE = "--run house --run efficientswin --out compared"
 
 TOLD = 3
 """Pairs that are told in sentences on the terminal."""
@@ -31,31 +33,49 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(run, argv)
 
 
+def read_options(argv: list[str]) -> Namespace:
+    """Read the options of a call.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    parser = OptionParser("compare", __doc__, EXAMPLE)
+    out = "folder that gets comparison.html, .json, .md and .csv"
+    parser.add_argument("--out", type=str, required=True, metavar="DIR", help=out)
+    sets = "test, validation, or a further test set that all runs have"
+    parser.add_argument("--set", type=str, default="test", metavar="NAME", help=sets)
+    moved = "folder of the run's cells, if it has moved"
+    parser.add_argument("--data.root", type=str | None, default=None, metavar="DIR", help=moved)
+    add_network_options(parser)
+    options = parser.read(argv)
+    refuse_unwritable_folder("--out", Path(options["out"]))
+    if options["data"]["root"]:
+        refuse_missing(Path(options["data"]["root"]), f"name the {moved}", "--data.root")
+    refuse_unnamed_network(options, several=True)
+    return options
+
+
 def run(argv: list[str]) -> None:
     """Compare the runs that are named.
 
     Raises:
         UserError: something in the arguments has to be mended, or the runs cannot be compared.
     """
-    options = read_options(network_parser("compare", declare), argv)
-    if not options["out"]:
-        raise UserError("--out DIR is missing; it names the folder of comparison.html, .json, .md and .csv")
+    options = read_options(argv)
+    # Only now what takes seconds to load.
+    from bcc_lightning.cli.networks import networks_named
+    from bcc_lightning.engine.comparing import compare
+
     out = Path(options["out"])
-    refuse_unwritable_folder("--out", out)
-    found = compare(networks_named(options), out, options["set"], options["data"]["root"])
-    print_comparison(found)
+    print_comparison(compare(networks_named(options), out, options["set"], options["data"]["root"]))
     print(printable(f"written to {out / 'comparison.html'}"))
 
 
-def declare(parser: ExperimentParser) -> None:
-    """Declare the command's own options."""
-    parser.add_argument("--out", type=str | None, default=None, help="folder that gets comparison.html, .json, .md and .csv")
-    parser.add_argument("--set", type=str, default=TEST, help="test, validation, or a further test set that all runs have")
-    parser.add_argument("--data.root", type=str | None, default=None, help="folder of the run's cells, if it has moved")
-
-
-def print_comparison(found: Comparison) -> None:
+def print_comparison(found: "Comparison") -> None:
     """Print the figures in tables that fit a terminal, and the verdict in sentences; the page has the rest."""
+    from bcc_lightning.engine.comparison_page import differences_table, metrics_table
+    from bcc_lightning.evaluation.metrics import in_words
+
     headings, rows = metrics_table(found)
     print(printable("\n".join(found.names)))
     title = f"{in_words(found.name)}: {found.figures.cells:,} cells; in brackets the 95 % interval"

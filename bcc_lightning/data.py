@@ -3,24 +3,38 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from bcc_lightning.audit.findings import Thresholds
+from bcc_lightning.audit.thresholds import Thresholds
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.parser import ExperimentParser, plain_words
-from bcc_lightning.datamodules import CellDataModule
-from bcc_lightning.datamodules.image_files import ImageFiles
-from bcc_lightning.datasets.listing import BALANCED_TRAIN, SPLITS
-from bcc_lightning.errors import UserError
-from bcc_lightning.files import refuse_unwritable, refuse_unwritable_folder, write_json
+from bcc_lightning.cli.data_sets import DataOptionParser, build_data, names_data
+from bcc_lightning.cli.help import first_sentence, rows
+from bcc_lightning.errors import UserError, nearest
+from bcc_lightning.files import refuse_missing, refuse_unwritable, refuse_unwritable_folder, write_json
 from bcc_lightning.printable import plain, printable
+from bcc_lightning.tracking.run_files import refuse_missing_checkpoint
+from bcc_lightning.transforms.recipes import refuse_unknown_pipeline
+
+if TYPE_CHECKING:
+    from bcc_lightning.datamodules import CellDataModule
 
 EXIT_FINDINGS = 1
 """Exit code of an audit whose findings pass a threshold."""
+
+EXAMPLES = {
+    "describe": "--root cells --out described",
+    "audit": "--root cells --out audited",
+    "balance": "--root cells --out balanced",
+    "preview": "--root cells --augment '[light, standard]' --out sheet.png",
+}
+
+INDENT = 14
+"""Columns of a command's name."""
+
+FOLDER = "folder of classes, or train/ val/ test/ of them"
 
 PREVIEW_PIPELINES = ["light", "standard", "stain"]
 
@@ -43,46 +57,35 @@ def run(argv: list[str]) -> int:
     Raises:
         UserError: the command is unknown, or something in the arguments or the data has to be mended.
     """
-    name, *rest = argv or [""]
+    if not argv:
+        raise UserError(f"name what to do: {', '.join(COMMANDS)}. Example: python -m bcc_lightning.data describe --root cells")
+    name, *rest = argv
     if name in {"--help", "-h"}:
-        print(f"usage: python -m bcc_lightning.data {'|'.join(COMMANDS)} --root DIR --out PATH, or --data NAME ...")
+        print(f"{__doc__}\n\nUsage: python -m bcc_lightning.data COMMAND --root DIR [--out PATH]; COMMAND --help lists options\n")
+        print(*rows(((command, first_sentence(body.__doc__ or "")) for command, body in COMMANDS.items()), INDENT), sep="\n")
+        print("\nExample: python -m bcc_lightning.data describe --root cells")
         return 0
     if name not in COMMANDS:
-        raise UserError(f"data command '{name}' does not exist; there are {', '.join(COMMANDS)}")
-    options, data = configure(name, rest)
-    if options["out"]:
-        out = Path(options["out"])
-        is_sheet = name == "preview" and out.suffix.lower() == ".png"
-        refuse_unwritable("--out", out) if is_sheet else refuse_unwritable_folder("--out", out)
-    return COMMANDS[name](options, data) or 0
+        near = nearest(name, [*COMMANDS, "--help"]) or "."
+        raise UserError(f"data command '{name}' does not exist{near} There are: {', '.join(COMMANDS)}")
+    options, flags = read_options(name, rest)
+    return COMMANDS[name](options, build_data(flags)) or 0
 
 
-def configure(command: str, argv: list[str]) -> tuple[Any, CellDataModule]:
-    """Read the options of a command and build the data module that they name."""
-    parser = ExperimentParser(prog=f"python -m bcc_lightning.data {command}")
-    add_options(parser, command)
-    root = [argv[i + 1] for i, argument in enumerate(argv[:-1]) if argument == "--root"]
-    named = any(argument.split("=")[0] == "--data" for argument in argv)
-    if root and not named:
-        argv = ["--data", "CellFolder", "--data.root", root[-1], *argv]
-    elif not named:
-        raise UserError(f"name a folder with --root DIR, or a data set with --data NAME; see --help of data {command}")
-    try:
-        options = parser.parse_args(argv)
-    except UserError as error:
-        raise UserError(plain_words(str(error))) from error
-    built = parser.build(options)
-    return built, built["data"]
+def read_options(command: str, argv: list[str]) -> tuple[Any, list[str]]:
+    """Read the options of a command, and the flags of the data set that it names.
 
-
-def add_options(parser: LightningArgumentParser, command: str) -> None:
-    """Declare the options of a command."""
-    parser.add_subclass_arguments(CellDataModule, "data", required=True)
-    parser.add_argument("--root", type=str | None, default=None, help="folder of classes, or train/ val/ test/ of them")
-    parser.add_argument("--out", type=str | None, default=None, help="folder, or for preview PNG file, that is written")
+    Raises:
+        UserError: one is wrong.
+    """
+    parser = DataOptionParser(f"data {command}", COMMANDS[command].__doc__, EXAMPLES[command])
+    parser.add_argument("--root", type=str | None, default=None, metavar="DIR", help=FOLDER)
+    out = f"{'PNG file or ' if command == 'preview' else ''}folder that is written"
+    parser.add_argument("--out", type=str | None, default=None, required=command != "describe", metavar="PATH", help=out)
     parser.add_argument("--seed", type=int, default=0, help="seed of what is drawn")
     if command == "audit":
-        parser.add_argument("--checkpoint", type=str | None, default=None, help="judge labels by this checkpoint's predictions")
+        judge = "judge labels by this checkpoint's predictions"
+        parser.add_argument("--checkpoint", type=str | None, default=None, metavar="FILE", help=judge)
         parser.add_class_arguments(Thresholds, "thresholds")
     if command == "balance":
         parser.add_argument("--augment", type=str, default="standard", help="augmentation of the copies")
@@ -92,9 +95,31 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
         parser.add_argument("--laboratory", type=bool, default=False, help=parts)
         parser.add_argument("--per_class", type=int, default=1, help="cells of each class")
         parser.add_argument("--draws", type=int, default=3, help="draws of each pipeline")
+    options = parser.instantiate(parser.read_with_data(argv))
+    flags = parser.flags
+    if not names_data(argv):
+        if not options["root"]:
+            raise UserError(f"name a folder with --root DIR, or a data set with --data NAME. Example: {parser.example}")
+        refuse_missing(Path(options["root"]), f"name a {FOLDER}", "--root")
+        flags = ["--data", "CellFolder", "--data.root", options["root"], *flags]
+    refuse_names(command, options)
+    return options, flags
 
 
-def describe(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
+def refuse_names(command: str, options: Any) -> None:  # noqa: ANN401 - jsonargparse's namespace
+    """Refuse augmentations and files that do not exist, and an output that cannot be written."""
+    if command in {"balance", "preview"}:
+        for name in [options["augment"]] if command == "balance" else options["augment"]:
+            refuse_unknown_pipeline(name)
+    if command == "audit" and options["checkpoint"]:
+        refuse_missing_checkpoint(Path(options["checkpoint"]))
+    if options["out"]:
+        out = Path(options["out"])
+        is_sheet = command == "preview" and out.suffix.lower() == ".png"
+        refuse_unwritable("--out", out) if is_sheet else refuse_unwritable_folder("--out", out)
+
+
+def describe(options: Any, data: "CellDataModule") -> None:  # noqa: ANN401 - jsonargparse's namespace
     """Print what a data set holds; with ``--out`` also write it as JSON, with figures and the split."""
     from bcc_lightning.datasets.split_file import write_split
     from bcc_lightning.evaluation.figures import class_counts_figure, samples_figure, save_figure
@@ -124,15 +149,16 @@ def describe(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - json
         print(printable(f"written to {out}"))
 
 
-def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargparse's namespace
+def audit(options: Any, data: "CellDataModule") -> int:  # noqa: ANN401 - jsonargparse's namespace
     """Look for what is wrong with a data set and write ``audit.html`` and ``audit.json``."""
     from bcc_lightning.audit.audit import audit as find_faults
     from bcc_lightning.audit.cells import ArrayCells, FileCells
     from bcc_lightning.audit.findings import exceeded
     from bcc_lightning.audit.page import write_audit
+    from bcc_lightning.datamodules.image_files import ImageFiles
     from bcc_lightning.datasets.splits import set_notices
 
-    out = required(options, "out")
+    out = Path(options["out"])
     data.prepare_data()
     if isinstance(data, ImageFiles):
         cells: FileCells | ArrayCells = FileCells(data.listing, data.bits)
@@ -155,12 +181,14 @@ def audit(options: Any, data: CellDataModule) -> int:  # noqa: ANN401 - jsonargp
     return EXIT_FINDINGS if reasons else 0
 
 
-def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
+def balance(options: Any, data: "CellDataModule") -> None:  # noqa: ANN401 - jsonargparse's namespace
     """Write a folder with a balanced training set, ``Balanced_Train``, and the other sets as they are."""
+    from bcc_lightning.datamodules.image_files import ImageFiles
     from bcc_lightning.datasets.balanced_folder import write_balanced_folder
     from bcc_lightning.datasets.cell_folder import write_set
+    from bcc_lightning.datasets.listing import BALANCED_TRAIN, SPLITS
 
-    out = required(options, "out")
+    out = Path(options["out"])
     if not isinstance(data, ImageFiles):
         raise UserError(f"{type(data).__name__} is no folder of images; balance it while training with --data.balance oversample")
     data.prepare_data()
@@ -184,7 +212,7 @@ def balance(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     )
 
 
-def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsonargparse's namespace
+def preview(options: Any, data: "CellDataModule") -> None:  # noqa: ANN401 - jsonargparse's namespace
     """Draw a sheet of what pipelines do to training cells."""
     import numpy as np
 
@@ -193,7 +221,7 @@ def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     from bcc_lightning.transforms.pipelines import make_pipeline
     from bcc_lightning.transforms.preview import preview_figure
 
-    out = required(options, "out")
+    out = Path(options["out"])
     sheet = out if out.suffix.lower() == ".png" else out / "preview.png"
     data.prepare_data()
     train = data.splits["train"]
@@ -207,14 +235,7 @@ def preview(options: Any, data: CellDataModule) -> None:  # noqa: ANN401 - jsona
     print(printable(f"written to {sheet}"))
 
 
-def required(options: Any, name: str) -> Path:  # noqa: ANN401 - jsonargparse's namespace
-    """Get a path that a command cannot do without."""
-    if not options[name]:
-        raise UserError(f"--{name} PATH is missing; it says where to write")
-    return Path(options[name])
-
-
-COMMANDS: dict[str, Callable[[Any, CellDataModule], int | None]] = {
+COMMANDS: dict[str, Callable[[Any, "CellDataModule"], int | None]] = {
     "describe": describe,
     "audit": audit,
     "balance": balance,

@@ -4,15 +4,17 @@ import sys
 import time
 from pathlib import Path
 
+from jsonargparse import Namespace
+
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.networks import read_options
-from bcc_lightning.cli.parser import ExperimentParser
-from bcc_lightning.embedding.features import BATCH, embed
-from bcc_lightning.embedding.files import refuse_wrong_name, write_features
-from bcc_lightning.embedding.options import extractor_and_data, extractor_parser
+from bcc_lightning.cli.data_sets import DataOptionParser
+from bcc_lightning.embedding.choices import BATCH, refuse_wrong_name
+from bcc_lightning.embedding.options import add_extractor_options, extractor_and_data, read_extractor_options
 from bcc_lightning.files import refuse_unwritable
 from bcc_lightning.printable import printable
 from bcc_lightning.verb import Verb
+
+EXAMPLE = "--backbone resnet18 --data CellFolder --data.root cells --out cells.parquet"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,10 +29,21 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(run, argv)
 
 
-def declare(parser: ExperimentParser) -> None:
-    """Declare the command's own options."""
-    parser.add_argument("--out", type=str, required=True, help="file that is written, .parquet or .h5 (bags by patient or slide)")
+def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
+    """Read the options of a call, and the flags of the data set that it names.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    parser = DataOptionParser("embed", __doc__, EXAMPLE)
+    out = "file that is written, .parquet or .h5 (bags by patient or slide)"
+    parser.add_argument("--out", type=str, required=True, metavar="FILE", help=out)
     parser.add_argument("--batch_size", type=int, default=BATCH, help="cells that the network sees at once")
+    add_extractor_options(parser)
+    options = read_extractor_options(parser, argv)
+    refuse_unwritable("--out", Path(options["out"]))
+    refuse_wrong_name(Path(options["out"]))
+    return options, parser.flags
 
 
 def run(argv: list[str]) -> None:
@@ -39,12 +52,13 @@ def run(argv: list[str]) -> None:
     Raises:
         UserError: something in the arguments, the weights or the data has to be mended.
     """
-    parser = extractor_parser("embed", declare)
-    options = read_options(parser, argv)
+    options, flags = read_options(argv)
+    # Only now what takes seconds to load.
+    from bcc_lightning.embedding.features import embed
+    from bcc_lightning.embedding.files import write_features
+
     out = Path(options["out"])
-    refuse_wrong_name(out)
-    refuse_unwritable("--out", out)
-    extractor, data = extractor_and_data(parser, options)
+    extractor, data = extractor_and_data(options, flags)
     start = time.perf_counter()
     embedded = embed(data, extractor, batch_size=options["batch_size"])
     seconds = time.perf_counter() - start

@@ -5,29 +5,32 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from bcc_lightning.cli.accepted import accepted
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.command import run_command, separate
-from bcc_lightning.engine.rebuild import data_config
-from bcc_lightning.engine.run import run_experiment
+from bcc_lightning.cli.early import refuse_misspelt
+from bcc_lightning.cli.options import RUN, OptionParser
+from bcc_lightning.cli.values import refusing_types
+from bcc_lightning.cli.wording import refused_value
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
-from bcc_lightning.modules.ensemble import Weighting
-from bcc_lightning.tracking.finished_runs import find_run
-from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_members
+from bcc_lightning.tracking.run_files import refuse_missing_checkpoint
 
-USAGE = """usage: python -m bcc_lightning.ensemble --run A --run B [--checkpoint FILE ...] [--weights equal|fitted] [--out DIR]
+if TYPE_CHECKING:
+    from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
-  --run         a run id or its beginning, the name of an experiment (its newest finished run), or models:/NAME/VERSION
-  --checkpoint  a checkpoint file
-  --weights     equal (the mean of the members' probabilities), or fitted on the validation set
-  --out         folder that gets a copy of the ensemble's files
-  --exp         instead of --run and --checkpoint: an experiment that names its members, such as an2dl_ensemble
+OWN = ("run", "checkpoint", "weights", "out")
+"""Options that are not those of `fit`."""
 
-Other options are those of fit, such as --tracking.folder, --data.root, --summary, --trainer.accelerator and --trust."""
+EXAMPLE = "--run efficientnet_b0 --run resnet18_28 --weights fitted"
+
+CALL = "python -m bcc_lightning.ensemble"
+
+OTHERS = "Other options are those of fit, such as --tracking.folder, --data.root and --trainer.accelerator."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,23 +52,45 @@ def ensemble(argv: list[str]) -> None:
         UserError: something in the arguments, the runs or the data has to be mended.
     """
     if {"--help", "-h"} & set(argv):
-        print(USAGE)
+        print(described())
         return
-    own, flags = separate(argv, ("run", "checkpoint", "weights", "out"))
+    own, flags = separate(argv, OWN)
     named, out = [*own["run"], *own["checkpoint"]], own["out"]
-    call = Call.read([*flags, *weighting_flags(own["weights"])])
+    weighting = weighting_flags(own["weights"])
+    refuse_misspelt([*flags, *(["--model", "Ensemble"] if named else [])], further=OWN)
+    call = Call.read([*flags, *weighting])
+    if not named and not call.exp:
+        raise UserError(f"name members with --run and --checkpoint, or an experiment that names them. Example: {CALL} {EXAMPLE}")
+    for checkpoint in own["checkpoint"]:
+        refuse_missing_checkpoint(Path(checkpoint))
     if out:
         refuse_unwritable_folder("--out", Path(out[-1]))
+    # Only now what takes seconds to load.
+    from bcc_lightning.engine.run import run_experiment
+    from bcc_lightning.tracking.finished_runs import find_run
+    from bcc_lightning.tracking.trained_networks import find_members
+
     with TemporaryDirectory() as folder:
         if named:
             file = write_config(find_members(call.tracking, named), Path(folder))
             call = replace(call, flags=["--config", str(file), *call.flags])
-        elif not call.exp:
-            raise UserError(f"name members with --run and --checkpoint\n{USAGE}")
         summary = run_experiment(call)
     if out and summary:
         run = find_run(call.tracking, summary.run_id)
         copy_files(run.artifact("summary.json").parent, Path(out[-1]))
+
+
+def described() -> str:
+    """Describe the command and its options."""
+    parser = OptionParser("ensemble", __doc__, EXAMPLE)
+    parser.add_argument("--run", action="append", metavar="RUN", help=f"a member: {RUN}")
+    parser.add_argument("--checkpoint", action="append", metavar="FILE", help="a member: a checkpoint file")
+    weights = "equal (the mean of the members' probabilities), or fitted on the validation set"
+    parser.add_argument("--weights", type=str, default="equal", metavar="NAME", help=weights)
+    parser.add_argument("--out", type=str, metavar="DIR", help="folder that gets a copy of the ensemble's files")
+    members = "instead of --run and --checkpoint: an experiment that names its members, such as an2dl_ensemble"
+    parser.add_argument("--exp", type=str, metavar="NAME", help=members)
+    return f"{parser.help_text([])}\n\n{OTHERS}"
 
 
 def weighting_flags(weights: list[str]) -> list[str]:
@@ -74,18 +99,22 @@ def weighting_flags(weights: list[str]) -> list[str]:
     Raises:
         UserError: the value is unknown.
     """
-    allowed = get_args(Weighting)
-    if weights and weights[-1] not in allowed:
-        raise UserError(f"--weights is '{weights[-1]}', it must be {' or '.join(allowed)}")
-    return ["--model.weighting", weights[-1]] if weights else []
+    if not weights:
+        return []
+    argument = accepted()["model"].arguments("Ensemble")["weighting"]
+    if types := refusing_types(argument.annotation, argument.file, weights[-1]):
+        raise UserError(refused_value("--weights", types, weights[-1]))
+    return ["--model.weighting", weights[-1]]
 
 
-def write_config(members: list[TrainedNetwork], folder: Path) -> Path:
+def write_config(members: "list[TrainedNetwork]", folder: Path) -> Path:
     """Write the experiment that an ensemble is: its members, and the data of the one that sees the largest images.
 
     Raises:
         UserError: no member belongs to a run, so that nothing tells the data.
     """
+    from bcc_lightning.engine.rebuild import data_config
+
     configs = [member.config for member in members if member.config is not None]
     if not configs:
         raise UserError("checkpoints alone do not say which cells to test on; name at least one member with --run")

@@ -3,8 +3,9 @@
 import errno
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 @contextmanager
@@ -66,6 +67,19 @@ class NonFiniteLossError(UserError):
 
 class Pruned(Exception):  # noqa: N818 - not an error
     """A search stops a trial that is not promising."""
+
+
+def nearest(name: str, known: Iterable[str], form: str = "{}") -> str:
+    """Ask whether the nearest known name was meant, as the end of a clause; empty if none is near. Case does not matter.
+
+    Args:
+        name: the name that is not known.
+        known: those that are.
+        form: what is around the name, as in ``data.{}``.
+    """
+    spelt = {one.lower(): one for one in known}
+    found = get_close_matches(name.lower(), spelt, n=1)
+    return f"; did you mean {form.format(spelt[found[0]])}?" if found else ""
 
 
 MAKE_SPACE = (

@@ -1,21 +1,24 @@
 """Evaluate a finished run: on its own test set, or on a labelled set that it was not tested on."""
 
 import sys
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.networks import network_named, network_parser, read_options
-from bcc_lightning.cli.parser import ExperimentParser
-from bcc_lightning.datamodules import CellDataModule
-from bcc_lightning.engine.evaluating import evaluate
-from bcc_lightning.engine.evaluator import PAGE, Evaluation
-from bcc_lightning.engine.robustness import RobustnessReport, evaluate_robustness
-from bcc_lightning.errors import UserError
+from bcc_lightning.cli.data_sets import DataOptionParser, build_data, names_data
+from bcc_lightning.cli.options import add_network_options, refuse_unnamed_network
 from bcc_lightning.files import refuse_unwritable_folder
-from bcc_lightning.prediction.adaptation import read_methods
+from bcc_lightning.prediction.choices import read_methods
 from bcc_lightning.printable import printable
 from bcc_lightning.verb import Verb
+
+if TYPE_CHECKING:
+    from bcc_lightning.engine.evaluator import Evaluation
+    from bcc_lightning.engine.robustness import RobustnessReport
+
+EXAMPLE = "--run house --data.test_on '[clinic]' --out evaluated"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,24 +33,32 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(run, argv)
 
 
-def declare(has_data: bool, parser: ExperimentParser) -> None:
-    """Declare the command's own options; `has_data` says whether ``--data NAME`` is given."""
-    if has_data:
-        parser.add_subclass_arguments(CellDataModule, "data", required=True)
-    else:
-        places = "further sets: folders of class folders, or tables; --data NAME names any other data set instead"
-        parser.add_argument("--data.test_on", type=list[str] | None, default=None, help=places)
-        mapped = "classes of the sets: what the run calls them"
-        parser.add_argument("--data.class_map", type=dict[str, str] | None, default=None, help=mapped)
+def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
+    """Read the options of a call, and the flags of the data set that it names with ``--data``, if any.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    parser = DataOptionParser("evaluate", __doc__, EXAMPLE)
     out = "folder of evaluation.html, .json and predictions.parquet"
-    parser.add_argument("--out", type=str | None, default=None, help=out)
+    parser.add_argument("--out", type=str, required=True, metavar="DIR", help=out)
+    places = "further sets: folders of class folders, or tables; --data NAME names any other data set instead"
+    parser.add_argument("--data.test_on", type=list[str] | None, default=None, help=places)
+    mapped = "classes of the sets: what the run calls them, such as {NEUT: neutrophil}"
+    parser.add_argument("--data.class_map", type=dict[str, str] | None, default=None, help=mapped)
     parser.add_argument("--name", type=str | None, default=None, help="name of a further set; by default its folder's")
     parser.add_argument("--file", type=bool, default=True, help="file the results in the run")
     adapt = "adapt the network to a further set, without its labels: scale, bn, tent, prior, or several joined by commas"
-    parser.add_argument("--adapt", type=str | None, default=None, help=adapt)
+    parser.add_argument("--adapt", type=str | None, default=None, metavar="METHODS", help=adapt)
     faults = "classify the own test set with eleven faults of images at five severities instead, see robustness.html"
     parser.add_argument("--robustness", type=bool, default=False, help=faults)
     parser.add_argument("--gallery", type=bool, default=True, help="draw the worst mistakes and the least sure cells")
+    add_network_options(parser)
+    options = parser.read_with_data(argv) if names_data(argv) else parser.read(argv)
+    refuse_unwritable_folder("--out", Path(options["out"]))
+    read_methods(options["adapt"])
+    refuse_unnamed_network(options)
+    return options, parser.flags
 
 
 def run(argv: list[str]) -> None:
@@ -56,20 +67,19 @@ def run(argv: list[str]) -> None:
     Raises:
         UserError: something in the arguments, the run or the data has to be mended.
     """
-    has_data = any(argument.split("=")[0] == "--data" for argument in argv)
-    parser = network_parser("evaluate", partial(declare, has_data))
-    options = read_options(parser, argv)
-    if not options["out"]:
-        raise UserError("--out DIR is missing; it names the folder of evaluation.html, evaluation.json and predictions.parquet")
-    out = Path(options["out"])
-    refuse_unwritable_folder("--out", out)
-    network = network_named(options)
+    options, flags = read_options(argv)
+    # Only now what takes seconds to load.
+    from bcc_lightning.cli.networks import network_named
+    from bcc_lightning.engine.evaluating import evaluate
+    from bcc_lightning.engine.robustness import evaluate_robustness
+
+    out, network = Path(options["out"]), network_named(options)
     if options["robustness"]:
         print(printable(describe_robustness(evaluate_robustness(network, out, options["file"]))))
         return
     common = {name: options[name] for name in ("name", "file", "gallery")} | {"methods": read_methods(options["adapt"])}
-    if has_data:
-        found = evaluate(network, out, data=parser.build(options)["data"], **common)
+    if flags:
+        found = evaluate(network, out, data=build_data(flags), **common)
     else:
         named = options["data"]
         found = evaluate(network, out, test_on=named["test_on"] or (), class_map=named["class_map"], **common)
@@ -77,7 +87,7 @@ def run(argv: list[str]) -> None:
         print(printable(describe(one)))
 
 
-def describe_robustness(report: RobustnessReport) -> str:
+def describe_robustness(report: "RobustnessReport") -> str:
     """Describe the errors under faults for the terminal."""
     found = report.robustness.as_dict()
     worst = max(found["errors"], key=lambda name: sum(found["errors"][name]))
@@ -89,8 +99,10 @@ def describe_robustness(report: RobustnessReport) -> str:
     )
 
 
-def describe(found: Evaluation) -> str:
+def describe(found: "Evaluation") -> str:
     """Describe an evaluation for the terminal."""
+    from bcc_lightning.engine.evaluator import PAGE
+
     one = found.assessment
     low, high = one.intervals["accuracy"]
     lines = [

@@ -2,14 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
+from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
 from bcc_lightning.errors import UserError
+from bcc_lightning.explanation.choices import CELLS, DEFAULT_METHOD, LAYOUT, METHODS, NEIGHBOURS, refuse_unknown_method
+from bcc_lightning.files import refuse_missing, refuse_unwritable_folder
+from bcc_lightning.prediction.choices import INPUTS, refuse_missing_input
 from bcc_lightning.verb import Verb
 
-if TYPE_CHECKING:
-    from bcc_lightning.cli.parser import ExperimentParser
+EXAMPLE = "cell.png --run house --out explained"
 
 EXIT_UNREADABLE = 1
 """Exit code where files could not be read; all others were explained."""
@@ -30,23 +35,37 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(explain, argv)
 
 
-def declare(parser: "ExperimentParser") -> None:
-    """Declare the options of the command."""
-    from bcc_lightning.engine.explaining import CELLS, NEIGHBOURS
-    from bcc_lightning.explanation.masks import LAYOUT
-    from bcc_lightning.explanation.methods import DEFAULT_METHOD, METHODS
+def read_options(argv: list[str]) -> Namespace:
+    """Read the options of a call and check what takes no time: names, files that are read, files that are written.
 
-    inputs = "image files, folders (searched through), tables with a column path, or - for a list on standard input"
-    parser.add_argument("inputs", nargs="*", type=str, help=inputs)
-    parser.add_argument("--out", type=str, required=True, help="folder that gets the pages")
+    Raises:
+        UserError: one is wrong.
+    """
+    parser = OptionParser("explain", __doc__, EXAMPLE)
+    parser.add_argument("inputs", nargs="*", type=str, metavar="INPUT", help=INPUTS)
+    parser.add_argument("--out", type=str, required=True, metavar="DIR", help="folder that gets the pages")
     names = f"one of {', '.join(METHODS)}; by default {DEFAULT_METHOD}, with --faithfulness all (repeatable)"
-    parser.add_argument("--method", action="append", default=[], help=names)
+    parser.add_argument("--method", action="append", default=[], metavar="NAME", help=names)
     parser.add_argument("--neighbours", type=int, default=NEIGHBOURS, help="most similar training cells on a page; 0 for none")
     parser.add_argument("--faithfulness", action="store_true", help="score the methods on the run's test set instead")
-    parser.add_argument("--masks", type=str | None, default=None, help=f"with --faithfulness: {LAYOUT}")
+    parser.add_argument("--masks", type=str | None, default=None, metavar="DIR", help=f"with --faithfulness: {LAYOUT}")
     parser.add_argument("--cells", type=int, default=CELLS, help="with --faithfulness: test cells, drawn from each class")
     parser.add_argument("--seed", type=int, default=0, help="with --faithfulness: seed of what is drawn")
-    parser.add_argument("--data.root", type=str | None, default=None, help="folder of the run's data, if they have moved")
+    moved = "folder of the run's data, if they have moved"
+    parser.add_argument("--data.root", type=str | None, default=None, metavar="DIR", help=moved)
+    add_network_options(parser)
+    options = parser.read(argv)
+    refuse_contradictions(options)
+    for method in options["method"]:
+        refuse_unknown_method(method)
+    refuse_unwritable_folder("--out", Path(options["out"]))
+    for given in options["inputs"]:
+        refuse_missing_input(given)
+    for name, folder, what in (("--masks", options["masks"], LAYOUT), ("--data.root", options["data"]["root"], moved)):
+        if folder:
+            refuse_missing(Path(folder), f"name a {what}", name)
+    refuse_unnamed_network(options)
+    return options
 
 
 def explain(argv: list[str]) -> int:
@@ -55,15 +74,11 @@ def explain(argv: list[str]) -> int:
     Raises:
         UserError: something in the arguments, the run or the inputs has to be mended.
     """
-    from bcc_lightning.cli.networks import network_named, network_parser, read_options
-    from bcc_lightning.files import refuse_unwritable_folder
+    options = read_options(argv)
+    # Only now what takes seconds to load.
+    from bcc_lightning.cli.networks import network_named
 
-    options = read_options(network_parser("explain", declare), argv)
-    refuse_contradictions(options)
-    refuse_unwritable_folder("--out", Path(options["out"]))
-    if options["faithfulness"]:
-        return measure(options, network_named(options))
-    return write_pages(options, network_named(options))
+    return (measure if options["faithfulness"] else write_pages)(options, network_named(options))
 
 
 def refuse_contradictions(options: Any) -> None:  # noqa: ANN401 - jsonargparse's namespace
@@ -95,7 +110,6 @@ def write_pages(options: Any, network: Any) -> int:  # noqa: ANN401 - jsonargpar
     """Explain images and print what was written."""
     from bcc_lightning.datasets.left_out import LeftOut
     from bcc_lightning.engine.explaining import explain_network
-    from bcc_lightning.explanation.methods import DEFAULT_METHOD
     from bcc_lightning.prediction.inputs import CellInputs
     from bcc_lightning.printable import printable
 

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
+from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
+from bcc_lightning.deployment.choices import Format, PrecisionName, refuse_quantised_program
+from bcc_lightning.files import refuse_unwritable
 from bcc_lightning.verb import Verb
 
-if TYPE_CHECKING:
-    from bcc_lightning.cli.parser import ExperimentParser
+EXAMPLE = "--run house --out model.onnx"
 
 EXIT_DIFFERS = 1
 """Exit code where the file answers otherwise than the network, or where that could not be measured."""
@@ -27,13 +30,22 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(export, argv)
 
 
-def declare(parser: "ExperimentParser") -> None:
-    """Declare the options of the command."""
-    from bcc_lightning.deployment.export import Format, PrecisionName
+def read_options(argv: list[str]) -> Namespace:
+    """Read the options of a call.
 
-    parser.add_argument("--format", type=Format, default="onnx", help="onnx, or pt2 for torch.export.load")
+    Raises:
+        UserError: one is wrong.
+    """
+    parser = OptionParser("export", __doc__, EXAMPLE)
+    parser.add_argument("--format", type=Format, default="onnx", help="pt2 is for torch.export.load")
     parser.add_argument("--precision", type=PrecisionName, default="fp32", help="int8 quantises the weights of an ONNX file")
-    parser.add_argument("--out", type=str, required=True, help="file that is written")
+    parser.add_argument("--out", type=str, required=True, metavar="FILE", help="file that is written")
+    add_network_options(parser)
+    options = parser.read(argv)
+    refuse_quantised_program(options["format"], options["precision"])
+    refuse_unwritable("--out", Path(options["out"]))
+    refuse_unnamed_network(options)
+    return options
 
 
 def export(argv: list[str]) -> int:
@@ -42,14 +54,13 @@ def export(argv: list[str]) -> int:
     Raises:
         UserError: something in the arguments or the run has to be mended, or a package is missing.
     """
-    from bcc_lightning.cli.networks import network_named, network_parser, read_options
+    options = read_options(argv)
+    # Only now what takes seconds to load.
+    from bcc_lightning.cli.networks import network_named
     from bcc_lightning.deployment.export import export as write
-    from bcc_lightning.files import refuse_unwritable
     from bcc_lightning.printable import printable
 
-    options = read_options(network_parser("export", declare), argv)
     out = Path(options["out"])
-    refuse_unwritable("--out", out)
     done = write(network_named(options), out, options["format"], options["precision"])
     parity = done.parity
     if parity.cells:

@@ -7,13 +7,14 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bcc_lightning.errors import UserError
+from bcc_lightning.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -86,6 +87,29 @@ def read_json(file: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return content
+
+
+MOST_NAMES = 1000
+"""Files of a folder among which a misspelt one is looked for, so that the answer does not take long."""
+
+
+def refuse_missing(file: Path, hint: str, called: str = "") -> None:
+    """Refuse a file or folder that does not exist, with the nearest name that does.
+
+    Args:
+        file: the file or folder.
+        hint: what can be done, as the end of a sentence.
+        called: what it is, or the option that names it, for the message.
+
+    Raises:
+        UserError: it does not exist.
+    """
+    if file.exists():
+        return
+    beside = [other.name for other in islice(file.parent.iterdir(), MOST_NAMES)] if file.parent.is_dir() else []
+    near = nearest(file.name, beside)
+    told = f"{near} {hint[0].upper()}{hint[1:]}" if near else f"; {hint}"
+    raise UserError(f"{called} {file} does not exist{told}".strip())
 
 
 def refuse_unwritable(option: str, target: Path) -> None:

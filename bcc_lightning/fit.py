@@ -4,8 +4,9 @@ import os
 import sys
 from contextlib import nullcontext
 
+from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.early import refuse_misspelt
+from bcc_lightning.cli.early import refuse_missing_data, refuse_misspelt
 from bcc_lightning.cli.help import help_text
 from bcc_lightning.steps import hushed, step
 from bcc_lightning.tuning.channel import VARIABLE, TrialChannel
@@ -37,19 +38,21 @@ def fit(argv: list[str]) -> None:
         print(help_text(argv))
         return
     refuse_misspelt(argv)
+    call = Call.read(argv)
+    if call.resume is None:
+        call.refuse_no_experiment()
+        refuse_missing_data(argv)
     is_trial, prints_config = VARIABLE in os.environ, any(argument.startswith("--print_config") for argument in argv)
     with hushed(is_trial or prints_config):
-        train(argv, is_trial)
+        train(call, is_trial)
 
 
-def train(argv: list[str], is_trial: bool) -> None:
-    """Train what the arguments ask for; as `fit`, once they are known not to be misspelt."""
+def train(call: Call, is_trial: bool) -> None:
+    """Train what a call asks for, once it is known not to be misspelt; raises as `fit`."""
     with step("loading PyTorch, Lightning, timm and MLflow"):
-        from bcc_lightning.cli.arguments import Call
         from bcc_lightning.engine.cross_validation import cross_validate
         from bcc_lightning.engine.fold_plan import CrossValidation
         from bcc_lightning.engine.run import run_experiment
-    call = Call.read(argv)
     with TrialChannel.inherited() if is_trial else nullcontext() as trial:
         plan = CrossValidation.of(call) if call.folds or call.resume else None
         if plan:

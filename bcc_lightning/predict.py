@@ -5,16 +5,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jsonargparse import Namespace
+
 from bcc_lightning.cli.command import run_command
+from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
 from bcc_lightning.errors import UserError
+from bcc_lightning.files import refuse_missing, refuse_unwritable
+from bcc_lightning.novelty.choices import read_share
+from bcc_lightning.prediction.choices import INPUTS, read_methods, refuse_missing_input
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-    from bcc_lightning.cli.parser import ExperimentParser
     from bcc_lightning.prediction.answers import AnswerTable
     from bcc_lightning.prediction.files import Tally
     from bcc_lightning.tracking.trained_networks import TrainedNetwork
+
+EXAMPLE = "slides --run house --out cells.csv --by slide"
 
 PRINTED = 6
 """Slides whose counts are printed."""
@@ -35,27 +42,46 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(predict, argv)
 
 
-def declare(parser: "ExperimentParser") -> None:
-    """Declare the options of the command."""
-    inputs = "image files, folders (searched through), tables with a column path, or - for a list on standard input"
-    parser.add_argument("inputs", nargs="+", type=str, help=inputs)
-    parser.add_argument("--out", type=str, required=True, help="table that is written, .csv or .parquet")
+def read_options(argv: list[str]) -> Namespace:
+    """Read the options of a call and check what takes no time: names, files that are read, files that are written.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    parser = OptionParser("predict", __doc__, EXAMPLE)
+    parser.add_argument("inputs", nargs="+", type=str, metavar="INPUT", help=INPUTS)
+    parser.add_argument("--out", type=str, required=True, metavar="FILE", help="table that is written, .csv or .parquet")
     by = "count cells by slide or patient (a column of a table, or the folders below an input) or by another column"
-    parser.add_argument("--by", type=str | None, default=None, help=by)
+    parser.add_argument("--by", type=str | None, default=None, metavar="COLUMN", help=by)
     reference = (
         "an examiner's counts, which the network's are compared with: CSV with a column slide, and one per class; "
         "or an examiner's labels of single cells: CSV with the columns path and label"
     )
-    parser.add_argument("--reference", type=str | None, default=None, help=reference)
-    parser.add_argument("--sheet", type=str | None, default=None, help="PNG of cells by predicted class, least sure first")
+    parser.add_argument("--reference", type=str | None, default=None, metavar="FILE", help=reference)
+    parser.add_argument(
+        "--sheet", type=str | None, default=None, metavar="FILE", help="PNG of cells by predicted class, least sure first"
+    )
     abstain = (
         "leave cells to a person that are less familiar to the network than this share of its own, such as 0.05; adds the "
         "columns familiarity and abstained, and an alarm for cells from elsewhere"
     )
     parser.add_argument("--abstain", type=float | None, default=None, help=abstain)
     adapt = "adapt the network to these cells first, without labels: scale, bn, tent, prior, or several joined by commas"
-    parser.add_argument("--adapt", type=str | None, default=None, help=adapt)
+    parser.add_argument("--adapt", type=str | None, default=None, metavar="METHODS", help=adapt)
     parser.add_argument("--batch_size", type=int | None, default=None, help="images at once; by default as in the run")
+    add_network_options(parser)
+    options = parser.read(argv)
+    for name in ("out", "sheet"):
+        if options[name]:
+            refuse_unwritable(f"--{name}", Path(options[name]))
+    read_share(options["abstain"])
+    read_methods(options["adapt"])
+    for given in options["inputs"]:
+        refuse_missing_input(given)
+    if options["reference"]:
+        refuse_missing(Path(options["reference"]), "name a CSV file of an examiner's counts or labels", "--reference")
+    refuse_unnamed_network(options)
+    return options
 
 
 def predict(argv: list[str]) -> int:
@@ -64,13 +90,13 @@ def predict(argv: list[str]) -> int:
     Raises:
         UserError: something in the arguments, the run or the inputs has to be mended.
     """
-    from bcc_lightning.cli.networks import network_named, network_parser, read_options
+    options = read_options(argv)
+    # Only now what takes seconds to load.
+    from bcc_lightning.cli.networks import network_named
     from bcc_lightning.engine.adapting import adapt_network
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
-    from bcc_lightning.files import file_hash, refuse_unwritable
-    from bcc_lightning.novelty.guard import read_share
-    from bcc_lightning.prediction.adaptation import read_methods
+    from bcc_lightning.files import file_hash
     from bcc_lightning.prediction.answers import AnswerTable, Heading
     from bcc_lightning.prediction.classifier import TrainedClassifier
     from bcc_lightning.prediction.files import predict_files, sample
@@ -78,12 +104,7 @@ def predict(argv: list[str]) -> int:
     from bcc_lightning.prediction.sheet import CELLS_PER_CLASS, cell_sheet
     from bcc_lightning.printable import printable
 
-    options = read_options(network_parser("predict", declare), argv)
     out, by = Path(options["out"]), options["by"]
-    for name in ("out", "sheet"):
-        if options[name]:
-            refuse_unwritable(f"--{name}", Path(options[name]))
-    read_share(options["abstain"])
     methods = read_methods(options["adapt"])
     inputs = CellInputs.of(options["inputs"], by)
     network = network_named(options)

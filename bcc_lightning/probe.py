@@ -1,19 +1,25 @@
 """Measure how much simple classifiers read from the features of a pretrained backbone, or of a trained network."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.networks import read_options
-from bcc_lightning.cli.parser import ExperimentParser
-from bcc_lightning.embedding.features import embed
-from bcc_lightning.embedding.options import extractor_and_data, extractor_parser
-from bcc_lightning.embedding.probing import FOLDS
-from bcc_lightning.embedding.report import PAGE, TITLES, Probe, probe
+from bcc_lightning.cli.data_sets import DataOptionParser
+from bcc_lightning.embedding.choices import FOLDS, PAGE
+from bcc_lightning.embedding.options import add_extractor_options, extractor_and_data, read_extractor_options
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.printable import print_table, printable
 from bcc_lightning.verb import Verb
+
+if TYPE_CHECKING:
+    from bcc_lightning.embedding.report import Probe
+
+EXAMPLE = "--backbone resnet18 --data CellFolder --data.root cells --out probed"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,12 +34,23 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(run, argv)
 
 
-def declare(parser: ExperimentParser) -> None:
-    """Declare the command's own options."""
-    parser.add_argument("--out", type=str, required=True, help=f"folder of {PAGE}, its tables and figures")
+def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
+    """Read the options of a call, and the flags of the data set that it names.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    parser = DataOptionParser("probe", __doc__, EXAMPLE)
+    parser.add_argument("--out", type=str, required=True, metavar="DIR", help=f"folder of {PAGE}, its tables and figures")
     folds = "stratified folds, by default as the field's protocol has them; 0 takes the data set's own training and test sets"
     parser.add_argument("--folds", type=int, default=FOLDS, help=folds)
     parser.add_argument("--few_shot", type=bool, default=True, help="whether few labelled cells are tried as well")
+    add_extractor_options(parser)
+    options = read_extractor_options(parser, argv)
+    if options["folds"] < 0 or options["folds"] == 1:
+        raise UserError(f"--folds is {options['folds']}; it must be 0, or a whole number from 2")
+    refuse_unwritable_folder("--out", Path(options["out"]))
+    return options, parser.flags
 
 
 def run(argv: list[str]) -> None:
@@ -42,26 +59,28 @@ def run(argv: list[str]) -> None:
     Raises:
         UserError: something in the arguments, the weights or the data has to be mended.
     """
-    parser = extractor_parser("probe", declare)
-    options = read_options(parser, argv)
-    out, folds = Path(options["out"]), options["folds"]
-    if folds < 0 or folds == 1:
-        raise UserError(f"--folds is {folds}; it must be 0, or a whole number from 2")
-    refuse_unwritable_folder("--out", out)
-    extractor, data = extractor_and_data(parser, options)
-    found = probe(embed(data, extractor), out, folds, options["few_shot"])
+    options, flags = read_options(argv)
+    # Only now what takes seconds to load.
+    from bcc_lightning.embedding.features import embed
+    from bcc_lightning.embedding.report import probe
+
+    out = Path(options["out"])
+    extractor, data = extractor_and_data(options, flags)
+    found = probe(embed(data, extractor), out, options["folds"], options["few_shot"])
     show(found)
     print(printable(f"written to {out / PAGE}"))
 
 
-def show(probe: Probe) -> None:
+def show(probe: "Probe") -> None:
     """Print what was found."""
-    rows = [(one.name, *in_digits(one.metrics, one.intervals)) for one in probe.results]
+    from bcc_lightning.embedding.report import TITLES
+
+    rows = [(one.name, *in_digits(one.metrics, one.intervals, TITLES)) for one in probe.results]
     title = f"{probe.extractor}: {probe.width} features, {probe.division}"
     print_table(title, ("classifier", *TITLES.values()), rows)
     print(f"most frequent class: {probe.results[0].most_frequent:.4f}")
     if probe.few:
-        rows = [(f"{one.cells} of each class", *in_digits(one.metrics, one.ranges)) for one in probe.few]
+        rows = [(f"{one.cells} of each class", *in_digits(one.metrics, one.ranges, TITLES)) for one in probe.few]
         title = f"logistic regression on few cells; 95 % of {probe.few[0].draws} draws"
         print_table(title, ("labelled cells", *TITLES.values()), rows)
     if probe.contamination:
@@ -70,9 +89,9 @@ def show(probe: Probe) -> None:
     print(near + ("" if probe.of_laboratory is None else f", {100 * probe.of_laboratory:.1f} % are of its laboratory"))
 
 
-def in_digits(metrics: dict[str, float], limits: dict[str, tuple[float, float]]) -> list[str]:
-    """Format metrics with their limits."""
-    return [f"{metrics[name]:.4f} ({limits[name][0]:.4f} to {limits[name][1]:.4f})" for name in TITLES]
+def in_digits(metrics: dict[str, float], limits: dict[str, tuple[float, float]], names: Iterable[str]) -> list[str]:
+    """Format those metrics that are named, with their limits."""
+    return [f"{metrics[name]:.4f} ({limits[name][0]:.4f} to {limits[name][1]:.4f})" for name in names]
 
 
 sys.modules[__name__].__class__ = Verb

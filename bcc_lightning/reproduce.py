@@ -2,14 +2,18 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser
+from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
+from bcc_lightning.cli.options import OptionParser, add_place_options, tracking_named
 from bcc_lightning.files import refuse_unwritable_folder
-from bcc_lightning.reproduction.table import Row, table, write_table
-from bcc_lightning.tracking.finished_runs import find_run, finished_runs
-from bcc_lightning.tracking.store import Tracking
+
+if TYPE_CHECKING:
+    from bcc_lightning.reproduction.table import Row
+
+EXAMPLE = "--out reproduced"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,29 +28,45 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(reproduce, argv)
 
 
+def read_options(argv: list[str]) -> Namespace:
+    """Read the options of a call.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    parser = OptionParser("reproduce", __doc__, EXAMPLE)
+    out = "folder that gets table.md, table.html and table.csv"
+    parser.add_argument("--out", type=str, required=True, metavar="DIR", help=out)
+    only = "only these runs count; by default all that have finished (repeatable)"
+    parser.add_argument("--run", action="append", default=[], metavar="RUN", help=only)
+    add_place_options(parser)
+    options = parser.read(argv)
+    refuse_unwritable_folder("--out", Path(options["out"]))
+    return options
+
+
 def reproduce(argv: list[str]) -> None:
     """Write the table.
 
     Raises:
         UserError: the store, or a run that is named, does not exist.
     """
-    parser = ArgumentParser(prog="python -m bcc_lightning.reproduce", description=__doc__)
-    parser.add_argument("--out", type=str, required=True, help="folder that gets table.md, table.html and table.csv")
-    parser.add_argument("--run", type=str, action="append", help="only these runs count; by default all that have finished")
-    parser.add_class_arguments(Tracking, "tracking")
-    options = parser.parse_args(argv)
-    tracking = Tracking(**options.tracking.as_dict())
-    runs = [find_run(tracking, run) for run in options.run] if options.run else finished_runs(tracking)
-    refuse_unwritable_folder("--out", Path(options.out))
+    options = read_options(argv)
+    # Only now what takes seconds to load.
+    from bcc_lightning.reproduction.table import table, write_table
+    from bcc_lightning.tracking.finished_runs import find_run, finished_runs
+
+    tracking = tracking_named(options)
+    runs = [find_run(tracking, run) for run in options["run"]] or finished_runs(tracking)
     rows = table(runs)
-    files = write_table(rows, Path(options.out))
+    files = write_table(rows, Path(options["out"]))
     for row in rows:
         if row.runs:
             print(line(row))
     print(f"systems with a finished run: {sum(bool(row.runs) for row in rows)} of {len(rows)}; {', '.join(map(str, files))}")
 
 
-def line(row: Row) -> str:
+def line(row: "Row") -> str:
     """Format a row for the terminal."""
     published = row.system.figures[0].percent if row.system.figures else "no figure"
     measured = ", ".join(

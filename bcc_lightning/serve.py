@@ -3,12 +3,16 @@
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
+from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
+from bcc_lightning.deployment.access import TOKEN_VARIABLE, Access
+from bcc_lightning.deployment.limits import MEGABYTE, Limits
+from bcc_lightning.errors import UserError
 
-if TYPE_CHECKING:
-    from bcc_lightning.cli.parser import ExperimentParser
+EXAMPLE = "--run house --port 8000"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,23 +27,36 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(serve, argv)
 
 
-def declare(parser: "ExperimentParser") -> None:
-    """Declare the options of the command."""
-    from bcc_lightning.deployment.access import TOKEN_VARIABLE
-    from bcc_lightning.deployment.limits import MEGABYTE, Limits
+def read_options(argv: list[str]) -> tuple[Namespace, Limits, Access]:
+    """Read the options of a call: all of them, how much the server takes on, who may ask it.
 
+    Raises:
+        UserError: one is wrong.
+    """
     usual = Limits()
     beyond = f"address to listen on; one that others reach needs a token in the environment variable {TOKEN_VARIABLE}"
+    parser = OptionParser("serve", __doc__, EXAMPLE)
     parser.add_argument("--host", type=str, default="127.0.0.1", help=beyond)
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes any that is free")
     names = "host name under which a proxy on this machine offers the server (repeatable)"
-    parser.add_argument("--allowed_host", action="append", default=[], help=names)
+    parser.add_argument("--allowed_host", action="append", default=[], metavar="NAME", help=names)
     parser.add_argument("--batch_size", type=int | None, default=None, help="images at once; by default as in the run")
     parser.add_argument("--max_body", type=float, default=usual.body / MEGABYTE, help="most megabytes of a request")
     parser.add_argument("--max_images", type=int, default=usual.images, help="most images of a request")
     parser.add_argument("--max_pixels", type=int, default=usual.pixels, help="most pixels of an image")
     parser.add_argument("--max_queue", type=int, default=usual.queue, help="most images that wait, of all requests")
     parser.add_argument("--max_seconds", type=float, default=usual.seconds, help="after which a request is given up")
+    add_network_options(parser)
+    options = parser.read(argv)
+    limits = Limits(
+        int(options["max_body"] * MEGABYTE), options["max_images"], options["max_pixels"], options["max_queue"],
+        options["max_seconds"],
+    )  # fmt: skip
+    if options["batch_size"] is not None and options["batch_size"] < 1:
+        raise UserError(f"--batch_size is {options['batch_size']}, it must be 1 or more")
+    access = Access.of(options["host"], options["allowed_host"], os.environ)
+    refuse_unnamed_network(options)
+    return options, limits, access
 
 
 def serve(argv: list[str]) -> None:
@@ -49,25 +66,16 @@ def serve(argv: list[str]) -> None:
         UserError: something in the arguments, the environment or the run has to be mended.
         KeyboardInterrupt: it was stopped.
     """
-    from bcc_lightning.cli.networks import network_named, network_parser, read_options
-    from bcc_lightning.deployment.access import Access
+    options, limits, access = read_options(argv)
+    # Only now what takes seconds to load.
+    from bcc_lightning.cli.networks import network_named
     from bcc_lightning.deployment.answering import Answering
-    from bcc_lightning.deployment.limits import MEGABYTE, Limits
     from bcc_lightning.deployment.model_facts import described
     from bcc_lightning.deployment.server import create_app, listen, run_server
-    from bcc_lightning.errors import UserError
     from bcc_lightning.prediction.classifier import TrainedClassifier
     from bcc_lightning.prediction.confusions import known_confusions
     from bcc_lightning.printable import printable
 
-    options = read_options(network_parser("serve", declare), argv)
-    limits = Limits(
-        int(options["max_body"] * MEGABYTE), options["max_images"], options["max_pixels"], options["max_queue"],
-        options["max_seconds"],
-    )  # fmt: skip
-    if options["batch_size"] is not None and options["batch_size"] < 1:
-        raise UserError(f"--batch_size is {options['batch_size']}, it must be 1 or more")
-    access = Access.of(options["host"], options["allowed_host"], os.environ)
     with listen(options["host"], options["port"]) as opened:  # before seconds are spent on loading the network
         thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         classifier = thread.submit(lambda: TrainedClassifier.of(network_named(options))).result()

@@ -1,65 +1,14 @@
 """Write the archive that the AN2DL challenge takes, from a trained checkpoint."""
 
 import sys
-import zipfile
-from io import BytesIO
 from pathlib import Path
 
-import torch
-from jsonargparse import ArgumentParser
-from torch import Tensor, nn
-
-from bcc_lightning.architectures.image_input import scale_and_resize
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.datamodules.an2dl import AN2DL
-from bcc_lightning.errors import UserError
-from bcc_lightning.files import refuse_unwritable, whole_file
-from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.modules.checkpoint import load_classifier
+from bcc_lightning.cli.options import OptionParser
+from bcc_lightning.files import refuse_unwritable
+from bcc_lightning.tracking.run_files import refuse_missing_checkpoint
 
-SIDE = 96
-"""Side in pixels of the challenge's images."""
-
-MODEL_PY = '''"""Loads the network beside this file; needs torch, in the version it was written with or a later one, and numpy."""
-
-import os
-
-import numpy as np
-import torch
-
-
-class Model:
-    def __init__(self):
-        folder = os.path.dirname(os.path.abspath(__file__))
-        self.network = torch.export.load(os.path.join(folder, "network.pt2")).module()
-
-    def predict(self, images):
-        """Classify images (N, 96, 96, 3), values 0 to 255: (N,) labels 0 to 7."""
-        labels = []
-        with torch.no_grad():
-            for start in range(0, len(images), 64):
-                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + 64]).astype(np.uint8))
-                labels.append(self.network(batch.permute(0, 3, 1, 2)).argmax(dim=1).numpy())
-        return np.concatenate(labels) if labels else np.zeros(0, dtype=np.int64)
-'''
-
-
-class Classify(nn.Module):
-    """The whole way from pixels to logits, as one network to be exported.
-
-    Args:
-        module: the trained module.
-    """
-
-    def __init__(self, module: CellClassifier) -> None:
-        super().__init__()
-        self.network = module.network
-        self.image_size = module.image_size
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Classify images: (B, 3, S, S) uint8 to logits (B, C)."""
-        logits: Tensor = self.network(scale_and_resize(images, self.image_size))
-        return logits
+EXAMPLE = "--checkpoint best.ckpt --out submission.zip"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,38 +17,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(argv: list[str]) -> None:
-    """Write the archive."""
-    parser = ArgumentParser(prog="python -m bcc_lightning.submission", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of a finished run")
-    parser.add_argument("--out", type=Path, required=True, help="archive to be written")
-    options = parser.parse_args(argv)
-    refuse_unwritable("--out", options.out)
-    write_submission(options.checkpoint, options.out)
-    print(f"written to {options.out}")
-
-
-def write_submission(checkpoint: Path, out: Path) -> None:
-    """Write an archive with ``model.py``, whose class ``Model`` predicts, and the network that it loads.
-
-    Args:
-        checkpoint: of a module that was trained on the challenge's classes.
-        out: the archive.
+    """Write the archive.
 
     Raises:
-        UserError: the checkpoint knows other classes.
+        UserError: something in the arguments or the checkpoint has to be mended.
     """
-    module = load_classifier(checkpoint).eval()
-    if tuple(module.class_names) != AN2DL.class_names:
-        raise UserError(
-            f"{checkpoint} knows the classes {', '.join(module.class_names)}; the challenge has {', '.join(AN2DL.class_names)}"
-        )
-    example = torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8)
-    with torch.no_grad(), whole_file(out) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model.py", MODEL_PY)
-        exported = torch.export.export(Classify(module).eval(), (example,), dynamic_shapes=({0: torch.export.Dim("cells")},))
-        network = BytesIO()
-        torch.export.save(exported, network)
-        archive.writestr("network.pt2", network.getvalue())
+    parser = OptionParser("submission", __doc__, EXAMPLE)
+    parser.add_argument("--checkpoint", type=str, required=True, metavar="FILE", help="checkpoint of a finished run")
+    parser.add_argument("--out", type=str, required=True, metavar="FILE", help="archive that is written, .zip")
+    options = parser.read(argv)
+    checkpoint, out = Path(options["checkpoint"]), Path(options["out"])
+    refuse_missing_checkpoint(checkpoint)
+    refuse_unwritable("--out", out)
+    # Only now what takes seconds to load.
+    from bcc_lightning.deployment.challenge import write_submission
+
+    write_submission(checkpoint, out)
+    print(f"written to {out}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bcc_lightning.evaluation.assessment import read_predictions
 from bcc_lightning.evaluation.conformal import LEVELS, coverage_over_resplits
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 
 

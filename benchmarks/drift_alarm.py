@@ -17,7 +17,7 @@ from bcc_lightning.engine.further_sets import own_data
 from bcc_lightning.evaluation.metrics import TEST
 from bcc_lightning.novelty.drift import watch
 from bcc_lightning.prediction.classifier import TrainedClassifier
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 
 CELLS = 100

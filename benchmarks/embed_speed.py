@@ -14,8 +14,9 @@ import torch
 
 from bcc_lightning import PBC
 from bcc_lightning.cli.command import quieten
+from bcc_lightning.embedding.choices import BATCH
 from bcc_lightning.embedding.extractor import Extractor
-from bcc_lightning.embedding.features import BATCH, write_features
+from bcc_lightning.embedding.features import write_features
 
 
 def main() -> None:

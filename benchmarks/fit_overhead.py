@@ -23,7 +23,7 @@ from bcc_lightning.modules import CellClassifier, EfficientSwin, TransferClassif
 from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups
 from bcc_lightning.tracking.logger import RunLogger
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 WARM_UP = 3
 

@@ -17,7 +17,7 @@ import numpy as np
 from bcc_lightning.cli.command import quieten
 from bcc_lightning.deployment.export import export, onnx_runner
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network
 
 

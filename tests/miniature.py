@@ -16,7 +16,7 @@ from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.files import write_json
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import Summary
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 CELLS = {"train": 48, "val": 24, "test": 37}
 

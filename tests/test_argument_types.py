@@ -15,7 +15,7 @@ from bcc_lightning.architectures.head import Head, as_head
 from bcc_lightning.architectures.image_input import InputNormalisation
 from bcc_lightning.architectures.plain_cnn import ConvBlocks
 from bcc_lightning.argument_types import check_choice, fits
-from bcc_lightning.audit.findings import Thresholds
+from bcc_lightning.audit.thresholds import Thresholds
 from bcc_lightning.balancing.balance import balance_cells
 from bcc_lightning.callbacks.checkpoints import selection_callbacks
 from bcc_lightning.callbacks.stages import Stage

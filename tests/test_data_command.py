@@ -89,10 +89,11 @@ def test_audit_fails_where_a_test_cell_is_trained_on(root: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["audti"], "data command 'audti' does not exist; there are describe, audit, balance, preview"),
-        (["audit"], "name a folder with --root DIR, or a data set with --data NAME"),
+        (["audti"], "data command 'audti' does not exist; did you mean audit? There are: describe, audit, balance, preview"),
+        (["audit"], "--out PATH is missing: folder that is written. Example: python -m bcc_lightning.data audit --root cells"),
+        (["audit", "--out", "x"], "name a folder with --root DIR, or a data set with --data NAME"),
         (["audit", "--root", "nowhere", "--out", "x"], "nowhere does not exist"),
-        (["describe", "--data", "Raabin"], "class 'Raabin' is not known. There are: AN2DL, PBC, BloodMNIST"),
+        (["describe", "--data", "Raabin"], "class 'Raabin' is not known; did you mean RaabinWBC? There are: AN2DL, BloodMNIST"),
         (["describe", "--root", "x", "--data.colour", "red"], "key 'data.colour' is not known"),
         (["balance", "--data", "SyntheticSmear", "--out", "x"], "SyntheticSmear is no folder of images"),
     ],
@@ -106,4 +107,4 @@ def test_mistakes(argv: list[str], message: str, capsys: pytest.CaptureFixture[s
 
 def test_what_is_written_needs_a_place(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["preview", "--root", str(root)]) == 2
-    assert "--out PATH is missing; it says where to write" in capsys.readouterr().err
+    assert "--out PATH is missing: PNG file or folder that is written" in capsys.readouterr().err

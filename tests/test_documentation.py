@@ -13,6 +13,7 @@ import jsonargparse
 import pytest
 
 from bcc_lightning.cli.command import separate
+from bcc_lightning.cli.data_sets import names_data, separate_data
 from bcc_lightning.cli.early import refuse_misspelt
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +76,8 @@ def accepts(command: str, arguments: list[str]) -> None:
         return
     if command == "tune" and "--" in arguments:
         refuse_misspelt(["--exp", arguments[arguments.index("--exp") + 1], *arguments[arguments.index("--") + 1 :]])
+    if command in {"evaluate", "embed", "probe", "data"} and names_data(arguments):
+        refuse_misspelt(separate_data(arguments)[0])
     with pytest.raises(AcceptedError):
         assert module.main(arguments) == 0
 

@@ -22,7 +22,7 @@ from bcc_lightning.ensemble import main
 from bcc_lightning.fit import main as fit
 from bcc_lightning.modules import Ensemble
 from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from tests.miniature import (
     CELLS,
@@ -278,7 +278,7 @@ def test_data_that_changed_since(folder: Path, ids: list[str], tmp_path: Path, c
         ([], "name members with --run and --checkpoint"),
         (["--run", "A"], "an ensemble has two members or more, not 1"),
         (["--run", "A", "--run", "A"], "a member is named twice"),
-        (["--run", "A", "--run", "B", "--weights", "best"], "--weights is 'best', it must be equal or fitted"),
+        (["--run", "A", "--run", "B", "--weights", "best"], "--weights takes one of 'equal', 'fitted', not 'best'"),
         (["--run", "A", "--run", "E"], "a member is an ensemble itself; name its members instead"),
         (["--run", "A", "--checkpoint", "none.ckpt"], "checkpoint none.ckpt does not exist"),
         (["--checkpoint", "alone.ckpt", "--checkpoint", "other.ckpt"], "checkpoints alone do not say which cells"),

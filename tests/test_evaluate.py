@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bcc_lightning.evaluate import main
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from tests.miniature import add_run
 
 pytestmark = pytest.mark.usefixtures("ready_store")

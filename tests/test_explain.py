@@ -13,7 +13,7 @@ from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.engine.explaining import explain_network
 from bcc_lightning.explain import main
 from bcc_lightning.fit import main as fit
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from tests.miniature import SMALL
 
@@ -137,7 +137,7 @@ def test_faithfulness_is_measured_on_the_test_set_and_on_masks(painted_folder: P
         (["a.png", "--faithfulness", "--out", "o"], "takes no images, but a.png is named"),
         (["a.png", "--masks", "m", "--out", "o"], "--masks belongs to --faithfulness"),
         (["a.png", "--method", "gradcam", "--method", "saliency", "--out", "o"], "a page shows one method"),
-        (["a.png", "--method", "x", "--out", "o"], "--method x does not exist; there are gradcam"),
+        (["a.png", "--method", "x", "--out", "o"], "--method x does not exist. There are: gradcam"),
         (["a.png", "--neighbours", "-1", "--out", "o"], "--neighbours is -1, it must be 0 or more"),
         (["--faithfulness", "--cells", "3", "--out", "o"], "--cells is 3, it must be 10 or more"),
         (["--faithfulness", "--masks", "away", "--out", "o"], "--masks away is not a folder"),

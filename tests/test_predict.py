@@ -14,7 +14,7 @@ from bcc_lightning.files import write_json
 from bcc_lightning.predict import main
 from bcc_lightning.prediction.answers import AnswerTable, Heading
 from bcc_lightning.tracking.finished_runs import find_run
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("painted_folder")]
 

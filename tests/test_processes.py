@@ -12,7 +12,7 @@ from bcc_lightning.cli.command import interrupt
 from bcc_lightning.modules.checkpoint import write_checkpoint
 from bcc_lightning.processes import interruption_held
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 
 @pytest.fixture(autouse=True)

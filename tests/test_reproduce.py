@@ -12,7 +12,7 @@ from bcc_lightning.evaluation.reliability import wilson
 from bcc_lightning.fit import main as fit
 from bcc_lightning.reproduce import main
 from bcc_lightning.reproduction.published import PUBLISHED
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from tests.miniature import PAINTED, QUICK, add_run, runs_in, write_miniature_bloodmnist
 
 REAL = {

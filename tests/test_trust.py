@@ -17,7 +17,7 @@ from bcc_lightning.engine.rebuild import build_data, data_config
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from bcc_lightning.tracking.run_files import RunFolder
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.trust import Function, function_named, refuse_functions, trust_flags, trusting, without_functions
 from tests.miniature import PAINTED, runs_in
 

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from bcc_lightning.audit.cells import AuditedCells
-from bcc_lightning.audit.findings import KINDS, AuditReport, Finding, Thresholds, exceeded
+from bcc_lightning.audit.findings import KINDS, AuditReport, Finding, exceeded
+from bcc_lightning.audit.thresholds import Thresholds
 from bcc_lightning.datasets.decoding import UnreadableImageError
 from bcc_lightning.files import whole_file
 from bcc_lightning.pages.rendering import write_html

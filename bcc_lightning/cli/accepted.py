@@ -1,7 +1,7 @@
 """What `fit` accepts, read from the source of this package and of Lightning: importing them would take seconds.
 
 Classes are found by name, arguments by the signatures of their constructors and of those of their bases, what they mean in the
-docstrings. An argument's values are known where its type is a list of literals.
+docstrings.
 """
 
 import ast
@@ -25,11 +25,15 @@ class Argument:
         name: its name.
         default: its default, as it is written; empty if it has none.
         purpose: what it is for, from the docstring.
+        annotation: its type, as it is written; empty if it has none.
+        file: the file that it is written in.
     """
 
     name: str
     default: str = ""
     purpose: str = ""
+    annotation: str = ""
+    file: Path = PACKAGE
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,14 @@ class Signature:
         bases: names of its bases.
         passes_on: whether it takes those of its bases too.
         summary: first line of the docstring.
+        folder: of a data set, its folder below that of all data sets, if it says so itself.
     """
 
     own: dict[str, Argument]
     bases: tuple[str, ...]
     passes_on: bool
     summary: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,12 @@ class Accepted:
     Attributes:
         classes: name of a class to its arguments; a single nameless one for a group that is no class to be chosen.
         summaries: name of a class to the first line of its docstring.
+        folders: name of a data set to its folder below that of all data sets.
     """
 
     classes: dict[str, dict[str, Argument]]
     summaries: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, str] = field(default_factory=dict)
 
     def arguments(self, chosen: str | None) -> dict[str, Argument]:
         """Return the arguments of the chosen class, or of all where it is not known."""
@@ -76,9 +84,10 @@ def accepted() -> dict[str, Accepted]:
     for group, base in (("data", "CellDataModule"), ("model", "CellClassifier")):
         names = [name for name in signatures if descends(name, base, signatures) and name not in {base, "ImageFiles"}]
         classes = {name: all_arguments(name, signatures) for name in names}
-        found[group] = Accepted(classes, {name: signatures[name].summary for name in names})
+        summaries, folders = ({name: getattr(signatures[name], fact) for name in names} for fact in ("summary", "folder"))
+        found[group] = Accepted(classes, summaries, folders)
     found["selection"] = Accepted({"": read_signatures(PACKAGE / "modules/recipe.py")["Selection"].own})
-    found["tracking"] = Accepted({"": read_signatures(PACKAGE / "tracking/store.py")["Tracking"].own})
+    found["tracking"] = Accepted({"": read_signatures(PACKAGE / "tracking/settings.py")["Tracking"].own})
     found["trainer"] = Accepted({"": trainer_arguments()})
     return found
 
@@ -89,16 +98,16 @@ def read_signatures(place: Path) -> dict[str, Signature]:
     for file in [place] if place.is_file() else sorted(place.glob("*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
-                found[node.name] = signature_of(node)
+                found[node.name] = signature_of(node, file)
     return found
 
 
-def signature_of(node: ast.ClassDef) -> Signature:
+def signature_of(node: ast.ClassDef, file: Path) -> Signature:
     """Describe a class: the arguments of its constructor, or the fields of a dataclass."""
     documentation = ast.get_docstring(node) or ""
     purposes = described(documentation)
     own: dict[str, Argument] = {}
-    passes_on = True
+    passes_on, folder = True, ""
     for part in node.body:
         if isinstance(part, ast.FunctionDef) and part.name == "__init__":
             named = part.args.args[1:] + part.args.kwonlyargs
@@ -107,16 +116,23 @@ def signature_of(node: ast.ClassDef) -> Signature:
                 *part.args.kw_defaults,
             ]
             own = {
-                one.arg: Argument(one.arg, ast.unparse(default) if default else "", purposes.get(one.arg, ""))
+                one.arg: Argument(one.arg, written(default), purposes.get(one.arg, ""), written(one.annotation), file)
                 for one, default in zip(named, defaults, strict=True)
             }
             passes_on = part.args.kwarg is not None
             break
+        if isinstance(part, ast.Assign) and written(part.targets[0]) == "folder":
+            folder = ast.literal_eval(part.value)
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
             name = part.target.id
-            own[name] = Argument(name, ast.unparse(part.value) if part.value else "", purposes.get(name, ""))
+            own[name] = Argument(name, written(part.value), purposes.get(name, ""), written(part.annotation), file)
     bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
-    return Signature(own, bases, passes_on, documentation.partition("\n")[0])
+    return Signature(own, bases, passes_on, documentation.partition("\n")[0], folder)
+
+
+def written(node: ast.expr | None) -> str:
+    """Return an expression as it is written; empty if there is none."""
+    return ast.unparse(node) if node else ""
 
 
 def described(documentation: str) -> dict[str, str]:
@@ -165,5 +181,5 @@ def trainer_arguments() -> dict[str, Argument]:
     file = Path(spec.submodule_search_locations[0]) / "pytorch/trainer/trainer.py"
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and node.name == "Trainer":
-            return signature_of(node).own
+            return signature_of(node, file).own
     return {}

@@ -4,14 +4,15 @@ import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from lightning.pytorch.cli import LightningArgumentParser
+from jsonargparse import ArgumentParser
 
 from bcc_lightning.cli.command import separate
 from bcc_lightning.cli.experiment_files import DEBUG, experiment_names, find_experiment
-from bcc_lightning.cli.parser import ExperimentParser, plain_words
+from bcc_lightning.cli.options import OptionParser
+from bcc_lightning.cli.wording import plain_words
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 OWN = ("exp", "resume", "folds", "repeats", "summary")
 """Options that belong to one call, not to the experiment."""
@@ -20,7 +21,7 @@ PLACES = tuple(f"tracking.{key.name}" for key in fields(Tracking))
 """Options that say where runs are kept."""
 
 
-def add_call_options(parser: LightningArgumentParser) -> None:
+def add_call_options(parser: ArgumentParser) -> None:
     """Declare the options of a call."""
     parser.add_argument("--exp", type=list[str], default=[], help="names or files of experiments; several stack")
     parser.add_argument("--resume", type=str | None, default=None, help="`last` or the id of a run to go on with")
@@ -62,7 +63,7 @@ class Call:
         own, flags = separate(argv, OWN)
         places, _ = separate(flags, PLACES)
         last = {name: values[-1] for name, values in {**own, **places}.items() if values and name != "exp"}
-        parser = ExperimentParser()
+        parser = OptionParser()
         add_call_options(parser)
         try:
             options = parser.parse_args([f"--exp={json.dumps(own['exp'])}", *(f"--{name}={last[name]}" for name in last)])
@@ -93,6 +94,17 @@ class Call:
         elif self.repeats and not self.folds:
             raise UserError("--repeats needs --folds K")
 
+    def refuse_no_experiment(self) -> None:
+        """Refuse a call that names no experiment, or only files that change one.
+
+        Raises:
+            UserError: with the names of all.
+        """
+        if self.exp and all(name.startswith(f"{DEBUG}/") for name in self.exp):
+            raise UserError(f"{self.exp[0]} only changes an experiment; name one before it: --exp quickstart --exp {self.exp[0]}")
+        if not self.exp and not {"--config", "-c", "--help", "-h"} & set(self.flags):
+            raise UserError(f"name an experiment with --exp NAME; there are: {', '.join(experiment_names())}")
+
     @property
     def arguments(self) -> list[str]:
         """The arguments of the configuration: experiment files come first, so that flags win wherever they stand.
@@ -100,10 +112,7 @@ class Call:
         Raises:
             UserError: an experiment does not exist, or none is named.
         """
-        if self.exp and all(name.startswith(f"{DEBUG}/") for name in self.exp):
-            raise UserError(f"{self.exp[0]} only changes an experiment; name one before it: --exp quickstart --exp {self.exp[0]}")
-        if not self.exp and not {"--config", "-c", "--help", "-h"} & set(self.flags):
-            raise UserError(f"name an experiment with --exp NAME; there are: {', '.join(experiment_names())}")
+        self.refuse_no_experiment()
         files = [str(find_experiment(name)) for name in self.exp]
         for file in files:
             read_mapping(Path(file), "keys such as model, data and trainer")  # says where a fault is, which the parser does not

@@ -1,14 +1,18 @@
-"""Checks that need none of the libraries: names of experiments, classes and keys, before anything heavy is imported."""
+"""Checks that need none of the libraries: experiments, classes, keys, values and data, before anything heavy is imported."""
 
+import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from bcc_lightning.cli.accepted import Accepted, accepted
+from bcc_lightning.cli.accepted import Accepted, Argument, accepted
 from bcc_lightning.cli.experiment_files import find_experiment
-from bcc_lightning.errors import UserError
+from bcc_lightning.cli.values import NOTHING, refusing_types
+from bcc_lightning.cli.wording import PRINTED, refused_value, unknown_class
+from bcc_lightning.datasets import places
+from bcc_lightning.errors import UserError, nearest
 from bcc_lightning.files import read_mapping
+from bcc_lightning.transforms.recipes import refuse_unknown_pipeline
 
 WHOLE = {
     *("exp", "resume", "folds", "repeats", "summary", "seed_everything", "config", "print_config", "help", "trust", "traceback"),
@@ -20,14 +24,16 @@ NESTED = {"init_args", "class_path", "dict_kwargs", "help"}
 """What may stand between a group and its arguments."""
 
 
-def refuse_misspelt(argv: Sequence[str]) -> None:
-    """Refuse names that do not exist, with the nearest one that does.
+def refuse_misspelt(argv: Sequence[str], listed: str = PRINTED, further: Sequence[str] = ()) -> None:
+    """Refuse names and values that do not exist, with the nearest one that does.
 
     Args:
         argv: arguments of `fit`.
+        listed: where the keys are listed.
+        further: options that the command has beside those of `fit`.
 
     Raises:
-        UserError: an experiment, a class or a key does not exist.
+        UserError: an experiment, a class or a key does not exist, or a value is not of the key's type.
     """
     chosen, values = chosen_classes(argv), dict(pairs(argv))
     if "config" in values:
@@ -35,8 +41,8 @@ def refuse_misspelt(argv: Sequence[str]) -> None:
     for group in chosen:
         if named := values.get(group) or values.get(f"{group}.class_path"):  # a file's are checked where the file can be named
             refuse_class(group, named)
-    for key in dict.fromkeys(key for key, _ in pairs(argv)):
-        refuse_key(key, chosen)
+    for key, value in pairs(argv):
+        refuse_key(key, value, chosen, listed, further)
 
 
 def chosen_classes(argv: Sequence[str]) -> dict[str, str | None]:
@@ -46,13 +52,20 @@ def chosen_classes(argv: Sequence[str]) -> dict[str, str | None]:
         UserError: an experiment does not exist.
     """
     values = dict(pairs(argv))
-    chosen: dict[str, str | None] = {"data": None, "model": None}
-    for key, value in pairs(argv):
-        if key == "exp":
-            for name in value.strip("[]").split(","):
-                if name.strip(" '\""):
-                    note_classes(find_experiment(name.strip(" '\"")), chosen)
-    return {group: values.get(group) or values.get(f"{group}.class_path") or name for group, name in chosen.items()}
+    found: dict[str, str | None] = {}
+    for group in ("data", "model"):
+        sections = [file.get(group) for file in experiments_named(argv)]
+        of_files = [section["class_path"] for section in sections if isinstance(section, dict) and "class_path" in section]
+        named = values.get(group) or values.get(f"{group}.class_path") or next(reversed(of_files), None)
+        found[group] = named if isinstance(named, str) else None
+    return found
+
+
+def experiments_named(argv: Sequence[str]) -> list[dict[str, Any]]:
+    """Read the experiment files that a call names; raises as `chosen_classes`."""
+    lists = [value.strip("[]").split(",") for key, value in pairs(argv) if key == "exp"]
+    names = [name.strip(" '\"") for names in lists for name in names]
+    return [read_mapping(find_experiment(name), "keys such as model, data and trainer") for name in names if name]
 
 
 def pairs(argv: Sequence[str]) -> Iterable[tuple[str, str]]:
@@ -64,31 +77,20 @@ def pairs(argv: Sequence[str]) -> Iterable[tuple[str, str]]:
             yield key.rstrip("+"), value if equals else following
 
 
-def note_classes(file: Path, chosen: dict[str, str | None]) -> None:
-    """Note which data set and which network an experiment file chooses."""
-    content: dict[str, Any] = read_mapping(file, "keys such as model, data and trainer")
-    for group in chosen:
-        section = content.get(group)
-        if isinstance(section, dict) and isinstance(section.get("class_path"), str):
-            chosen[group] = section["class_path"]
-
-
 def refuse_class(group: str, name: str) -> None:
     """Refuse a class of this package that does not exist; one of another package has a dot in its name."""
-    known = accepted()[group].classes
-    if "." in name or name in known or not name.isidentifier():
-        return
-    near = nearest(name, known)
-    raise UserError(f"command line: {group}: class '{name}' is not known{near or '.'} There are: {', '.join(known)}")
+    if "." not in name and name not in accepted()[group].classes and name.isidentifier():
+        raise UserError(f"command line: {unknown_class(group, name)}")
 
 
-def refuse_key(key: str, chosen: dict[str, str | None]) -> None:
-    """Refuse a key that nothing takes."""
+def refuse_key(key: str, value: str, chosen: dict[str, str | None], listed: str, further: Sequence[str]) -> None:
+    """Refuse a key that nothing takes, and a value that is not of its type."""
     groups = accepted()
     group, *parts = key.split(".")
     if group not in groups:
         if group not in WHOLE and not group.startswith("no_"):
-            raise unknown_key(key, nearest(group, [*WHOLE, *groups], "".join(f".{part}" for part in parts)))
+            near = nearest(group, [*further, *WHOLE, *groups], ".".join(["{}", *parts]))
+            raise unknown_key(key, near, listed)
         return
     while parts and parts[0] in NESTED:
         if parts.pop(0) in {"class_path", "dict_kwargs", "help"}:
@@ -97,8 +99,17 @@ def refuse_key(key: str, chosen: dict[str, str | None]) -> None:
         return
     arguments = groups[group].arguments(chosen.get(group))
     if parts[0] not in arguments:
-        found = get_close_matches(parts[0], arguments, n=1)
-        raise unknown_key(key, f"; did you mean {group}.{found[0]}?" if found else "")
+        raise unknown_key(key, nearest(parts[0], arguments, f"{group}.{{}}"), listed)
+    if parts == [parts[0]] and value and not value.startswith("--"):
+        refuse_value(f"{group}.{parts[0]}", value, arguments[parts[0]])
+
+
+def refuse_value(key: str, value: str, argument: Argument) -> None:
+    """Refuse a value that is not of the type of its key, or names no augmentation."""
+    if types := refusing_types(argument.annotation, argument.file, value):
+        raise UserError("command line: " + refused_value(f"key '{key}'", types, value))
+    if key == "data.augment" and re.fullmatch(r"[\w-]+", value):
+        refuse_unknown_pipeline(value)
 
 
 def is_known(chosen: str | None, group: Accepted) -> bool:
@@ -106,12 +117,45 @@ def is_known(chosen: str | None, group: Accepted) -> bool:
     return chosen is None or chosen in group.classes or "" in group.classes
 
 
-def unknown_key(key: str, near: str) -> UserError:
+def unknown_key(key: str, near: str, listed: str) -> UserError:
     """Make the error for a key that nothing takes; `near` is the question for the nearest one."""
-    return UserError(f"command line: key '{key}' is not known{near or ';'} `--print_config` lists the keys that are")
+    return UserError(f"command line: key '{key}' is not known{near or ';'} {listed}")
 
 
-def nearest(name: str, known: Iterable[str], rest: str = "") -> str:
-    """Ask for the nearest known name, with the rest of a key behind it; empty if none is near."""
-    found = get_close_matches(name, known, n=1)
-    return f"; did you mean {found[0]}{rest}?" if found else ""
+def refuse_missing_data(argv: Sequence[str]) -> None:
+    """Refuse a call whose data set is not there; what another configuration file may still change is not looked at.
+
+    Args:
+        argv: arguments of `fit`.
+
+    Raises:
+        UserError: with the next step.
+    """
+    if {"config", "print_config"} & {key for key, _ in pairs(argv)}:
+        return
+    chosen, given = chosen_classes(argv)["data"], arguments_of_data(argv)
+    if chosen not in accepted()["data"].classes:
+        return
+    root = Path(given["root"]) if given.get("root") else places.data_folder(accepted()["data"].folders[chosen])
+    if given.get("split_file"):
+        places.refuse_missing_split(Path(given["split_file"]))
+    if chosen == "BloodMNIST" and given.get("download", "false").lower() == "false":
+        places.refuse_missing_bloodmnist(root, int(given.get("resolution", places.SMALLEST_RESOLUTION)))
+    elif chosen == "AN2DL":
+        places.refuse_missing_an2dl(root)
+    elif chosen == "CellTable" and given.get("table"):
+        places.refuse_missing_table(Path(given["table"]))
+    elif chosen in {"CellFolder", "CellTable", "PBC", "RaabinWBC"}:
+        places.refuse_missing_folder(root)
+
+
+def arguments_of_data(argv: Sequence[str]) -> dict[str, str]:
+    """Return the arguments of the data set that experiments and flags give, as they would be written."""
+    found: dict[str, str] = {}
+    for section in (file.get("data") for file in experiments_named(argv)):
+        arguments = section.get("init_args") if isinstance(section, dict) else None
+        found |= {name: str(value) for name, value in (arguments or {}).items()}
+    for key, value in pairs(argv):
+        if key.startswith("data."):
+            found[key.removeprefix("data.").removeprefix("init_args.")] = value
+    return {name: value for name, value in found.items() if value.lower() not in NOTHING}

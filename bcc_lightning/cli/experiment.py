@@ -18,7 +18,9 @@ from bcc_lightning.callbacks.progress import TrainingProgress
 from bcc_lightning.callbacks.stages import Stage, StagedFineTuning
 from bcc_lightning.cli.arguments import OWN, add_call_options
 from bcc_lightning.cli.early import pairs
-from bcc_lightning.cli.parser import ExperimentParser, plain_words
+from bcc_lightning.cli.needs import MAX_EPOCHS
+from bcc_lightning.cli.parser import ExperimentParser
+from bcc_lightning.cli.wording import plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
@@ -26,7 +28,8 @@ from bcc_lightning.modules.recipe import Selection
 from bcc_lightning.steps import step
 from bcc_lightning.tracking.recipe import Progress, flatten, refuse_changes
 from bcc_lightning.tracking.run_files import RunFolder
-from bcc_lightning.tracking.store import Tracking, without_password
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import without_password
 from bcc_lightning.tracking.trained_networks import (
     TrainedNetwork,
     find_members,
@@ -42,9 +45,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "num_sanity_val_steps": 0,  # would count validation cells before the first epoch
     "enable_model_summary": False,
 }
-
-MAX_EPOCHS = 30
-"""Epochs of a training without stages that says nothing else; -1 sets no limit."""
 
 NOT_RESOLVED = {"config", "traceback", *OWN} - {"exp"}
 """Keys that belong to one call, not to the experiment."""

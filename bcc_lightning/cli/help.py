@@ -7,8 +7,11 @@ from collections.abc import Iterable, Sequence
 from bcc_lightning.cli.accepted import Argument, accepted
 from bcc_lightning.cli.early import chosen_classes
 
-WIDTH, KEYS = 118, 34
+WIDTH, KEYS = 100, 34
 """Columns of a line, and of its first part."""
+
+PURPOSE = "Train an experiment, test it once, explain it and file the run."
+EXAMPLE = "python -m bcc_lightning.fit --exp house --data.root cells --trainer.max_epochs 3"
 
 CALL = (
     ("--exp NAME", "an experiment of `python -m bcc_lightning`, or a YAML file; several stack"),
@@ -35,25 +38,20 @@ TRAINER = {
 }
 """Lightning's arguments that people use, in a few words each; all others are accepted too."""
 
+USUAL = {"data": "CellFolder", "model": "TransferClassifier"}
+"""Classes whose arguments are listed where none is named."""
+
 HIDDEN = {"class_names", "levels"}
 """Arguments that follow from the data."""
 
 
 def help_text(argv: Sequence[str]) -> str:
     """Write the help for a call; what is named in it decides whose arguments are listed."""
-    chosen = {"data": "CellFolder", "model": "TransferClassifier", **{k: v for k, v in chosen_classes(argv).items() if v}}
+    chosen = USUAL | {group: name for group, name in chosen_classes(argv).items() if name}
     groups = accepted()
-    lines = ["usage: python -m bcc_lightning.fit --exp NAME [--KEY VALUE ...]", ""]
-    lines += rows(CALL)
+    lines = [PURPOSE, "", f"Example: {EXAMPLE}", "", *rows(CALL)]
     for group, title in (("data", "Data set"), ("model", "Network")):
-        own, name = groups[group], chosen[group]
-        others = ", ".join(one for one in own.classes if one != name)
-        lines += [
-            "",
-            f"{title}: {name}. {first_sentence(own.summaries.get(name, ''))}.",
-            f"  --{group} CLASS takes another: {others}",
-        ]
-        lines += rows(listed(group, own.arguments(name).values()))
+        lines += ["", *class_rows(group, title, chosen[group])]
     lines += ["", "Which epoch is kept, and when training stops"]
     lines += rows(listed("selection", groups["selection"].arguments("").values()))
     lines += ["", "Lightning's trainer (the most used; all its arguments are accepted)"]
@@ -61,6 +59,16 @@ def help_text(argv: Sequence[str]) -> str:
     lines += ["", "Where runs are kept"]
     lines += rows(listed("tracking", groups["tracking"].arguments("").values()))
     return "\n".join(lines)
+
+
+def class_rows(group: str, title: str, name: str) -> list[str]:
+    """Describe a data set or a network: what it is, which others there are, its arguments."""
+    known = accepted()[group]
+    others = ", ".join(one for one in known.classes if one != name)
+    purpose = first_sentence(known.summaries.get(name, ""))
+    taken = listed(group, known.arguments(name).values())
+    told = f"{title}: {name}. {purpose}. --{group} CLASS takes another: {others}"
+    return [*textwrap.wrap(told, WIDTH, subsequent_indent="  "), *rows(taken)]
 
 
 def listed(group: str, arguments: Iterable[Argument]) -> Iterable[tuple[str, str]]:
@@ -78,11 +86,11 @@ def first_sentence(text: str) -> str:
     return re.split(r"\.(?: (?=[A-Z])|$)", text.replace("``", ""))[0]
 
 
-def rows(entries: Iterable[tuple[str, str]]) -> list[str]:
-    """Lay out keys and purposes in two columns."""
+def rows(entries: Iterable[tuple[str, str]], keys: int = KEYS) -> list[str]:
+    """Lay out keys and purposes in two columns, the first of which has so many characters."""
     found = []
     for key, purpose in entries:
-        wrapped = textwrap.wrap(purpose, WIDTH - KEYS) or [""]
-        first = f"  {key:<{KEYS - 2}}" if len(key) < KEYS - 3 else f"  {key}\n{' ' * KEYS}"
-        found += [first + wrapped[0], *(" " * KEYS + line for line in wrapped[1:])]
+        wrapped = textwrap.wrap(purpose, WIDTH - keys) or [""]
+        first = f"  {key:<{keys - 2}}" if len(key) < keys - 3 else f"  {key}\n{' ' * keys}"
+        found += [first + wrapped[0], *(" " * keys + line for line in wrapped[1:])]
     return found

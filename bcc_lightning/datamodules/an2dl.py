@@ -15,10 +15,9 @@ from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.cells import CellImages, Names, check_labels
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
-from bcc_lightning.datasets.external import DATA_DIR_VARIABLE
 from bcc_lightning.datasets.identity import content_numbers, without_copies
 from bcc_lightning.datasets.npz import as_cells, file_hash, read_npz
-from bcc_lightning.errors import UserError
+from bcc_lightning.datasets.places import an2dl_file, refuse_missing_an2dl
 
 NON_CELL_COPIES = 10
 """An image with this many copies or more is not a cell: the largest group of identical cells in PBC, the source, is smaller."""
@@ -50,7 +49,7 @@ class AN2DL(CellDataModule):
     ) -> None:
         check_types("data", AN2DL, locals())
         super().__init__(val_share=val_share, test_share=test_share, **base)
-        self.file = self.root / "training_set.npz"
+        self.file = an2dl_file(self.root)
         self.keep_outliers = keep_outliers
 
     @cached_property
@@ -86,11 +85,7 @@ class AN2DL(CellDataModule):
 
     @cached_property
     def _file(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        if not self.file.is_file():
-            raise UserError(
-                f"{self.file} does not exist.\nNext step: place the challenge's training set there, or name its folder with "
-                f"--data.root DIR or {DATA_DIR_VARIABLE}=PARENT"
-            )
+        refuse_missing_an2dl(self.root)
         arrays = read_npz(self.file, ["images", "labels"])
         images, labels = as_cells(arrays["images"], arrays["labels"], str(self.file))
         check_labels(labels, self.class_names, str(self.file))

@@ -17,10 +17,11 @@ from bcc_lightning.balancing.balance import Balance, Balancing, Draws, balance_c
 from bcc_lightning.balancing.smote import refuse_single_cells
 from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, in_laboratories, keep_batch
 from bcc_lightning.datasets.cells import CellImages, resolution, shrink, split_sha256, with_synthetic_cells
-from bcc_lightning.datasets.external import ExternalSet, TrainedOn, data_folder, read_external_sets
+from bcc_lightning.datasets.external import ExternalSet, TrainedOn, read_external_sets
 from bcc_lightning.datasets.few_shot import FewShot, FewShotSet, draw_few, few_notices, read_few_shot_set
 from bcc_lightning.datasets.identity import identify, whole
 from bcc_lightning.datasets.listing import SPLITS
+from bcc_lightning.datasets.places import data_folder
 from bcc_lightning.datasets.spelling import SetName
 from bcc_lightning.datasets.split_file import read_split
 from bcc_lightning.datasets.splits import Codes, SplitPlan, cut_notices, divide, group_notices, set_notices

@@ -13,13 +13,10 @@ from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.cells import CellImages, Names, check_labels
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
-from bcc_lightning.datasets.external import DATA_DIR_VARIABLE
 from bcc_lightning.datasets.listing import SPLITS
 from bcc_lightning.datasets.npz import as_cells, file_hash, read_npz
+from bcc_lightning.datasets.places import bloodmnist_file, official_md5, refuse_missing_bloodmnist, where_to_get_bloodmnist
 from bcc_lightning.errors import UserError
-
-SMALLEST_RESOLUTION = 28
-"""Resolution of the file without a number in its name."""
 
 
 class BloodMNIST(CellDataModule):
@@ -45,10 +42,9 @@ class BloodMNIST(CellDataModule):
     ) -> None:
         check_types("data", BloodMNIST, locals())
         super().__init__(**base)
-        suffix = "" if resolution == SMALLEST_RESOLUTION else f"_{resolution}"
         self.file_resolution = resolution
-        self.file = self.root / f"bloodmnist{suffix}.npz"
-        self.official_md5 = official_md5(suffix)
+        self.file = bloodmnist_file(self.root, resolution)
+        self.official_md5 = official_md5(resolution)
         self.verify_checksum = verify_checksum
         self.download = download
 
@@ -60,8 +56,7 @@ class BloodMNIST(CellDataModule):
         """
         if not self.file.is_file() and self.download:
             self._fetch()
-        if not self.file.is_file():
-            raise UserError(self._where_to_get_it(f"{self.file} does not exist"))
+        refuse_missing_bloodmnist(self.root, self.file_resolution)
         if self.verify_checksum and self.md5 != self.official_md5:
             raise UserError(
                 f"{self.file} has MD5 {self.md5}, the official file has {self.official_md5}; replace it, "
@@ -112,18 +107,5 @@ class BloodMNIST(CellDataModule):
         try:
             medmnist.BloodMNIST("train", download=True, root=str(self.root), size=self.file_resolution)
         except (RuntimeError, OSError) as error:
-            raise UserError(self._where_to_get_it(f"{self.file} could not be downloaded ({error!s:.200})")) from error
-
-    def _where_to_get_it(self, problem: str) -> str:
-        return (
-            f"{problem}.\nNext step: place BloodMNIST's file there (MD5 {self.official_md5}), name another folder with "
-            f"--data.root DIR or {DATA_DIR_VARIABLE}=PARENT, or download it with --data.download true. "
-            "To try the program without data: --exp quickstart"
-        )
-
-
-def official_md5(suffix: str) -> str:
-    """Look up the official file's MD5 in medmnist: `suffix` is empty, ``_64``, ``_128`` or ``_224``."""
-    from medmnist import INFO
-
-    return str(INFO["bloodmnist"][f"MD5{suffix}"])
+            problem = f"{self.file} could not be downloaded ({error!s:.200})"
+            raise where_to_get_bloodmnist(problem, self.file_resolution) from error

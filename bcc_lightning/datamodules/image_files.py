@@ -13,10 +13,11 @@ from bcc_lightning.datamodules.base import CellDataModule, refuse_below
 from bcc_lightning.datasets.cache import CachedImages
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.datasets.depth import EIGHT, MOST_BITS
-from bcc_lightning.datasets.external import DATA_DIR_VARIABLE, TrainedOn
+from bcc_lightning.datasets.external import TrainedOn
 from bcc_lightning.datasets.image_set import Copies, ImageSet
 from bcc_lightning.datasets.laboratories import leave_out
 from bcc_lightning.datasets.listing import NO_SPLIT, CellListing
+from bcc_lightning.datasets.places import refuse_missing_folder
 from bcc_lightning.datasets.spelling import shown
 from bcc_lightning.errors import UserError
 
@@ -65,11 +66,7 @@ class ImageFiles(CellDataModule):
     @cached_property
     def listing(self) -> CellListing:
         """The files of the data set."""
-        if not self.root.exists():
-            raise UserError(
-                f"{self.root} does not exist.\nNext step: place the data set there, or name another place with --data.root DIR "
-                f"or {DATA_DIR_VARIABLE}=PARENT. To try the program without data: --exp quickstart"
-            )
+        refuse_missing_folder(self.root)
         listing = self.list_files()
         if self.leave_out is not None:
             listing = leave_out(listing, self.leave_out)

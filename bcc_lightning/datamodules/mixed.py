@@ -7,9 +7,9 @@ from typing import Any
 
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.image_files import ImageFiles
-from bcc_lightning.datasets.external import data_folder
 from bcc_lightning.datasets.laboratories import join_laboratories
 from bcc_lightning.datasets.listing import CellListing
+from bcc_lightning.datasets.places import data_folder
 
 
 class Mixed(ImageFiles):

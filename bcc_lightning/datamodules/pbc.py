@@ -14,9 +14,9 @@ import pandas as pd
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.image_files import ImageFiles
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES, canonical
-from bcc_lightning.datasets.external import data_folder
 from bcc_lightning.datasets.lineage import FINE_CELL_CLASSES, levels_of, with_fine_labels
 from bcc_lightning.datasets.listing import NO_SPLIT, SPLITS, CellListing, list_folder
+from bcc_lightning.datasets.places import data_folder
 from bcc_lightning.errors import UserError
 
 

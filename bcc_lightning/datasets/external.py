@@ -13,14 +13,12 @@ from bcc_lightning.datasets.cells import CellImages, shrink
 from bcc_lightning.datasets.classes import class_key, label_map
 from bcc_lightning.datasets.depth import EIGHT
 from bcc_lightning.datasets.image_set import ImageSet
+from bcc_lightning.datasets.places import DATA_DIR_VARIABLE, data_folder
 from bcc_lightning.datasets.spelling import SET_WORDS
 from bcc_lightning.datasets.splits import TEST
 from bcc_lightning.datasets.table import list_table
 from bcc_lightning.errors import UserError
 from bcc_lightning.safe_names import folded
-
-DATA_DIR_VARIABLE = "BCC_DATA_DIR"
-"""Environment variable that names the folder with all data sets."""
 
 TABLES = (".csv", ".parquet")
 
@@ -58,11 +56,6 @@ class TrainedOn:
     images: ImageSet | None = None
     bits: int = EIGHT
     enlarge: bool = False
-
-
-def data_folder(name: str) -> Path:
-    """Find the folder of a data set below the folder of all data sets."""
-    return Path(os.environ.get(DATA_DIR_VARIABLE) or "data") / name
 
 
 def read_external_sets(names: list[str], trained_on: TrainedOn) -> dict[str, ExternalSet]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.datasets.listing import NO_SPLIT, SPLITS, split_codes
+from bcc_lightning.datasets.places import refuse_missing_split
 from bcc_lightning.datasets.spelling import SetName, file_key, number_key, quoted, spelling_key
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
@@ -124,8 +125,7 @@ def id_key(name: str) -> str:
 
 def read_columns(file: Path) -> pd.DataFrame:
     """Read the two columns as text; their names may be spelled in any way."""
-    if not file.is_file():
-        raise UserError(f"split file {file} does not exist; every run saves one as split.csv")
+    refuse_missing_split(file)
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, pd.errors.ParserError) as error:

@@ -14,6 +14,7 @@ import pyarrow.parquet
 from bcc_lightning.datasets.cells import Names
 from bcc_lightning.datasets.classes import find_classes
 from bcc_lightning.datasets.listing import NO_SPLIT, SPLITS, CellListing, split_codes
+from bcc_lightning.datasets.places import NEEDED, refuse_missing_table
 from bcc_lightning.datasets.spelling import merge_spellings, merged_notices, shown, spelling_key
 from bcc_lightning.datasets.table_paths import TablePaths
 from bcc_lightning.errors import UserError
@@ -55,7 +56,6 @@ def list_table(file: Path, classes: tuple[str, ...] | None = None) -> CellListin
 
 
 COLUMNS = ("path", "label", "split", "group", "laboratory", "weight")
-NEEDED = "Required columns: path and label; optional: split, group, laboratory and weight; one-hot columns are not read"
 EMPTY = {"", "nan"}
 """Values that count as empty."""
 
@@ -66,6 +66,7 @@ def read_table(file: Path) -> tuple[pa.Table, list[str]]:
     Returns:
         The columns, named as in `COLUMNS`, and a sentence that names those that are not read.
     """
+    refuse_missing_table(file)
     try:
         if file.suffix.lower() == ".parquet":
             table = pa.parquet.read_table(file)
@@ -75,8 +76,6 @@ def read_table(file: Path) -> tuple[pa.Table, list[str]]:
             texts = {head: pa.string() for head in heads if spelling_key(head) in COLUMNS[:-1]}
             options = pa.csv.ConvertOptions(column_types=texts, strings_can_be_null=True, null_values=[""])
             table = pa.csv.read_csv(file, convert_options=options)
-    except FileNotFoundError:
-        raise UserError(f"{file} does not exist; name a .csv or .parquet file with --data.table FILE. {NEEDED}") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file} cannot be read as a table: {error!s:.200}. {NEEDED}") from error
     if not len(table):

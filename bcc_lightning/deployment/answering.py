@@ -15,9 +15,9 @@ from bcc_lightning.deployment.batching import Batches, Pixels, Probabilities, Qu
 from bcc_lightning.deployment.limits import Limits, busy
 from bcc_lightning.differential.counting import Confusion, differential
 from bcc_lightning.errors import UserError
+from bcc_lightning.explanation.choices import DEFAULT_METHOD
 from bcc_lightning.explanation.colours import enlarged, overlaid
 from bcc_lightning.explanation.maps import maps_of
-from bcc_lightning.explanation.methods import DEFAULT_METHOD
 from bcc_lightning.explanation.page import unit, uri
 from bcc_lightning.prediction.classifier import TrainedClassifier
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import torch
 
 from bcc_lightning.architectures.image_input import InputNormalisation
 from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.deployment.choices import Format, PrecisionName, refuse_quantised_program
 from bcc_lightning.deployment.standalone import Standalone
 from bcc_lightning.engine.rebuild import rebuild
 from bcc_lightning.errors import UserError
@@ -25,8 +26,6 @@ from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
 from bcc_lightning.safe_names import column_name
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
-Format = Literal["onnx", "pt2"]
-PrecisionName = Literal["fp32", "int8"]
 Runner: TypeAlias = Callable[[Pixels], npt.NDArray[np.float32]]
 """Gives probabilities (N, C) for images (N, H, W, 3)."""
 
@@ -103,8 +102,7 @@ def export(network: TrainedNetwork, out: Path, kind: Format = "onnx", precision:
     Raises:
         UserError: a package is missing, the two do not go together, or the network computes what the formats lack.
     """
-    if kind == "pt2" and precision != "fp32":
-        raise UserError(f"--precision {precision} goes with --format onnx only; leave it out, or write --format onnx")
+    refuse_quantised_program(kind, precision)
     classifier = TrainedClassifier.of(network)
     if any(isinstance(part, InputNormalisation) and part.stain == "macenko" for part in classifier.module.modules()):
         raise UserError(

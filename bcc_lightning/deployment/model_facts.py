@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bcc_lightning.explanation.methods import DEFAULT_METHOD, METHODS
+from bcc_lightning.explanation.choices import DEFAULT_METHOD
+from bcc_lightning.explanation.methods import METHODS
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import column_name, metric_of_key
 from bcc_lightning.tracking.description import INTENDED_USE, VOTE, limits_of_any

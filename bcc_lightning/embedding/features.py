@@ -14,11 +14,10 @@ from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.datasets.cache import cache_home
 from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.embedding.choices import BATCH
 from bcc_lightning.embedding.extractor import Extractor
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
-
-BATCH = 64
 
 OWN = ("train", "val", "test")
 """Sets of the data set itself; others are of other laboratories."""

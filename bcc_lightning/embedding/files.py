@@ -7,16 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bcc_lightning.embedding.choices import refuse_wrong_name
 from bcc_lightning.embedding.features import Embedded, EmbeddedSet
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
-from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.safe_names import file_name
 
 ROWS = 8192
 """Rows that are written at once."""
-
-FORMATS = {".parquet", ".h5"}
 
 
 def facts(embedded: Embedded) -> dict[str, str]:
@@ -45,19 +43,6 @@ def write_features(embedded: Embedded, out: Path) -> None:
     refuse_other_weights(embedded, out)
     with whole_file(out) as draft:
         write_table(embedded, draft) if out.suffix == ".parquet" else write_bags(embedded, draft)
-
-
-def refuse_wrong_name(out: Path) -> None:
-    """Refuse a file of another kind, before anything is computed.
-
-    Raises:
-        UserError: the suffix is none of `FORMATS`, or h5py is missing.
-    """
-    if out.suffix not in FORMATS:
-        raise UserError(f"--out {out} ends in '{out.suffix}'; it must end in {' or '.join(sorted(FORMATS))}")
-    if out.suffix == ".h5":
-        with optional_import("h5", "--out *.h5"):
-            import h5py  # noqa: F401 - missing later, the work would be lost
 
 
 def refuse_other_weights(embedded: Embedded, out: Path) -> None:

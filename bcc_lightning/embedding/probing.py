@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 
+from bcc_lightning.embedding.choices import FOLDS
 from bcc_lightning.embedding.features import Features
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import matrix_metrics
@@ -23,7 +24,6 @@ from bcc_lightning.evaluation.reliability import RESAMPLES, Interval, percentile
 
 Labels = npt.NDArray[np.int64]
 
-FOLDS = 5
 NEIGHBOURS = (1, 20)
 FEW = (1, 5, 10, 20, 50)
 """Labelled cells of each class in the few-shot curve."""

@@ -7,14 +7,13 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bcc_lightning.embedding.choices import FOLDS, PAGE
 from bcc_lightning.embedding.features import Embedded
-from bcc_lightning.embedding.probing import FOLDS, METRICS, FewShot, ProbeResult, few_shot, probe_folds, probe_sets
+from bcc_lightning.embedding.probing import METRICS, FewShot, ProbeResult, few_shot, probe_folds, probe_sets
 from bcc_lightning.embedding.projection import NEAREST, Drawn, embedding_figure, projections
 from bcc_lightning.evaluation.figures import save_figure
 from bcc_lightning.files import write_csv, write_json
 from bcc_lightning.pages.rendering import data_uri, write_html
-
-PAGE = "probe.html"
 
 TITLES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "f1_weighted": "weighted F1"}
 

@@ -8,7 +8,8 @@ from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
 from bcc_lightning.engine.further_sets import own_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import VALIDATION
-from bcc_lightning.prediction.adaptation import AdaptedClassifier, Method, adapt
+from bcc_lightning.prediction.adaptation import AdaptedClassifier, adapt
+from bcc_lightning.prediction.choices import Method
 from bcc_lightning.prediction.class_shares import Shares
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
 from bcc_lightning.safe_names import column_name

@@ -15,7 +15,8 @@ from bcc_lightning.tracking.filing import balanced_elsewhere, outcome
 from bcc_lightning.tracking.landing_page import landing_page
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import Summary
-from bcc_lightning.tracking.store import Tracking, without_password
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import without_password
 
 LABEL = 11
 """Characters of the column of labels."""

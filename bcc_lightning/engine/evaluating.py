@@ -18,7 +18,7 @@ from bcc_lightning.engine.further_sets import (
 )
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_json, refuse_unwritable_folder
-from bcc_lightning.prediction.adaptation import Method
+from bcc_lightning.prediction.choices import Method
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.additions import forget

@@ -24,7 +24,8 @@ from bcc_lightning.evaluation.assessment_figures import ShownCell
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, final_metrics, metrics_of
 from bcc_lightning.files import whole_file, write_json
 from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier, Method
+from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier
+from bcc_lightning.prediction.choices import Method
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.additions import add_to_run

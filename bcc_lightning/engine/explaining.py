@@ -14,21 +14,18 @@ from bcc_lightning.engine.rebuild import rebuild
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import TEST
 from bcc_lightning.explanation.baselines import BASELINES
+from bcc_lightning.explanation.choices import CELLS, DEFAULT_METHOD, NEIGHBOURS
 from bcc_lightning.explanation.faithfulness import Judge, stratified
 from bcc_lightning.explanation.faithfulness_report import examples_figure, write_faithfulness
 from bcc_lightning.explanation.maps import explain_images, maps_of
 from bcc_lightning.explanation.masks import read_masked_cells
-from bcc_lightning.explanation.methods import DEFAULT_METHOD, METHODS, method_named
+from bcc_lightning.explanation.methods import METHODS, method_named
 from bcc_lightning.explanation.neighbours import TrainingCells, features_of, training_cells
 from bcc_lightning.explanation.page import PANEL, ExplainedCell, PageFacts, thumbnail, write_index, write_page
 from bcc_lightning.explanation.scores import Faithfulness
 from bcc_lightning.prediction.classifier import Images, Pixels, TrainedClassifier, named_images
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
-
-NEIGHBOURS = 8
-CELLS = 100
-"""Training cells beside each cell, and test cells that methods are scored on, unless a call says otherwise."""
 
 EXAMPLES = 6
 
@@ -188,7 +185,7 @@ def measure_faithfulness(
     Args:
         network: the network.
         out: folder that gets ``faithfulness.json``, ``.csv`` and ``.html``.
-        masks: folder of cells with masks, see `bcc_lightning.explanation.masks.LAYOUT`.
+        masks: folder of cells with masks, see `bcc_lightning.explanation.choices.LAYOUT`.
         cells: test cells that are drawn, each class with its share.
         methods: names of `METHODS`; by default all.
         seed: of the draws.

@@ -6,7 +6,8 @@ from bcc_lightning.evaluation.conformal import conformal
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, metrics_of
 from bcc_lightning.evaluation.reliability import Interval, wilson
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.novelty.guard import ABSTAIN, Guard, Reference, look_at_own_cells
+from bcc_lightning.novelty.choices import ABSTAIN
+from bcc_lightning.novelty.guard import Guard, Reference, look_at_own_cells
 from bcc_lightning.prediction.classifier import TrainedClassifier
 
 Measured = dict[str, tuple[float, Interval]]

@@ -2,7 +2,8 @@
 
 from typing import Any, cast
 
-from bcc_lightning.cli.parser import ExperimentParser, plain_words
+from bcc_lightning.cli.parser import ExperimentParser
+from bcc_lightning.cli.wording import plain_words
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier

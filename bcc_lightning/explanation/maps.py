@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bcc_lightning.explanation.methods import DEFAULT_METHOD, Maps, method_named, stretch, vanilla_gradient
+from bcc_lightning.explanation.choices import DEFAULT_METHOD
+from bcc_lightning.explanation.methods import Maps, method_named, stretch, vanilla_gradient
 from bcc_lightning.modules.base import CellClassifier
 
 CHUNK = 8

@@ -16,17 +16,13 @@ import numpy.typing as npt
 from bcc_lightning.datasets.cache import central_square
 from bcc_lightning.datasets.decoding import SUFFIXES, UnreadableImageError, decode
 from bcc_lightning.errors import UserError
+from bcc_lightning.explanation.choices import LAYOUT
 from bcc_lightning.explanation.methods import Maps
 from bcc_lightning.explanation.perturbation import Scores
 
 Mask = npt.NDArray[np.uint8]
 
 MASK = ".png"
-
-LAYOUT = (
-    "folder of images with masks of the same name and size, searched through, such as 001.bmp with 001.png; a mask is grey: "
-    "255 nucleus, 128 cytoplasm, 0 background"
-)
 
 
 class MaskValue(IntEnum):

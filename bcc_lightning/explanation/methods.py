@@ -17,12 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bcc_lightning.architectures.cam_target import CamTarget
-from bcc_lightning.errors import UserError
+from bcc_lightning.explanation.choices import refuse_unknown_method
 
 Maps: TypeAlias = npt.NDArray[np.float32]
-
-DEFAULT_METHOD = "gradcam"
-"""Method of reports and pages, see ``python -m bcc_lightning.explain --faithfulness``."""
 
 NOISE_DRAWS = 8
 NOISE = 0.1
@@ -143,6 +140,5 @@ def method_named(name: str) -> MapMethod:
     Raises:
         UserError: there is none of this name.
     """
-    if name not in METHODS:
-        raise UserError(f"--method {name} does not exist; there are {', '.join(METHODS)}")
+    refuse_unknown_method(name)
     return METHODS[name]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bcc_lightning.evaluation.reliability import RESAMPLES, Interval, percentiles
-from bcc_lightning.explanation.methods import DEFAULT_METHOD
+from bcc_lightning.explanation.choices import DEFAULT_METHOD
 from bcc_lightning.explanation.perturbation import Scores
 
 

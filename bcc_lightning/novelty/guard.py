@@ -32,9 +32,6 @@ VALIDATION_CELLS = 5000
 FILED = "novelty.npz"
 """Name of the reference among a run's artifacts."""
 
-ABSTAIN = 0.05
-"""Share of the network's own cells that it may leave to a person."""
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -112,17 +109,3 @@ class Guard:
         """Return the share of validation cells that are at least as strange, the cell itself counted: (N,) in (0, 1]."""
         as_strange = len(self.own) - np.searchsorted(self.own, scores, side="left")
         return np.asarray((as_strange + 1) / (len(self.own) + 1))
-
-
-def read_share(value: float | None) -> float | None:
-    """Check the share of own cells that may be left to a person.
-
-    Raises:
-        UserError: it is not between 0 and 1.
-    """
-    if value is not None and not 0 < value < 1:
-        raise UserError(
-            f"--abstain is {value}, it must be above 0 and below 1: the share of the network's own cells that it may leave to a "
-            f"person, such as {ABSTAIN}"
-        )
-    return value

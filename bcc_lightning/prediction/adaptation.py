@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bcc_lightning.datasets.nucleus import median_nucleus
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.test_time_augmentation import zoomed
+from bcc_lightning.prediction.choices import Method
 from bcc_lightning.prediction.class_shares import Shares, estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import PACKED_DIMENSIONS, Pixels, TrainedClassifier
 from bcc_lightning.transforms.square import WAYS, lay
-
-Method = Literal["scale", "bn", "tent", "prior"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 PRIOR_CELLS = 16
 """Cells of the training that count beside those of the laboratory: a few cells alone have no reliable mean and variance."""
@@ -100,18 +98,6 @@ class AdaptedClassifier(TrainedClassifier):
         """Classify images, as `TrainedClassifier.classify`."""
         probability = super().classify(pixels)
         return probability if self.odds is None else reweighted(probability, self.odds)
-
-
-def read_methods(given: str | None) -> tuple[Method, ...]:
-    """Read ``bn,tent,prior``; the order is always this one.
-
-    Raises:
-        UserError: a name is unknown.
-    """
-    named = [name.strip() for name in (given or "").split(",") if name.strip()]
-    if unknown := [name for name in named if name not in METHODS]:
-        raise UserError(f"--adapt {unknown[0]} does not exist; it takes {', '.join(METHODS)}, or several joined by commas")
-    return tuple(method for method in METHODS if method in named)
 
 
 def adapt(

@@ -18,8 +18,9 @@ from tqdm import tqdm
 from bcc_lightning.errors import UserError
 from bcc_lightning.prediction.adaptation import MOST
 from bcc_lightning.prediction.answers import Answer, AnswerTable, Heading
+from bcc_lightning.prediction.choices import STDIN
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier, UnreadableFileError
-from bcc_lightning.prediction.inputs import STDIN, Cell, CellInputs
+from bcc_lightning.prediction.inputs import Cell, CellInputs
 
 NAMED = 3
 """Unreadable files that a message names."""

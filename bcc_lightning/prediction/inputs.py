@@ -15,8 +15,8 @@ from bcc_lightning.datasets.folder_files import is_image_name, join, keep_own, k
 from bcc_lightning.datasets.left_out import LeftOut, is_system_file
 from bcc_lightning.datasets.spelling import spelling_key
 from bcc_lightning.errors import UserError
+from bcc_lightning.prediction.choices import STDIN, refuse_missing_input
 
-STDIN = "-"
 TABLES = {".csv", ".parquet"}
 FOLDERS_ARE = ("slide", "patient")
 """What the folders directly below an input stand for, if cells are counted by one of these."""
@@ -71,9 +71,9 @@ class CellInputs:
                 raise UserError("- is named twice; standard input can be read once")
             if self.by:
                 raise UserError(f"a list on standard input has no column {self.by}; name a table instead of -")
-        elif not os.path.exists(given):
-            raise UserError(f"{given} does not exist; name an image file, a folder, a table (.csv, .parquet) or -")
-        elif is_table(given):
+            return
+        refuse_missing_input(given)
+        if is_table(given):
             next(table_rows(given, self.by), None)
         elif not os.path.isdir(given) and self.by and self.by not in FOLDERS_ARE:
             raise UserError(f"--by {self.by}: {given} has no columns; name a table with the columns path and {self.by}")

@@ -31,7 +31,8 @@ from bcc_lightning.tracking.finished_runs import find_run
 from bcc_lightning.tracking.place import local_path
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import RunFolder, Summary
-from bcc_lightning.tracking.store import NOT_IN_NAMES, is_served
+from bcc_lightning.tracking.settings import NOT_IN_NAMES
+from bcc_lightning.tracking.store import is_served
 
 NETWORKS = "networks"
 """Folder of a model with a folder for each network: one, or the folds of a cross-validation, which vote."""

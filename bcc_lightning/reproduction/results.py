@@ -8,8 +8,8 @@ from pathlib import PurePath
 import numpy as np
 import yaml
 
-from bcc_lightning.cli.experiment import MAX_EPOCHS
 from bcc_lightning.cli.experiment_files import find_experiment
+from bcc_lightning.cli.needs import epochs as epochs_stated
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.reliability import Interval, wilson
 from bcc_lightning.tracking.finished_runs import FinishedRun
@@ -44,11 +44,9 @@ def shortened(experiment: str, params: dict[str, str]) -> list[str]:
 def epochs_of_recipe(experiment: str) -> int | None:
     """Read how many epochs an experiment's file allows; None if there is no such file."""
     try:
-        content = yaml.safe_load(find_experiment(experiment).read_text(encoding="utf-8"))
+        return epochs_stated(yaml.safe_load(find_experiment(experiment).read_text(encoding="utf-8")))
     except UserError:
         return None
-    stages = sum(stage["epochs"] for stage in content.get("stages", []))
-    return content.get("trainer", {}).get("max_epochs") or stages or MAX_EPOCHS
 
 
 PAINTED = "SyntheticSmear"

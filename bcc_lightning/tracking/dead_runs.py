@@ -14,7 +14,8 @@ from bcc_lightning.processes import Process
 from bcc_lightning.tracking.claim import is_trained
 from bcc_lightning.tracking.place import sqlite_file
 from bcc_lightning.tracking.run_files import RunFolder
-from bcc_lightning.tracking.store import Tracking, all_pages
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import all_pages
 
 PROCESS, IDENTITY = "process", "process.identity"
 """Tags that name the process that trains: for people, and by what tells it from all others."""

@@ -24,7 +24,8 @@ from bcc_lightning.tracking.place import sqlite_file
 from bcc_lightning.tracking.recipe import flatten
 from bcc_lightning.tracking.run import cut
 from bcc_lightning.tracking.run_files import PARENT, RunFolder, Summary, read_summary
-from bcc_lightning.tracking.store import Tracking, all_pages, artifact_place, mend_places, refuse_dead_server, without_password
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import all_pages, artifact_place, mend_places, refuse_dead_server, without_password
 
 
 @dataclass(frozen=True, repr=False)

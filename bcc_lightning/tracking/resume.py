@@ -13,7 +13,7 @@ from bcc_lightning.files import read_json
 from bcc_lightning.tracking.place import sqlite_file
 from bcc_lightning.tracking.recipe import read_sets
 from bcc_lightning.tracking.run_files import RunFolder
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 
 LISTED = 5
 

@@ -22,7 +22,8 @@ from bcc_lightning.safe_names import metric_key, parameter_key
 from bcc_lightning.tracking.claim import Claim
 from bcc_lightning.tracking.dead_runs import process_tags, tidy
 from bcc_lightning.tracking.run_files import PARENT, PARENT_VARIABLE, RunFolder, Summary
-from bcc_lightning.tracking.store import Tracking, artifact_place, open_store, without_password
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import artifact_place, open_store, without_password
 
 RETRY_SECONDS = 15.0
 """Pause after a failed sending, so that a dead server does not slow down training."""

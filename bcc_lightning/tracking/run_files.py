@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bcc_lightning.files import whole_file
+from bcc_lightning.files import refuse_missing, whole_file
 from bcc_lightning.safe_names import file_name
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds; the workers of a search do without
@@ -20,6 +20,11 @@ PARENT_VARIABLE = "MLFLOW_PARENT_RUN_ID"
 
 PARENT = "mlflow.parentRunId"
 """Tag of folds and trials that names the run they belong to."""
+
+
+def refuse_missing_checkpoint(file: Path) -> None:
+    """Refuse a checkpoint that does not exist."""
+    refuse_missing(file, "a finished run files one as checkpoints/best.ckpt", "checkpoint")
 
 
 @dataclass(frozen=True)

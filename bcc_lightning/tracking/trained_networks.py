@@ -15,8 +15,8 @@ from bcc_lightning.evaluation.metrics import in_words
 from bcc_lightning.files import read_mapping
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run, folder_of, open_for_reading, sets_in
-from bcc_lightning.tracking.run_files import Summary, read_summary
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.run_files import Summary, read_summary, refuse_missing_checkpoint
+from bcc_lightning.tracking.settings import Tracking
 
 REGISTERED = "models:/"
 
@@ -140,8 +140,7 @@ def of_file(checkpoint: Path) -> TrainedNetwork:
     Raises:
         UserError: the file does not exist.
     """
-    if not checkpoint.is_file():
-        raise UserError(f"checkpoint {checkpoint} does not exist; a finished run files one as checkpoints/best.ckpt")
+    refuse_missing_checkpoint(checkpoint)
     folder = folder_of(checkpoint)
     if folder is None:
         return TrainedNetwork(str(checkpoint), checkpoint.name, checkpoint)

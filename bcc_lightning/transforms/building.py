@@ -3,17 +3,15 @@
 import difflib
 import inspect
 import warnings
-from typing import Any, TypeAlias
+from typing import Any
 
 import albumentations as A  # noqa: N812 - the library's own spelling
 import numpy as np
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.rand_augment import AugMix, RandAugment
+from bcc_lightning.transforms.recipes import Step
 from bcc_lightning.transforms.stain import SlightDefocus, StainJitter
-
-Step: TypeAlias = dict[str, dict[str, Any]]
-"""A transform's name and parameters, ``{"Affine": {"rotate": (-20, 20), "p": 0.7}}``; ``{}`` takes the transform's defaults."""
 
 OWN = {transform.__name__: transform for transform in (RandAugment, AugMix, StainJitter, SlightDefocus)}
 CHOICES = {"OneOf": A.OneOf, "SomeOf": A.SomeOf, "Sequential": A.Sequential}

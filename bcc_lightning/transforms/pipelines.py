@@ -1,7 +1,6 @@
 """Building a pipeline from its name, a YAML file or a mapping, and seeding it."""
 
 import hashlib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,8 +10,8 @@ import numpy.typing as npt
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
-from bcc_lightning.transforms.building import Step, build_steps, override, refuse_unfit
-from bcc_lightning.transforms.recipes import PIPELINES
+from bcc_lightning.transforms.building import build_steps, override, refuse_unfit
+from bcc_lightning.transforms.recipes import PIPELINES, Step, refuse_unknown_pipeline
 
 Pipeline: TypeAlias = A.Compose
 
@@ -52,11 +51,8 @@ def pipeline_steps(augment: str | dict[str, Any]) -> list[Step]:
         return _steps_of_mapping(augment)
     if augment in PIPELINES:
         return PIPELINES[augment]
-    if Path(augment).suffix in (".yaml", ".yml"):
-        return _steps_of_file(Path(augment))
-    near = get_close_matches(augment, PIPELINES, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UserError(f"augmentation '{augment}' does not exist; {hint}--data.augment takes {', '.join(PIPELINES)}, or a YAML file")
+    refuse_unknown_pipeline(augment)
+    return _steps_of_file(Path(augment))
 
 
 def seed_pipeline(pipeline: Pipeline, seed: int, epoch: int, position: npt.NDArray[np.int64]) -> None:

@@ -2,15 +2,45 @@
 
 A step is the name of a transform and its parameters; `p` is the share of images to which it is applied. Names are Albumentations'
 own, or those of `rand_augment.py` and `stain.py`. An angle is in degrees, a shift or zoom a share of the image's side.
-Published recipes are explained in docs/pipelines.md.
+Published recipes are explained in docs/pipelines.md. Nothing is imported here, so that commands know the names at once.
 """
 
-import cv2
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from bcc_lightning.transforms.building import Step
+from bcc_lightning.errors import UserError, nearest
 
-NEAREST = cv2.BORDER_REPLICATE
-"""Pixels that enter at the border repeat the border pixels, as in the published recipes."""
+Step: TypeAlias = dict[str, dict[str, Any]]
+"""A transform's name and parameters, ``{"Affine": {"rotate": (-20, 20), "p": 0.7}}``; ``{}`` takes the transform's defaults."""
+
+NEAREST = 1
+"""OpenCV's ``BORDER_REPLICATE``: pixels that enter at the border repeat the border pixels, as in the published recipes."""
+
+PURPOSES = {
+    "none": "nothing",
+    "light": "flips and quarter turns: all eight positions of a square, equally often (Albumentations' D4)",
+    "standard": "light, then small shifts, turns and zooms, brightness, contrast, saturation, hue",
+    "stain": "light, then amount of blue and of red stain, tint, colour of the lamp, uneven light, focus",
+    "an2dl_kerascv": "flips, crop and resize, RandAugment, AugMix, shuffled channels, paler colours, hue, saturation, noise",
+    "pbc_geometric": "turn ±20°, shift ±20 %, shear ±0.2°, zoom ±20 %, both flips",
+    "pbc_unet": "shear ±0.2°, zoom ±20 %, horizontal flip",
+    "an2dl_randaugment": "RandAugment, magnitude 0.3 ± 0.15, three operations per image, including geometric ones",
+    "an2dl_geometric": "turn ±40°, shift ±20 %, zoom ±20 %, horizontal flip",
+    "raabin_geometric": "turn ±15°, zoom ±10 %, horizontal flip",
+}
+"""What each pipeline does, in a line."""
+
+
+def refuse_unknown_pipeline(name: str) -> None:
+    """Refuse a name that is neither a pipeline's nor a YAML file's.
+
+    Raises:
+        UserError: with a near match, and all pipelines.
+    """
+    if name in PIPELINES or Path(name).suffix in (".yaml", ".yml"):
+        return
+    near = nearest(name, PIPELINES) or "."
+    raise UserError(f"augmentation '{name}' does not exist{near} --data.augment takes {', '.join(PIPELINES)}, or a YAML file")
 
 
 def keras_zoom(share: float) -> tuple[float, float]:

@@ -1,23 +1,69 @@
-"""The options of ``python -m bcc_lightning.tune``."""
+"""Search the hyper-parameters of an experiment, on this machine or on a cluster.
 
+These are the options of ``python -m bcc_lightning.tune``; no library is loaded for them.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal, cast
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
+from bcc_lightning.cli.options import OptionParser
 from bcc_lightning.errors import UserError
-from bcc_lightning.tuning.executors import ExecutorName
-from bcc_lightning.tuning.executors.ray import ActorOptions
-from bcc_lightning.tuning.executors.slurm import JobOptions
-from bcc_lightning.tuning.plan import Direction
 
-DESCRIPTION = "Search the hyper-parameters of an experiment, on this machine or on a cluster."
+EXAMPLE = "--exp house --trials 20 -- --data.root cells"
+BEHIND = "; flags of the experiment go after --, as in: tune --exp NAME -- --data.root DIR"
 
 SMALLER_IS_BETTER = ("loss", "seconds", "parameters", "ece")
 """Ends of the names of metrics that are minimised where --direction is not given."""
 
+Direction = Literal["maximize", "minimize"]
+ExecutorName = Literal["local", "in_process", "slurm", "ray"]
+
+MONITOR = "val/accuracy"
+"""Metric by which most experiments select their weights."""
+
 LEAST = {"trials": 1, "workers": 1, "folds": 2, "confirm": 1, "timeout": 1}
 """Smallest allowed value of each option."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """Resources of a job, in which one worker runs.
+
+    Args:
+        partition: partition of the jobs; by default the cluster's default.
+        account: account to charge; by default the user's own.
+        minutes: time limit of a job; by default the partition's. A worker that reaches it stops cleanly and is replaced.
+        gpus: GPUs of a job; by default one if the partition has GPUs.
+        cpus: CPU cores of a job.
+        memory: memory of a job in gigabytes; by default the cluster's default.
+        more: further options of sbatch by name, such as ``{"qos": "long"}``.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    minutes: int | None = None
+    gpus: int | None = None
+    cpus: int = 2
+    memory: int | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ActorOptions:
+    """Resources of an actor, in which one worker runs.
+
+    Args:
+        address: address of the cluster, as ``ray.init`` takes it; by default ``RAY_ADDRESS``, or the cluster on this machine.
+        gpus: GPUs of an actor, or a fraction of one; by default one if the cluster has GPUs.
+        cpus: CPU cores of an actor.
+    """
+
+    address: str = "auto"
+    gpus: float | None = None
+    cpus: int = 2
 
 
 @dataclass(frozen=True)
@@ -74,19 +120,18 @@ def read_options(argv: list[str]) -> tuple[Options, list[str]]:
         UserError: an option is unknown or has a value that is not allowed.
     """
     own, flags = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
-    parser = ArgumentParser(prog="python -m bcc_lightning.tune", description=DESCRIPTION, exit_on_error=False)
-    parser.add_argument("--exp", type=str, action="append", required=True, help="name or file of an experiment; may be repeated")
+    parser = OptionParser("tune", __doc__, EXAMPLE, hint=BEHIND)
+    experiment = "name or file of an experiment (repeatable)"
+    parser.add_argument("--exp", action="append", type=str, required=True, metavar="NAME", help=experiment)
     parser.add_argument("--detach", action="store_true", help="start the workers and exit; the workers go on")
     parser.add_class_arguments(Options, skip={"exp", "detach"})
-    try:
-        values: Namespace = parser.instantiate(parser.parse_args(own))
-    except Exception as error:  # jsonargparse raises its own and argparse's
-        raise UserError(f"{error}; flags of the experiment go after --, as in: tune --exp NAME -- --data.root DIR") from error
+    values: Namespace = parser.instantiate(parser.read(own))
     options = Options(**{field.name: values[field.name] for field in fields(Options)})
     for name, least in LEAST.items():
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} is {value}, it must be {least} or more")
+    read_metrics(options, options.metric or MONITOR)
     return options, flags
 
 

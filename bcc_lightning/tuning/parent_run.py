@@ -13,7 +13,7 @@ from bcc_lightning.tracking.dead_runs import DETACHED, PROCESS
 from bcc_lightning.tracking.filing import end_failed
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import RunFolder
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tuning.study import ENDING, PARENT_RUN, REASON, RUN, OpenStudy
 from bcc_lightning.tuning.trial import STATE
 

@@ -3,21 +3,20 @@
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bcc_lightning.argument_types import built_from, check_types
 from bcc_lightning.errors import UserError
 from bcc_lightning.trust import OPTION
+from bcc_lightning.tuning.options import Direction
 from bcc_lightning.tuning.space import Space, read_space
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-
-Direction = Literal["maximize", "minimize"]
 
 FIT = "bcc_lightning.fit"
 """The program that a trial runs."""

@@ -10,7 +10,6 @@ from jsonargparse import ArgumentParser, Namespace
 
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.experiment import ExperimentCLI
-from bcc_lightning.cli.experiment_files import SPACES, configuration_files
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import whole_file
 from bcc_lightning.tuning.plan import Plan
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-STANDARD = "standard"
-"""Name of the space for experiments without a space of their own."""
-
-
 class UntrainedCLI(ExperimentCLI):
     """Builds an experiment without its published weights, which a check does not need; the configuration still names them."""
 
@@ -31,32 +26,6 @@ class UntrainedCLI(ExperimentCLI):
         config = super()._with_files()
         config["model"]["init_args"]["pretrained"] = False
         return config
-
-
-def find_space(wanted: str | None, experiment: str) -> Path:
-    """Find the file of a search space.
-
-    Args:
-        wanted: name in ``experiments/search``, or path of a YAML file; None for the experiment's own space, else the standard.
-        experiment: name of the experiment.
-
-    Raises:
-        UserError: the file does not exist.
-    """
-    if wanted and wanted.endswith((".yaml", ".yml")):
-        if not Path(wanted).is_file():
-            raise UserError(f"--space {wanted} does not exist; give another file, or one of: {', '.join(space_files())}")
-        return Path(wanted)
-    files = space_files()
-    if wanted and wanted not in files:
-        raise UserError(f"--space '{wanted}' does not exist; give the path of a YAML file, or one of: {', '.join(files)}")
-    return files[wanted] if wanted else files.get(experiment, files[STANDARD])
-
-
-def space_files() -> dict[str, Path]:
-    """Map the names of all search spaces to their files."""
-    files = configuration_files().items()
-    return {name.removeprefix(f"{SPACES}/"): file for name, file in files if name.startswith(f"{SPACES}/")}
 
 
 def build_untrained(experiments: list[str], argv: list[str]) -> ExperimentCLI:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from bcc_lightning.audit.audit import audit
 from bcc_lightning.audit.cells import FileCells
-from bcc_lightning.audit.findings import AuditReport, Thresholds, exceeded
+from bcc_lightning.audit.findings import AuditReport, exceeded
 from bcc_lightning.audit.page import write_audit
+from bcc_lightning.audit.thresholds import Thresholds
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES
 from bcc_lightning.datasets.listing import list_folder
 from bcc_lightning.datasets.smear_painter import paint_cells

@@ -68,7 +68,7 @@ def test_experiment_file_that_does_not_exist(complaint: Complain) -> None:
         ("data: {class_path: SyntheticSmear, init_args: {image_size: big}}\n", "key 'data.image_size' takes int, not 'big'"),
         (
             "model: {class_path: EfficientSwine}\n",
-            "class 'EfficientSwine' is not known. There are: EfficientSwin, Ensemble, ",
+            "class 'EfficientSwine' is not known; did you mean EfficientSwin? There are: EfficientSwin, ",
         ),
         ("selection: {mode: most}\n", "most"),
     ],

@@ -1,26 +1,33 @@
 """What is misspelt is said before anything heavy is imported, and what is accepted is what the classes take."""
 
+import ast
 import inspect
-import subprocess
-import sys
 from dataclasses import fields
+from pathlib import Path
+from types import ModuleType, NoneType, UnionType
+from typing import Literal, get_args, get_origin
 
 import lightning
 import pytest
 
 import bcc_lightning.datamodules
 import bcc_lightning.modules
-from bcc_lightning.__main__ import experiments, main
+from bcc_lightning.__main__ import commands, experiments, main, with_needs
+from bcc_lightning.argument_types import annotations
 from bcc_lightning.cli.accepted import accepted
-from bcc_lightning.cli.early import chosen_classes, refuse_misspelt
+from bcc_lightning.cli.arguments import Call
+from bcc_lightning.cli.data_sets import separate_data
+from bcc_lightning.cli.early import chosen_classes, refuse_missing_data, refuse_misspelt
+from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.cli.help import TRAINER, help_text
-from bcc_lightning.cli.parser import classes
+from bcc_lightning.cli.needs import needs
+from bcc_lightning.cli.values import types_of
 from bcc_lightning.errors import UserError
+from bcc_lightning.files import read_mapping
 from bcc_lightning.modules.recipe import Selection
-from bcc_lightning.tracking.store import Tracking
-
-HEAVY = {"torch", "lightning", "numpy", "pandas", "mlflow", "timm", "albumentations", "sklearn", "matplotlib", "optuna", "cv2"}
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.transforms.recipes import PIPELINES
 
 
 def constructor(kind: type) -> set[str]:
@@ -36,9 +43,9 @@ def constructor(kind: type) -> set[str]:
 
 
 @pytest.mark.parametrize(("group", "package"), [("data", bcc_lightning.datamodules), ("model", bcc_lightning.modules)])
-def test_what_is_read_from_the_source_is_what_the_classes_take(group: str, package: object) -> None:
+def test_what_is_read_from_the_source_is_what_the_classes_take(group: str, package: ModuleType) -> None:
     known = accepted()[group]
-    assert set(known.classes) == set(classes(group))
+    assert set(known.classes) == set(package.__all__) - {"CellDataModule", "CellClassifier"}
     for name, arguments in known.classes.items():
         assert set(arguments) == constructor(getattr(package, name)), name
         assert all(one.purpose for one in arguments.values()), f"{name} does not say what its arguments are for"
@@ -109,19 +116,121 @@ def test_help_lists_what_people_look_for() -> None:
     assert len(text.splitlines()) < 160
 
 
-@pytest.mark.parametrize("argv", [["--exp", "eficientswin"], ["--exp", "house", "--data.imagesize", "28"], ["--help"]])
-def test_nothing_heavy_is_imported_for_it(argv: list[str]) -> None:
-    program = (
-        "import sys, contextlib, io\nfrom bcc_lightning.fit import main\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
-        f"    main({argv!r})\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not HEAVY & set(found.stdout.split())
+@pytest.mark.parametrize(("group", "package"), [("data", bcc_lightning.datamodules), ("model", bcc_lightning.modules)])
+def test_the_values_that_are_read_from_the_source_are_those_of_the_annotations(group: str, package: ModuleType) -> None:
+    literal = 0
+    for name, arguments in accepted()[group].classes.items():
+        hints = annotations(getattr(package, name))
+        for one in arguments.values():
+            types = types_of(ast.parse(one.annotation, mode="eval").body, one.file)
+            hint = hints[one.name]
+            parts = [part for part in (get_args(hint) if get_origin(hint) is UnionType else (hint,)) if part is not NoneType]
+            plain = all(part in {int, float, bool} or get_origin(part) is Literal for part in parts)
+            expected = [get_args(part) if get_origin(part) is Literal else part.__name__ for part in parts] if plain else None
+            assert types == expected, f"{name}.{one.name}"
+            literal += any(isinstance(kind, tuple) for kind in types or ())
+    assert literal > 10
 
 
-def test_commands_and_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model.optimizer", "adamx"),
+        ("model.lr", "high"),
+        ("model.pretrained", "maybe"),
+        ("data.resolution", "29"),
+        ("data.balance", "oversampel"),
+        ("data.num_workers", "two"),
+        ("selection.mode", "maximum"),
+        ("trainer.max_epochs", "x"),
+    ],
+)
+def test_values_are_refused_in_the_words_of_the_parser(key: str, value: str) -> None:
+    flags = [f"--{key}", value]
+    with pytest.raises(UserError) as late:
+        ExperimentCLI(Call.read(["--exp", "efficientnet_b0", *flags]).arguments)
+    with pytest.raises(UserError) as early:
+        refuse_misspelt(["--exp", "efficientnet_b0", *flags])
+    assert str(early.value) == str(late.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--exp", "pbc_vgg16", "--data.root", "x"], "x does not exist.\nNext step: place the data set there"),
+        (["--exp", "an2dl_cnn"], "data/an2dl/training_set.npz does not exist.\nNext step: place the challenge's"),
+        (["--exp", "densenet121_native"], "data/bloodmnist/bloodmnist_224.npz does not exist"),
+        (["--exp", "house", "--data", "CellTable", "--data.table", "cells.csv"], "cells.csv does not exist; name a .csv"),
+        (["--exp", "quickstart", "--data.split_file", "split.csv"], "split file split.csv does not exist; every run saves one"),
+    ],
+)
+def test_data_that_are_not_there(flags: list[str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        refuse_missing_data(flags)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--exp", "quickstart"],
+        ["--exp", "house", "--data.download", "true"],
+        ["--exp", "house", "--data", "SyntheticSmear"],
+        ["--exp", "house", "--data", "mine.Own"],
+        ["--exp", "house", "--print_config"],
+        ["--exp", "house", "--config", "further.yaml"],
+    ],
+)
+def test_data_that_are_not_needed_or_not_known(flags: list[str]) -> None:
+    refuse_missing_data(flags)
+
+
+def test_flags_of_the_data_set_are_separated() -> None:
+    argv = [
+        "--out",
+        "o",
+        "--data",
+        "PBC",
+        "--data.root=x",
+        "--data.bits",
+        "-1",
+        "--few_shot",
+        "true",
+        "--data.reread",
+        "--run",
+        "a",
+    ]
+    flags, others = separate_data(argv)
+    assert flags == ["--data", "PBC", "--data.root=x", "--data.bits", "-1", "--data.reread"]
+    assert others == ["--out", "o", "--few_shot", "true", "--run", "a"]
+
+
+def test_everything_that_can_be_named_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     main()
-    out = capsys.readouterr().out
-    assert all(f"\n  {name} " in out for name in ("fit", "predict", *experiment_names()))
+    lines = capsys.readouterr().out.splitlines()
+    listed = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
+    classes = [name for group in ("data", "model") for name in accepted()[group].classes]
+    assert sorted(listed) == sorted([*commands(), *classes, *PIPELINES, *experiment_names()])
+    assert max(map(len, lines)) <= 100
     assert all(purpose for purpose in experiments().values())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("house", "28 px, 36 epochs, weights: random"),
+        ("an2dl_ensemble", "96 px, weights: finished runs"),
+        ("an2dl_vgg16", "96 px, 200 epochs, weights: ImageNet, from the hub"),  # two stages of 100
+        ("lite/efficientswin", "96 px, 35 epochs, weights: ImageNet, from a package"),
+        ("dinobloom_small_probe", "224 px, 10 epochs, weights: DinoBloom-S.pth, which you bring"),
+        ("pbc_cnn", "128 px, 10 epochs, weights: random"),
+    ],
+)
+def test_what_an_experiment_needs(name: str, expected: str) -> None:
+    assert needs(read_mapping(experiment_names()[name], "")) == expected
+
+
+def test_a_file_that_tells_nothing_is_listed_all_the_same(empty_folder: Path) -> None:
+    (empty_folder / "experiments").mkdir()
+    (empty_folder / "experiments" / "mine.yaml").write_text("# Mine.\nmodel: 3\n")
+    assert with_needs("mine", "Mine") == "Mine"

@@ -29,7 +29,10 @@ PRINT_CONFIG = "is not known; `--print_config` lists the keys that are"
         ),
         (["--trainer.max_epochs", "x"], "key 'trainer.max_epochs' takes int, not 'x'"),
         (["--selection.mode", "up"], "key 'selection.mode' takes one of 'max', 'min', not 'up'"),
-        (["--data", "BloodMNST"], "data: class 'BloodMNST' is not known. There are: AN2DL, PBC, BloodMNIST, CellFolder,"),
+        (
+            ["--data", "BloodMNST"],
+            "data: class 'BloodMNST' is not known; did you mean BloodMNIST? There are: AN2DL, BloodMNIST, CellFolder,",
+        ),
         (["--data", "torch.nn.Linear"], "key 'data' takes a CellDataModule, which torch.nn.Linear is not. There are: AN2DL,"),
         (
             ["--model", "torch.nn.Linear"],

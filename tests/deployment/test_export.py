@@ -20,7 +20,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.modules.checkpoint import save_classifier
 from bcc_lightning.prediction.classifier import TrainedClassifier
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network, of_file
 
 SIZES = [(32, 32), (40, 40), (64, 64), (131, 97), (20, 24)]

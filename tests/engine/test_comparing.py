@@ -18,7 +18,7 @@ from bcc_lightning.engine.comparison_page import SHOWN
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.comparison_figures import Disagreement, disagreements_figure
 from bcc_lightning.fit import main as fit
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network
 from tests.miniature import CELLS, QUICK, add_run, miniature_arrays, write_miniature_bloodmnist
 

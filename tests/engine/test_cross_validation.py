@@ -18,7 +18,7 @@ from bcc_lightning.engine.cross_validation import describe_folds
 from bcc_lightning.engine.run import run_experiment
 from bcc_lightning.engine.training import Training
 from bcc_lightning.fit import main
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import QUICK, artifacts_of, runs_in

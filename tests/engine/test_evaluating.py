@@ -18,7 +18,7 @@ from bcc_lightning.engine.evaluating import evaluate
 from bcc_lightning.evaluate import main
 from bcc_lightning.fit import main as fit
 from bcc_lightning.prediction.classifier import TrainedClassifier
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import QUICK, runs_in

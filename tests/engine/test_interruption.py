@@ -16,7 +16,7 @@ from PIL import Image
 from bcc_lightning.callbacks.epochs import EpochSeeding
 from bcc_lightning.fit import main
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from tests.interruption import stop_in_epoch
 from tests.miniature import PAINTED, QUICK, SMALL, artifacts_of, runs_in
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from bcc_lightning.explanation.baselines import BASELINES
+from bcc_lightning.explanation.choices import DEFAULT_METHOD
 from bcc_lightning.explanation.faithfulness import Judge, stratified
 from bcc_lightning.explanation.faithfulness_report import examples_figure, print_faithfulness, write_faithfulness
 from bcc_lightning.explanation.masks import MaskedCells
-from bcc_lightning.explanation.methods import DEFAULT_METHOD
 from bcc_lightning.explanation.page import PageFacts
 from bcc_lightning.explanation.scores import METRICS, Faithfulness, MethodScores, bootstrap, is_better
 from tests.explanation.quadrant import dark_spots, inside_quadrant, perfect, quadrant

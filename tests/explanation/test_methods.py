@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from bcc_lightning.errors import UserError
+from bcc_lightning.explanation import choices
 from bcc_lightning.explanation.maps import CHUNK, explain_images, maps_of
 from bcc_lightning.explanation.masks import mass_inside
 from bcc_lightning.explanation.methods import METHODS, method_named
@@ -55,5 +56,9 @@ def test_a_module_is_left_as_it_was() -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(UserError, match="--method scorecam does not exist; there are gradcam, gradcam\\+\\+, hirescam"):
-        method_named("scorecam")
+    with pytest.raises(UserError, match=r"--method gradcan does not exist; did you mean gradcam\? There are: gradcam,"):
+        method_named("gradcan")
+
+
+def test_the_names_that_can_be_chosen_are_those_of_the_methods() -> None:
+    assert tuple(METHODS) == choices.METHODS

@@ -14,8 +14,9 @@ from bcc_lightning import PlainCNN
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.datasets.smear_painter import paint_cells
 from bcc_lightning.errors import UserError
+from bcc_lightning.novelty.choices import read_share
 from bcc_lightning.novelty.detectors import DETECTORS, Detector, LastLayer, Seen, fit_detector
-from bcc_lightning.novelty.guard import Guard, Reference, look_at_own_cells, read_share
+from bcc_lightning.novelty.guard import Guard, Reference, look_at_own_cells
 from bcc_lightning.prediction.classifier import TrainedClassifier
 
 DRAW = np.random.default_rng(0)

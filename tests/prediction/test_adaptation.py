@@ -17,7 +17,8 @@ from bcc_lightning.engine import adapting
 from bcc_lightning.engine.adapting import mean_probability, trained_nucleus
 from bcc_lightning.engine.evaluator import Evaluator
 from bcc_lightning.errors import UserError
-from bcc_lightning.prediction.adaptation import PRIOR_CELLS, adapt, read_methods
+from bcc_lightning.prediction.adaptation import PRIOR_CELLS, adapt
+from bcc_lightning.prediction.choices import read_methods
 from bcc_lightning.prediction.class_shares import estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import column_name
@@ -135,7 +136,7 @@ def test_what_cannot_be_adapted(classifier: TrainedClassifier) -> None:
         adapt(classifier, PIXELS, ["prior"])
     with pytest.raises(UserError, match="no cells to adapt to"):
         adapt(classifier, PIXELS[:0], ["bn"])
-    with pytest.raises(UserError, match="--adapt bm does not exist; it takes scale, bn, tent, prior"):
+    with pytest.raises(UserError, match=r"--adapt bm does not exist\. It takes scale, bn, tent, prior"):
         read_methods("bn,bm")
     assert read_methods(" prior, bn ") == ("bn", "prior")
     assert read_methods(None) == ()

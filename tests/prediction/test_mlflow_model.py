@@ -17,7 +17,7 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 
 import bcc_lightning as bcc
 from bcc_lightning.fit import main
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from bcc_lightning.tune import main as tune
 from tests.miniature import SMALL, runs_in, train_on_painted_folder

@@ -8,7 +8,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.additions import add_to_run, forget
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from tests.miniature import add_run
 from tests.tracking.test_tracking_server import free_port, server
 

@@ -13,7 +13,8 @@ from bcc_lightning.tracking.dead_runs import IDENTITY, PROCESS
 from bcc_lightning.tracking.finished_runs import finished_runs
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import RunFolder
-from bcc_lightning.tracking.store import Tracking, open_store
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import open_store
 from tests.miniature import add_run, runs_in
 from tests.tracking.holder import end, hold
 

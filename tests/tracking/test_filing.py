@@ -18,7 +18,7 @@ from bcc_lightning.tracking import filing as recording
 from bcc_lightning.tracking.filing import end_failed, ending, file_run
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import RunFolder, Summary, read_summary
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from tests.full_disk import file_size_limit
 from tests.miniature import SMALL, artifacts_of, runs_in
 

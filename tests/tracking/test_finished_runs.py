@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking.finished_runs import find_run, finished_runs
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from tests.miniature import add_run
 from tests.tracking.test_tracking_server import free_port, server

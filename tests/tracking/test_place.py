@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from bcc_lightning.tracking.finished_runs import FinishedRun, find_run
 from bcc_lightning.tracking.place import local_path, sqlite_file, sqlite_uri
 from bcc_lightning.tracking.run import TrackedRun
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from tests.miniature import add_run, runs_in
 
 FILES = {"checkpoints/best.ckpt": "weights"}

@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 from bcc_lightning.errors import UserError
 from bcc_lightning.tracking import store
 from bcc_lightning.tracking.finished_runs import find_run
-from bcc_lightning.tracking.store import Tracking, open_store
+from bcc_lightning.tracking.settings import Tracking
+from bcc_lightning.tracking.store import open_store
 from tests.full_disk import file_size_limit
 
 pytestmark = pytest.mark.usefixtures("tables_are_made")

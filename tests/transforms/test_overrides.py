@@ -4,13 +4,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.transforms.pipelines import make_pipeline, pipeline_steps
-from bcc_lightning.transforms.recipes import PIPELINES
+from bcc_lightning.transforms.recipes import NEAREST, PIPELINES, PURPOSES
 
 
 def transforms(augment: str | dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +59,17 @@ def test_examples_of_the_documentation_work() -> None:
     assert len(examples) == 2
     for example in examples:
         assert make_pipeline(yaml.safe_load(example)["augment"]) is not None
-    assert set(PIPELINES) == set(re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE))
+
+
+def test_the_table_of_the_documentation_says_what_the_list_of_names_says() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text()
+    table = re.findall(r"^\| `(\w+)` \| (.*?) \|", text, flags=re.MULTILINE)
+    assert [(name, purpose.replace("`", "")) for name, purpose in table] == list(PURPOSES.items())
+    assert list(PURPOSES) == list(PIPELINES)
+
+
+def test_the_number_of_the_border_is_opencvs() -> None:
+    assert cv2.BORDER_REPLICATE == NEAREST
 
 
 @pytest.mark.parametrize("name", PIPELINES)

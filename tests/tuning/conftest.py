@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-import bcc_lightning.tune
-from bcc_lightning.tuning.executors import ExecutorName
+from bcc_lightning.engine import searching
+from bcc_lightning.tuning.options import ExecutorName
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.storage import Storage, storage_of
 from tests.tuning import clusters
@@ -44,13 +44,13 @@ def stub_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stub_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make trials of `bcc_lightning.tune` run the stub instead of `fit`."""
-    make_plan = bcc_lightning.tune.make_plan
+    make_plan = searching.make_plan
     Path("space.yaml").write_text(yaml.safe_dump(LEARNING_RATE))
 
     def with_stub(*arguments: Any) -> Plan:
         return replace(make_plan(*arguments), program=stub_program(tmp_path))
 
-    monkeypatch.setattr(bcc_lightning.tune, "make_plan", with_stub)
+    monkeypatch.setattr(searching, "make_plan", with_stub)
 
 
 @pytest.fixture(params=["sqlite", "journal", pytest.param("postgresql", marks=SERVERS)])

@@ -4,7 +4,7 @@ import sys
 from typing import cast
 
 from bcc_lightning.tuning.driver import Watch
-from bcc_lightning.tuning.executors import ExecutorName
+from bcc_lightning.tuning.options import ExecutorName
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import OpenStudy
 from tests.tuning.searches import executor_of

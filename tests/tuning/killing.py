@@ -11,8 +11,8 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from bcc_lightning.processes import start_of
-from bcc_lightning.tuning.executors import ExecutorName
 from bcc_lightning.tuning.heartbeat import Worker
+from bcc_lightning.tuning.options import ExecutorName
 from bcc_lightning.tuning.study import OpenStudy
 from tests.tuning.searches import ledger
 

@@ -10,11 +10,10 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from bcc_lightning.tuning.executors import ExecutorName, make_executor
+from bcc_lightning.tuning.executors import make_executor
 from bcc_lightning.tuning.executors.base import Assignment, Executor
 from bcc_lightning.tuning.executors.local import Seats
-from bcc_lightning.tuning.executors.ray import ActorOptions
-from bcc_lightning.tuning.executors.slurm import JobOptions
+from bcc_lightning.tuning.options import ActorOptions, ExecutorName, JobOptions
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.study import ENDING, RETRY_OF, OpenStudy, may_be_repeated
 

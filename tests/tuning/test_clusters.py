@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from bcc_lightning.engine.searching import seats_of
 from bcc_lightning.errors import UserError
-from bcc_lightning.tune import seats_of
-from bcc_lightning.tuning.executors import ExecutorName
 from bcc_lightning.tuning.executors.base import Assignment, refuse_files_of_this_machine
-from bcc_lightning.tuning.executors.ray import ActorOptions, Ray
-from bcc_lightning.tuning.executors.slurm import JobOptions, Slurm
-from bcc_lightning.tuning.options import read_options
+from bcc_lightning.tuning.executors.ray import Ray
+from bcc_lightning.tuning.executors.slurm import Slurm
+from bcc_lightning.tuning.options import ActorOptions, ExecutorName, JobOptions, read_options
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import ENDING, INTERRUPTED, OpenStudy
 from tests.tuning.conftest import SERVERS

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.tuning.driver import Watch
-from bcc_lightning.tuning.executors import ExecutorName
+from bcc_lightning.tuning.options import ExecutorName
 from bcc_lightning.tuning.storage import Storage, storage_of
 from bcc_lightning.tuning.study import DIED, ENDING, INTERRUPTED, OUT_OF_MEMORY, REASON, RETRY_OF, OpenStudy
 from bcc_lightning.tuning.worker import TrialWorker

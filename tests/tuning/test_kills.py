@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bcc_lightning.tuning.executors import ExecutorName
+from bcc_lightning.tuning.options import ExecutorName
 from bcc_lightning.tuning.storage import Storage
 from bcc_lightning.tuning.study import DIED, ENDING, OpenStudy
 from tests.tuning.conftest import LONG, SERVERS

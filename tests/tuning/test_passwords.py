@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bcc_lightning.tune import main
-from bcc_lightning.tuning.executors import ExecutorName
+from bcc_lightning.tuning.options import ExecutorName
 from bcc_lightning.tuning.storage import Storage
 from tests.tuning.conftest import SERVERS
 from tests.tuning.searches import stub_search, trials_last

@@ -7,10 +7,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
-from bcc_lightning.cli.experiment_files import experiment_names
+from bcc_lightning.cli.experiment_files import experiment_names, find_space, space_files
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping
-from bcc_lightning.tuning.searched_experiment import build_untrained, check_space, find_space, own_values, space_files, value_of
+from bcc_lightning.tuning.searched_experiment import build_untrained, check_space, own_values, value_of
 from bcc_lightning.tuning.space import Entry, extremes, flags, nearest, read_space
 
 LR = {"type": "float", "low": "1e-5", "high": 1e-2, "log": True}  # YAML 1.1 takes 1e-5 for a text
@@ -181,7 +181,7 @@ def test_every_space_fits_an_experiment(name: str) -> None:
 def test_an_experiment_has_its_own_space_or_the_standard_one() -> None:
     assert find_space(None, "resnet18_28").stem == "resnet18_28"
     assert find_space(None, "swin_tiny").stem == "standard"
-    with pytest.raises(UserError, match=r"--space 'nothing' does not exist; .*standard"):
+    with pytest.raises(UserError, match=r"--space 'nothing' does not exist\. .*standard"):
         find_space("nothing", "swin_tiny")
 
 

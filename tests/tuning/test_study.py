@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.processes import start_of
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tuning.heartbeat import Observer, Worker
 from bcc_lightning.tuning.parent_run import open_parent_run
 from bcc_lightning.tuning.plan import refuse_foreign_program

@@ -10,9 +10,10 @@ import yaml
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.engine.searching import default_pruner, file_of_parameters, schedules
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
-from bcc_lightning.tune import default_pruner, file_of_parameters, main, schedules
+from bcc_lightning.tune import main
 from bcc_lightning.tuning.options import Options
 from bcc_lightning.tuning.plan import Plan
 from bcc_lightning.tuning.progress import Standing

@@ -3,15 +3,12 @@
 What a worker does belongs to `tuning.worker`; an executor only starts, watches and ends workers.
 """
 
-from typing import Literal
-
 from bcc_lightning.argument_types import check_choice
 from bcc_lightning.tuning.executors.base import Assignment, Executor
 from bcc_lightning.tuning.executors.local import InProcess, Local, Seats
-from bcc_lightning.tuning.executors.ray import ActorOptions, Ray
-from bcc_lightning.tuning.executors.slurm import JobOptions, Slurm
-
-ExecutorName = Literal["local", "in_process", "slurm", "ray"]
+from bcc_lightning.tuning.executors.ray import Ray
+from bcc_lightning.tuning.executors.slurm import Slurm
+from bcc_lightning.tuning.options import ActorOptions, ExecutorName, JobOptions
 
 
 def make_executor(

@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from logging import WARNING
 from typing import Any
 
@@ -14,6 +13,7 @@ from bcc_lightning.network import check_connection
 from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.tuning.executors.base import Assignment, refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
+from bcc_lightning.tuning.options import ActorOptions
 from bcc_lightning.tuning.study import OpenStudy
 from bcc_lightning.tuning.worker import TrialWorker
 
@@ -31,21 +31,6 @@ LINGER_SECONDS = 20.0
 
 ANSWER_SECONDS = 10.0
 """Seconds in which a running actor answers; an actor that does not answer waits for resources, or its node is lost."""
-
-
-@dataclass(frozen=True)
-class ActorOptions:
-    """Resources of an actor, in which one worker runs.
-
-    Args:
-        address: address of the cluster, as ``ray.init`` takes it; by default ``RAY_ADDRESS``, or the cluster on this machine.
-        gpus: GPUs of an actor, or a fraction of one; by default one if the cluster has GPUs.
-        cpus: CPU cores of an actor.
-    """
-
-    address: str = "auto"
-    gpus: float | None = None
-    cpus: int = 2
 
 
 class WorkerActor:

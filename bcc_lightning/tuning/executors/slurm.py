@@ -9,14 +9,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.optional_imports import optional_import
 from bcc_lightning.tuning.executors.base import Assignment, last_line, refuse_files_of_this_machine
 from bcc_lightning.tuning.executors.local import STOP_SECONDS
+from bcc_lightning.tuning.options import JobOptions
 from bcc_lightning.tuning.worker import main
 
 if TYPE_CHECKING:
@@ -30,29 +30,6 @@ WARNING_SECONDS = 60
 
 SIGNALLED = 128
 """Smallest exit code with which a shell reports a signal: the job was killed and did not fail by itself."""
-
-
-@dataclass(frozen=True)
-class JobOptions:
-    """Resources of a job, in which one worker runs.
-
-    Args:
-        partition: partition of the jobs; by default the cluster's default.
-        account: account to charge; by default the user's own.
-        minutes: time limit of a job; by default the partition's. A worker that reaches it stops cleanly and is replaced.
-        gpus: GPUs of a job; by default one if the partition has GPUs.
-        cpus: CPU cores of a job.
-        memory: memory of a job in gigabytes; by default the cluster's default.
-        more: further options of sbatch by name, such as ``{"qos": "long"}``.
-    """
-
-    partition: str | None = None
-    account: str | None = None
-    minutes: int | None = None
-    gpus: int | None = None
-    cpus: int = 2
-    memory: int | None = None
-    more: Mapping[str, str] = field(default_factory=dict)
 
 
 class QueuedJob(NamedTuple):

@@ -1,0 +1,38 @@
+"""What can be classified, and what a network can be adapted by; no library is loaded for it."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from bcc_lightning.errors import UserError, nearest
+from bcc_lightning.files import refuse_missing
+
+INPUTS = "image files, folders (searched through), tables with a column path, or - for a list on standard input"
+"""What a command classifies or explains."""
+
+STDIN = "-"
+
+Method = Literal["scale", "bn", "tent", "prior"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+def refuse_missing_input(given: str) -> None:
+    """Refuse a file or folder that does not exist.
+
+    Raises:
+        UserError: with what can be named instead.
+    """
+    if given != STDIN:
+        refuse_missing(Path(given), "name an image file, a folder, a table (.csv, .parquet) or -")
+
+
+def read_methods(given: str | None) -> tuple[Method, ...]:
+    """Read ``bn,tent,prior``; the order is always this one.
+
+    Raises:
+        UserError: a name is unknown.
+    """
+    named = [name.strip() for name in (given or "").split(",") if name.strip()]
+    if unknown := [name for name in named if name not in METHODS]:
+        near = nearest(unknown[0], METHODS) or "."
+        raise UserError(f"--adapt {unknown[0]} does not exist{near} It takes {', '.join(METHODS)}, or several joined by commas")
+    return tuple(method for method in METHODS if method in named)
