@@ -17,9 +17,9 @@ import torch
 
 from bcc_lightning.engine.adapting import adapt_network
 from bcc_lightning.engine.further_sets import own_data, read_test_on
-from bcc_lightning.prediction.adaptation import read_methods
+from bcc_lightning.prediction.choices import read_methods
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
-from bcc_lightning.tracking.store import Tracking
+from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 
 SIZES, DRAWS, FEWEST_CELLS, AT_ONCE = (16, 32, 64), 20, 10, 64
