@@ -97,12 +97,13 @@ class TrainingProgress(ProgressBar):
         self.pace.end_epoch()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the line of the last epoch, and why there is none after it."""
+        """Print the line of the last epoch, and why there is none after it; remove the bar."""
         self._say_epoch()
         early = trainer.early_stopping_callback
         if early is not None and early.stopped_epoch:
             epochs = f"{early.patience} epoch{'' if early.patience == 1 else 's'}"
             self._say(f"stopped: {epochs} without a better {early.monitor.replace('val/', 'validation ')}")
+        self._close()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a test."""

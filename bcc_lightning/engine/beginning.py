@@ -1,5 +1,6 @@
 """What is printed of a run before it trains: its data, network, device and plan, and where it is filed."""
 
+import platform
 from math import inf
 
 import torch
@@ -98,7 +99,7 @@ def name_of(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
-        return f"CPU {cpu_capabilities().get('cpu_name', '')}".strip() + f", {torch.get_num_threads()} threads"
+        return f"CPU {cpu_capabilities().get('cpu_name', platform.machine())}, {torch.get_num_threads()} threads"
     return device.type
 
 

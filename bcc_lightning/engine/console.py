@@ -41,12 +41,13 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
         print(came_of_it, flush=True)
         return
     print_cautions(summary)
-    elsewhere = balanced_elsewhere(summary)
+    elsewhere, members = balanced_elsewhere(summary), (f"{one['weight']:.4f} x {one['title']}" for one in summary.members)
     predict = f"{launcher()}python -m bcc_lightning.predict FOLDER {named(run, tracking)} --out cells.csv"
     print(f"\n{came_of_it}")
     print_rows(
         [
             ("elsewhere", f"balanced accuracy on {elsewhere}" if elsewhere else ""),
+            ("members", ", ".join(members)),
             ("report", run.artifact_location(run.folder.report)),
             ("next", predict if is_command_line() else ""),
         ],
@@ -97,7 +98,8 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
     if summary.checkpoint:
         filed = run.copy_of(summary)["checkpoint"]
         best = run.folder.artifacts / summary.checkpoint if waiting else filed  # what waits has not been filed
-        print(printable(f"Best checkpoint so far, of epoch {(summary.best_epoch or 0) + 1}: {best}"))
+        epoch = "" if summary.best_epoch is None else f", of epoch {summary.best_epoch + 1}"
+        print(printable(f"Best checkpoint so far{epoch}: {best}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         print(f"Resume it with: python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:

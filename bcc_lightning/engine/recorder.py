@@ -14,7 +14,6 @@ from typing import Literal
 import torch
 from lightning import Callback, Trainer
 
-from bcc_lightning.architectures.acceleration import cpu_capabilities
 from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.callbacks.checkpoints import epoch_of
 from bcc_lightning.callbacks.epochs import Throughput
@@ -22,7 +21,7 @@ from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datasets.identity import identify, whole
 from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
 from bcc_lightning.datasets.split_file import write_split
-from bcc_lightning.engine.beginning import print_beginning
+from bcc_lightning.engine.beginning import name_of, print_beginning
 from bcc_lightning.engine.console import print_result, print_unfinished
 from bcc_lightning.engine.drawing import (
     draw_confusion,
@@ -334,10 +333,10 @@ def provenance() -> dict[str, str]:
 
 
 def device_name() -> str:
-    """Name the accelerator, or the processor and its threads."""
+    """Name the accelerators, or the processor and its threads."""
     if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    return f"CPU {cpu_capabilities().get('cpu_name', platform.machine())}, {torch.get_num_threads()} threads"
+        return f"{torch.cuda.device_count()} x {name_of(torch.device('cuda'))}"
+    return name_of(torch.device("cpu"))
 
 
 def git_commit() -> str | None:

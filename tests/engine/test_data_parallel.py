@@ -19,13 +19,14 @@ from tests.miniature import SMALL, runs_in
 pytestmark = pytest.mark.slow
 
 
-def fit_on_two(*flags: str) -> None:
-    """Train with two processes on this machine's processor."""
+def fit_on_two(*flags: str) -> str:
+    """Train with two processes on this machine's processor; returns what they print."""
     parallel = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     command = [sys.executable, "-m", "bcc_lightning.fit", *parallel, *flags]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_folds_with_oversampling_on_two_processes(tmp_path: Path) -> None:
@@ -45,7 +46,10 @@ def test_a_run_that_two_processes_resume_tests_each_image_once(tmp_path: Path) -
     with pytest.MonkeyPatch.context() as patch:
         stop_in_epoch(patch, 1, KeyboardInterrupt())
         assert main([*SMALL, "--trainer.max_epochs", "3"]) == 130
-    fit_on_two("--resume", "last", "--trainer.max_epochs", "3", "--summary", "out.json")
+    shown = ["--trainer.enable_progress_bar", "true", "--summary", "out.json"]
+    said = fit_on_two("--resume", "last", "--trainer.max_epochs", "3", *shown)
+    once = ["loading PyTorch", "reading the cells", "device     2 processes", "epoch 3 of 3: ", "testing on the test set"]
+    assert {line: said.count(line) for line in once} == dict.fromkeys(once, 1)
     (run,) = runs_in(tmp_path / "mlruns")  # the second process files nothing of its own
     assert run.info.status == "FINISHED"
     table = pd.read_parquet(Path(str(run.info.artifact_uri).removeprefix("file://")) / "predictions" / "test.parquet")
