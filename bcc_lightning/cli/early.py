@@ -134,13 +134,14 @@ def refuse_missing_data(argv: Sequence[str]) -> None:
     if {"config", "print_config"} & {key for key, _ in pairs(argv)}:
         return
     chosen, given = chosen_classes(argv)["data"], arguments_of_data(argv)
-    if chosen not in accepted()["data"].classes:
+    resolution = given.get("resolution", str(places.SMALLEST_RESOLUTION))
+    if chosen not in accepted()["data"].classes or not resolution.isdigit():  # a file's mistakes are told with its name
         return
     root = Path(given["root"]) if given.get("root") else places.data_folder(accepted()["data"].folders[chosen])
     if given.get("split_file"):
         places.refuse_missing_split(Path(given["split_file"]))
     if chosen == "BloodMNIST" and given.get("download", "false").lower() == "false":
-        places.refuse_missing_bloodmnist(root, int(given.get("resolution", places.SMALLEST_RESOLUTION)))
+        places.refuse_missing_bloodmnist(root, int(resolution))
     elif chosen == "AN2DL":
         places.refuse_missing_an2dl(root)
     elif chosen == "CellTable" and given.get("table"):
@@ -154,7 +155,7 @@ def arguments_of_data(argv: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for section in (file.get("data") for file in experiments_named(argv)):
         arguments = section.get("init_args") if isinstance(section, dict) else None
-        found |= {name: str(value) for name, value in (arguments or {}).items()}
+        found |= {name: str(value) for name, value in arguments.items()} if isinstance(arguments, dict) else {}
     for key, value in pairs(argv):
         if key.startswith("data."):
             found[key.removeprefix("data.").removeprefix("init_args.")] = value

@@ -8,7 +8,6 @@ from bcc_lightning.errors import UserError, nearest
 SPACES, DEBUG = "search", "debug"
 """Folders below ``experiments/`` with search spaces, and with files that stack on any experiment."""
 
-
 STANDARD = "standard"
 """Name of the space for experiments without a space of their own."""
 

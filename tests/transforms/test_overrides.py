@@ -80,7 +80,7 @@ def test_every_named_pipeline_can_be_written_as_steps(name: str) -> None:
 @pytest.mark.parametrize(
     ("augment", "words"),
     [
-        ("heavy", ["augmentation 'heavy' does not exist; --data.augment takes none, light, standard, stain"]),
+        ("heavy", ["augmentation 'heavy' does not exist. --data.augment takes none, light, standard, stain"]),
         ("missing.yaml", ["augmentation file missing.yaml does not exist", "none, light"]),
         ({"name": "standart"}, ["augmentation 'standart' does not exist"]),
         ({"Affine": {"p": 1}}, ["names neither a pipeline nor steps", "name:", "steps:"]),
