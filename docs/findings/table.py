@@ -22,7 +22,7 @@ PAGES = {
     "hybrid": (("lite0+lite1", "hybrid", "lite0", "lite1"), ("test",)),
     "efficientswin": (("lite0", "efficientswin", "swin", "lite0+swin"), ("test",)),
     "ensemble": (("lite0+lite1+lite2", "lite0", "lite1", "lite2", "long"), ("test",)),
-    "another-laboratory": (("traveller", "tuned", "frozen"), ("test", "bccd_crops", "segmentation_wbc")),
+    "another-laboratory": (("traveller",), ("test", "bccd_crops", "segmentation_wbc")),
     "ablation": (
         ("whole", "plain", *(f"without_{part}" for part in ("normalisation", "stain", "frame", "camera", "background")), "mixup"),
         ("test", "bccd_crops", "segmentation_wbc"),
