@@ -140,7 +140,7 @@ def test_faithfulness_is_measured_on_the_test_set_and_on_masks(painted_folder: P
         (["a.png", "--method", "x", "--out", "o"], "--method x does not exist. There are: gradcam"),
         (["a.png", "--neighbours", "-1", "--out", "o"], "--neighbours is -1, it must be 0 or more"),
         (["--faithfulness", "--cells", "3", "--out", "o"], "--cells is 3, it must be 10 or more"),
-        (["--faithfulness", "--masks", "away", "--out", "o"], "--masks away is not a folder"),
+        (["--faithfulness", "--masks", "away", "--out", "o"], "--masks away does not exist; name a folder of images"),
         (["away.png", "--out", "o"], "away.png does not exist"),
         (["broken.png", "--out", "o"], "no image could be read: broken.png cannot be read"),
         (["a.png", "--out", "a.png"], "--out a.png cannot be written to"),

@@ -89,7 +89,7 @@ def test_unreadable_files_are_counted_and_give_exit_code_1(painted_folder: Path,
         (["cells", "--out", "c.csv", "--run", "efficientnet_b0", "--run", "efficientnet_b0"], "this command takes one"),
         (["away", "--out", "c.csv", "--run", "efficientnet_b0"], "away does not exist"),
         (["empty", "--out", "c.csv", "--run", "efficientnet_b0"], "there is no image to classify"),
-        (["cells", "--out", "c.csv", "--nonsense", "1"], "key 'nonsense' is not known"),
+        (["cells", "--out", "c.csv", "--nonsense", "1"], "--nonsense is not an option of this command"),
         (["cells", "--run", "efficientnet_b0"], "out"),
     ],
 )
