@@ -85,7 +85,10 @@ def test_notes_do_not_fill_the_screen(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.usefixtures("ready_store")
-def test_a_person_is_told_what_is_done_from_the_beginning_to_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_person_is_told_what_is_done_from_the_beginning_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert main(SMALL) == 0
     said = capsys.readouterr().out
     (run,) = runs_in(tmp_path / "mlruns")
