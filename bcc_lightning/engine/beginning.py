@@ -99,7 +99,8 @@ def name_of(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
-        return f"CPU {cpu_capabilities().get('cpu_name', platform.machine())}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"CPU {cpu_capabilities().get('cpu_name', platform.machine())}, {threads} thread{'' if threads == 1 else 's'}"
     return device.type
 
 
