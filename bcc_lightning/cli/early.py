@@ -108,7 +108,7 @@ def refuse_value(key: str, value: str, argument: Argument) -> None:
     """Refuse a value that is not of the type of its key, or names no augmentation."""
     if types := refusing_types(argument.annotation, argument.file, value):
         raise UserError("command line: " + refused_value(f"key '{key}'", types, value))
-    if key == "data.augment" and re.fullmatch(r"[\w-]+", value):
+    if key == "data.augment" and re.fullmatch(r"[\w./~-]+", value):
         refuse_unknown_pipeline(value)
 
 

@@ -99,8 +99,6 @@ def _steps_of_mapping(mapping: dict[str, Any]) -> list[Step]:
 
 
 def _steps_of_file(file: Path) -> list[Step]:
-    if not file.is_file():
-        raise UserError(f"augmentation file {file} does not exist; --data.augment takes {', '.join(PIPELINES)}, or a YAML file")
     content = read_mapping(file, "name: or steps:, see docs/pipelines.md")
     # Not the name of another file, so that files cannot name each other in a circle.
     if "steps" not in content and content.get("name") not in PIPELINES:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bcc_lightning.errors import UserError, nearest
+from bcc_lightning.files import refuse_missing
 
 Step: TypeAlias = dict[str, dict[str, Any]]
 """A transform's name and parameters, ``{"Affine": {"rotate": (-20, 20), "p": 0.7}}``; ``{}`` takes the transform's defaults."""
@@ -32,12 +33,15 @@ PURPOSES = {
 
 
 def refuse_unknown_pipeline(name: str) -> None:
-    """Refuse a name that is neither a pipeline's nor a YAML file's.
+    """Refuse a name that is neither a pipeline's nor that of a YAML file which exists.
 
     Raises:
         UserError: with a near match, and all pipelines.
     """
-    if name in PIPELINES or Path(name).suffix in (".yaml", ".yml"):
+    if name in PIPELINES:
+        return
+    if Path(name).suffix in (".yaml", ".yml"):
+        refuse_missing(Path(name), f"--data.augment takes {', '.join(PIPELINES)}, or a YAML file", "augmentation file")
         return
     near = nearest(name, PIPELINES) or "."
     raise UserError(f"augmentation '{name}' does not exist{near} --data.augment takes {', '.join(PIPELINES)}, or a YAML file")

@@ -36,6 +36,10 @@ MISTAKES: dict[str, list[tuple[list[str], str]]] = {
         (["--exp", "house", "--data.imagesize", "28"], "key 'data.imagesize' is not known; did you mean data.image_size?"),
         ([], "name an experiment with --exp NAME; there are: an2dl_cnn"),
         (["--exp", "house", "--data.augment", "standart"], "augmentation 'standart' does not exist; did you mean standard?"),
+        (
+            ["--exp", "house", "--data.augment", "mine.yaml"],
+            "augmentation file mine.yaml does not exist; --data.augment takes none",
+        ),
         (["--exp", "house", "--model.optimizer", "adamx"], "'lion', not 'adamx'; did you mean adam?"),
         (["--exp", "house", "--folds", "many"], "key 'folds' takes int, not 'many'"),
         (["--exp", "house", "--data.root", "nowhere"], "nowhere/bloodmnist.npz does not exist.\nNext step: place BloodMNIST's"),
