@@ -25,7 +25,6 @@ from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier
 from bcc_lightning.modules.recipe import Selection
-from bcc_lightning.steps import step
 from bcc_lightning.tracking.recipe import Progress, flatten, refuse_changes
 from bcc_lightning.tracking.run_files import RunFolder
 from bcc_lightning.tracking.settings import Tracking
@@ -157,8 +156,7 @@ class ExperimentCLI(LightningCLI):
         """
         named, self.config = self.config, self._with_files()  # Lightning gives modules their hyper-parameters from `config`
         try:
-            with step("opening the data set and building the network"):
-                self.config_init = cast(ExperimentParser, self.parser).build(self.config)
+            self.config_init = cast(ExperimentParser, self.parser).build(self.config)
         finally:
             self.config = named
         self.datamodule = self.config_init["data"]

@@ -16,7 +16,7 @@ from bcc_lightning.engine.console import print_result
 from bcc_lightning.engine.fold_plan import CrossValidation, filed_fold, interrupted_fold
 from bcc_lightning.engine.parameters import record_configuration
 from bcc_lightning.engine.recorder import RunRecorder, publish
-from bcc_lightning.engine.run import OpenRun, is_first_process, open_tracked, read_cells, run_experiment
+from bcc_lightning.engine.run import OpenRun, configured, is_first_process, open_tracked, read_cells, run_experiment
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.figures import confusion_figure, folds_figure, save_figure
 from bcc_lightning.evaluation.reliability import equal_folds
@@ -168,7 +168,7 @@ def configured_parent(plan: CrossValidation) -> ExperimentCLI:
     begun = interrupted_fold(folder) if folder else None
     checkpoints = [begun.last_checkpoint] if begun else []
     progress = Progress.of(checkpoints, len(plan.finished), is_complete(folder)) if folder else None
-    experiment = ExperimentCLI(plan.parent_arguments, folder, progress)
+    experiment = configured(plan.parent_arguments, folder, progress)
     if plan.call.summary:
         refuse_unwritable("--summary", Path(plan.call.summary))
     read_cells(experiment.datamodule)

@@ -43,7 +43,7 @@ def run_experiment(call: Call, trial: TrialChannel | None = None) -> Summary | N
         Its summary, on the process that writes.
     """
     if call.resume is None:
-        return run_configured(ExperimentCLI(call.arguments), trial)
+        return run_configured(configured(call.arguments), trial)
     folder = find_resumable(call.tracking.work, call.resume)
     with claimed(folder) as claim:
         return run_configured(resumed_experiment(folder, call), trial, claim)
@@ -63,7 +63,13 @@ def resumed_experiment(folder: RunFolder, call: Call) -> ExperimentCLI:
         read_checkpoint(folder.last_checkpoint)  # what is wrong with it shows before the run is opened
     progress = Progress.of([folder.last_checkpoint], is_complete=is_complete(folder))
     summary = [f"--summary={call.summary}"] if call.summary else []
-    return ExperimentCLI(resume_arguments(folder, call.tracking, [*call.flags, *summary]), folder, progress)
+    return configured(resume_arguments(folder, call.tracking, [*call.flags, *summary]), folder, progress)
+
+
+def configured(arguments: list[str], resumed: RunFolder | None = None, progress: Progress | None = None) -> ExperimentCLI:
+    """Configure an experiment, for which weights may have to be fetched; arguments as `ExperimentCLI`."""
+    with step("opening the data set and building the network"):
+        return ExperimentCLI(arguments, resumed, progress)
 
 
 def run_configured(experiment: ExperimentCLI, trial: TrialChannel | None = None, claim: Claim | None = None) -> Summary | None:
