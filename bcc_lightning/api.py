@@ -107,8 +107,8 @@ def evaluate(source: Source, out: str | Path, folder: str = "mlruns", **options:
         source: as `load` takes it.
         out: folder that gets the page, figures and tables.
         folder: folder of the runs.
-        **options: ``test_on`` (folders or tables), ``class_map``, ``data`` (a data module), ``name``, ``file``, ``gallery``; see
-            `bcc_lightning.engine.evaluating.evaluate`.
+        **options: ``test_on`` (folders or tables), ``class_map``, ``test_pixel_size``, ``data`` (a data module), ``name``,
+            ``file``, ``gallery``; see `bcc_lightning.engine.evaluating.evaluate`.
     """
     return evaluate_network(network_of(source, folder), Path(out), **options)
 

@@ -23,6 +23,9 @@ SINGLE: dict[Any, tuple[str, tuple[type, ...]]] = {
 """Name of each type in messages, and the types that count as it, see `fits`; neither a bool nor NaN is a number."""
 
 
+FINEST, COARSEST = 0.005, 5.0
+"""Micrometres that a pixel can cover: the finest is far below what light resolves, at the coarsest a white cell has 3 pixels."""
+
 Range = tuple[str, Callable[[Any], bool]]
 """What a value must be, in words, and whether it is."""
 
@@ -163,3 +166,19 @@ def named(hint: Any) -> str:  # noqa: ANN401 - an annotation
     if origin is dict:
         return "a mapping"
     return SINGLE[hint][0] if hint in SINGLE else str(getattr(hint, "__name__", hint))
+
+
+def check_pixel_size(size: float, where: str) -> float:
+    """Return a size of pixels in micrometres.
+
+    Args:
+        size: micrometres that a pixel covers.
+        where: what gave it, for the message.
+
+    Raises:
+        UserError: it is not a number above 0, or one in another unit.
+    """
+    if FINEST <= size <= COARSEST:
+        return size
+    needed = f"{where} is {size:g}; it must be the micrometres that a pixel covers, {FINEST:g} to {COARSEST:g}"
+    raise UserError(f"{needed}. If these are nanometres, write {size / 1000:g}" if size > COARSEST else needed)

@@ -46,6 +46,8 @@ def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--data.test_on", type=list[str] | None, default=None, help=places)
     mapped = "classes of the sets: what the run calls them, such as {NEUT: neutrophil}"
     parser.add_argument("--data.class_map", type=dict[str, str] | None, default=None, help=mapped)
+    sizes = "micrometres that a pixel of a set covers, such as {clinic: 0.05}, where its table does not tell it"
+    parser.add_argument("--data.test_pixel_size", type=dict[str, float] | None, default=None, help=sizes)
     parser.add_argument("--name", type=str | None, default=None, help="name of a further set; by default its folder's")
     parser.add_argument("--file", type=bool, default=True, help="file the results in the run")
     adapt = "adapt the network to a further set, without its labels: scale, bn, tent, prior, or several joined by commas"
@@ -82,7 +84,8 @@ def run(argv: list[str]) -> None:
         found = evaluate(network, out, data=build_data(flags), **common)
     else:
         named = options["data"]
-        found = evaluate(network, out, test_on=named["test_on"] or (), class_map=named["class_map"], **common)
+        told = {name: named[name] for name in ("class_map", "test_pixel_size")}
+        found = evaluate(network, out, test_on=named["test_on"] or (), **told, **common)
     for one in found:
         print(printable(describe(one)))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
 from bcc_lightning.errors import UserError
@@ -68,6 +69,8 @@ def read_options(argv: list[str]) -> Namespace:
     parser.add_argument("--abstain", type=float | None, default=None, help=abstain)
     adapt = "adapt the network to these cells first, without labels: scale, bn, tent, prior, or several joined by commas"
     parser.add_argument("--adapt", type=str | None, default=None, metavar="METHODS", help=adapt)
+    size = "micrometres that a pixel covers, for a run that was trained with --data.pixel_size or a column pixel_size"
+    parser.add_argument("--pixel_size", type=float | None, default=None, metavar="SIZE", help=size)
     parser.add_argument("--batch_size", type=int | None, default=None, help="images at once; by default as in the run")
     add_network_options(parser)
     options = parser.read(argv)
@@ -76,6 +79,8 @@ def read_options(argv: list[str]) -> Namespace:
             refuse_unwritable(f"--{name}", Path(options[name]))
     read_share(options["abstain"])
     read_methods(options["adapt"])
+    if options["pixel_size"] is not None:
+        check_pixel_size(options["pixel_size"], "--pixel_size")
     for given in options["inputs"]:
         refuse_missing_input(given)
     if options["reference"]:
@@ -108,12 +113,16 @@ def predict(argv: list[str]) -> int:
     methods = read_methods(options["adapt"])
     inputs = CellInputs.of(options["inputs"], by)
     network = network_named(options)
-    classifier = TrainedClassifier.of(network)
+    classifier = TrainedClassifier.of(network, options["pixel_size"])
     labels, counts = read_examiner(options["reference"], by, classifier.class_names)
     if options["batch_size"]:
         classifier.batch_size = options["batch_size"]
+    if classifier.field and not options["pixel_size"]:
+        print("the size of the pixels was not given (--pixel_size): cells may be larger or smaller than those of the training")
     guard = guard_of(network, classifier) if options["abstain"] else None
     identity = network.run_id or file_hash(network.checkpoint)
+    if options["pixel_size"]:
+        identity = f"{identity} {options['pixel_size']:g} micrometres"
     if methods:
         classifier = adapt_network(network, classifier, sample(classifier, inputs), methods)
         identity = f"{identity} {classifier.adaptation}"

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from jsonargparse import Namespace
 
+from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
 from bcc_lightning.deployment.access import TOKEN_VARIABLE, Access
@@ -40,6 +41,8 @@ def read_options(argv: list[str]) -> tuple[Namespace, Limits, Access]:
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes any that is free")
     names = "host name under which a proxy on this machine offers the server (repeatable)"
     parser.add_argument("--allowed_host", action="append", default=[], metavar="NAME", help=names)
+    size = "micrometres that a pixel of the images covers, for a run that was trained with --data.pixel_size"
+    parser.add_argument("--pixel_size", type=float | None, default=None, metavar="SIZE", help=size)
     parser.add_argument("--batch_size", type=int | None, default=None, help="images at once; by default as in the run")
     parser.add_argument("--max_body", type=float, default=usual.body / MEGABYTE, help="most megabytes of a request")
     parser.add_argument("--max_images", type=int, default=usual.images, help="most images of a request")
@@ -52,6 +55,8 @@ def read_options(argv: list[str]) -> tuple[Namespace, Limits, Access]:
         int(options["max_body"] * MEGABYTE), options["max_images"], options["max_pixels"], options["max_queue"],
         options["max_seconds"],
     )  # fmt: skip
+    if options["pixel_size"] is not None:
+        check_pixel_size(options["pixel_size"], "--pixel_size")
     if options["batch_size"] is not None and options["batch_size"] < 1:
         raise UserError(f"--batch_size is {options['batch_size']}, it must be 1 or more")
     access = Access.of(options["host"], options["allowed_host"], os.environ)
@@ -78,7 +83,7 @@ def serve(argv: list[str]) -> None:
 
     with listen(options["host"], options["port"]) as opened:  # before seconds are spent on loading the network
         thread = ThreadPoolExecutor(1, thread_name_prefix="network")
-        classifier = thread.submit(lambda: TrainedClassifier.of(network_named(options))).result()
+        classifier = thread.submit(lambda: TrainedClassifier.of(network_named(options), options["pixel_size"])).result()
         confusion = known_confusions(classifier.network, classifier.class_names) if classifier.network else None
         answering = Answering(classifier, limits, confusion, options["batch_size"], thread)
         app = create_app(answering, access)

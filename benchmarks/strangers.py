@@ -18,9 +18,9 @@ from skimage import data as photographs
 from sklearn.metrics import roc_auc_score
 
 from bcc_lightning.datamodules import CellFolder
-from bcc_lightning.datasets.cache import fit_square
 from bcc_lightning.datasets.cell_folder import list_cell_folder
 from bcc_lightning.datasets.external import TABLES
+from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.datasets.image_set import ImageSet
 from bcc_lightning.datasets.table import list_table
 from bcc_lightning.engine.further_sets import at_side, own_data

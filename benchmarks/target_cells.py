@@ -55,7 +55,7 @@ def main() -> None:
     classifier = TrainedClassifier.of(network)
     classifier.module.hparams["test_time"] = "none"
     for place in options.laboratories:
-        (one,) = read_test_on([place], {}, classifier, own_data(network))
+        (one,) = read_test_on([place], {}, classifier, own_data(network), {})
         pixels, labels = np.asarray(one.cells.take(slice(None))), np.asarray(one.cells.labels)
         draw = np.random.default_rng(0)
         drawn = {f"{size} cells": [draw.choice(len(pixels), size, replace=False) for _ in range(options.draws)] for size in SIZES}

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bcc_lightning.argument_types import check_types
+from bcc_lightning.argument_types import check_pixel_size, check_types
 from bcc_lightning.datamodules.base import CellDataModule, refuse_below
 from bcc_lightning.datasets.cache import CachedImages
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.datasets.depth import EIGHT, MOST_BITS
 from bcc_lightning.datasets.external import TrainedOn
+from bcc_lightning.datasets.framing import FIELD_OF_VIEW
 from bcc_lightning.datasets.image_set import Copies, ImageSet
 from bcc_lightning.datasets.laboratories import leave_out
-from bcc_lightning.datasets.listing import NO_SPLIT, CellListing
+from bcc_lightning.datasets.listing import NO_SPLIT, CellListing, with_pixel_size
 from bcc_lightning.datasets.places import refuse_missing_folder
 from bcc_lightning.datasets.spelling import shown
 from bcc_lightning.errors import UserError
@@ -29,6 +30,9 @@ class ImageFiles(CellDataModule):
         crop: side in pixels of the centred square that is cut out of each file first; by default its largest square.
         copies: ``drop`` leaves out byte-identical copies, so that none is in two sets: the copy in the test set is kept. Copies
             with two labels are all left out.
+        pixel_size: micrometres that a pixel of the files covers. All images then show the same field of view, that of the
+            largest square or of `crop`. A table can have it for each image, in a column of this name.
+        test_pixel_size: the same of sets of `test_on` by name, such as ``{clinic: 0.05}``, where their tables do not tell it.
         bits: 9 to 16 reads images of more than eight bits per channel: the bits that their camera uses, often 12. Values are
             scaled linearly to eight bits; images of eight bits stay as they are. With 8, deeper images are refused.
         reread: read and decode every file again, even if its size, time and inode are as before.
@@ -41,6 +45,8 @@ class ImageFiles(CellDataModule):
         self,
         crop: int | None = None,
         copies: Copies = "drop",
+        pixel_size: float | None = None,
+        test_pixel_size: dict[str, float] | None = None,
         bits: int = EIGHT,
         reread: bool = False,
         leave_out: str | None = None,
@@ -52,6 +58,10 @@ class ImageFiles(CellDataModule):
         refuse_below(1, crop=1 if crop is None else crop)
         if not EIGHT <= bits <= MOST_BITS:
             raise UserError(f"--data.bits is {bits}, it must be {EIGHT}, which refuses deeper images, or up to {MOST_BITS}")
+        if pixel_size is not None:
+            check_pixel_size(pixel_size, "--data.pixel_size")
+        self.pixel_size = pixel_size
+        self.test_pixel_size = test_pixel_size or {}
         self.crop = crop
         self.copies = copies
         self.bits = bits
@@ -67,7 +77,7 @@ class ImageFiles(CellDataModule):
     def listing(self) -> CellListing:
         """The files of the data set."""
         refuse_missing_folder(self.root)
-        listing = self.list_files()
+        listing = with_pixel_size(self.list_files(), self.pixel_size, "--data.pixel_size")
         if self.leave_out is not None:
             listing = leave_out(listing, self.leave_out)
         if len(listing.class_names) == 1:
@@ -121,7 +131,7 @@ class ImageFiles(CellDataModule):
 
     def as_trained_on(self) -> TrainedOn:
         """Add the files, which further test sets must not share."""
-        return replace(super().as_trained_on(), images=self.image_set)
+        return replace(super().as_trained_on(), images=self.image_set, pixel_sizes=self.test_pixel_size)
 
     def read(self) -> CellImages:
         """Open the decoded images; a published split is kept."""
@@ -133,10 +143,11 @@ class ImageFiles(CellDataModule):
         return self.cached.native_side
 
     def fingerprint(self) -> str:
-        """Hash paths and content of all files, whatever their order."""
-        return self.cached.content
+        """Hash paths and content of all files, whatever their order, and the sizes of their pixels where these are known."""
+        return f"{self.cached.content}{self.image_set.magnification or ''}"
 
     def facts(self) -> dict[str, str]:
-        """Add how many files were left out as copies, and the bits of deep images."""
+        """Add how many files were left out as copies, the bits of deep images, and the field of view."""
         deep = {"data.bits": str(self.bits)} if self.bits != EIGHT else {}
-        return {**super().facts(), "data.copies_left_out": str(int((~self.kept).sum())), **deep}
+        shown_field = {FIELD_OF_VIEW: f"{self.cached.field:.10g}"} if self.cached.field else {}
+        return {**super().facts(), "data.copies_left_out": str(int((~self.kept).sum())), **deep, **shown_field}

@@ -1,9 +1,9 @@
 """Image files, decoded once into a memory-mapped array of bytes that all workers and several runs share.
 
-A cache is keyed by the content of the files and by the size, crop and bits of its images. Paths, sizes, times and inodes of the
-files are only a shortcut to that key: if they are unchanged, no file is opened. A file replaced by another of the same size and
-modification time is noticed by its inode or its status-change time (ctime), which no program can set. A cache is built in a
-temporary folder and moved into place when complete, so that the remains of a killed process are never read.
+A cache is keyed by the content of the files and by the size, crop, magnification and bits of its images. Paths, sizes, times and
+inodes of the files are only a shortcut to that key: if they are unchanged, no file is opened. A file replaced by another of the
+same size and modification time is noticed by its inode or its status-change time (ctime), which no program can set. A cache is
+built in a temporary folder and moved into place when complete, so that the remains of a killed process are never read.
 """
 
 import hashlib
@@ -20,7 +20,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import platformdirs
@@ -29,6 +28,7 @@ from tqdm import tqdm
 
 from bcc_lightning.datasets.decoding import UnreadableImageError, decode, image_facts
 from bcc_lightning.datasets.depth import EIGHT
+from bcc_lightning.datasets.framing import Magnification, fit_square, pixels_across, show_field
 from bcc_lightning.datasets.identity import content_hash
 from bcc_lightning.datasets.listing import CellListing
 from bcc_lightning.errors import UserError
@@ -64,12 +64,14 @@ class CachedImages:
         digests: (N, 32) uint8, SHA-256 of each file, memory-mapped.
         content: hash of the content of all files with their paths, independent of their order, hexadecimal.
         native_side: side in pixels of the largest square that is cropped from a file, before it is shrunk.
+        field: side in micrometres of the square that is shown of each file; None where the size of pixels is unknown.
     """
 
     images: npt.NDArray[np.uint8]
     digests: npt.NDArray[np.uint8]
     content: str
     native_side: int
+    field: float | None = None
 
 
 def cached_images(
@@ -80,11 +82,12 @@ def cached_images(
     bits: int = EIGHT,
     reread: bool = False,
     enlarge: bool = False,
+    magnification: Magnification | None = None,
 ) -> CachedImages:
     """Open the cache of a listing; build it if there is none.
 
-    Images are cropped to their central square, or to `crop` pixels, and resized to one side: `image_size`, or the largest side
-    among them if that is smaller.
+    Images are cropped to their central square, to `crop` pixels, or to as many micrometres, and resized to one side:
+    `image_size`, or the largest side among them if that is smaller.
 
     Args:
         listing: the files.
@@ -94,13 +97,15 @@ def cached_images(
         bits: see `bcc_lightning.datasets.decoding.decode`.
         reread: read and decode all files again, even if they seem unchanged.
         enlarge: store `image_size` also where all images are smaller.
+        magnification: sizes of the pixels, if they are known: all images then show the same field of view, mirrored beyond
+            their borders where they are smaller.
 
     Raises:
         UserError: a file cannot be read, or the cache cannot be written.
     """
     home = cache_home(cache_dir)
     key, newest = stat_key(listing)
-    known, shape = home / "known" / f"{key}.json", StoredShape(image_size, crop, bits, enlarge)
+    known, shape = home / "known" / f"{key}.json", StoredShape(image_size, crop, bits, enlarge, magnification)
     with refuse_bad_disk(home):
         known.parent.mkdir(parents=True, exist_ok=True)
         survey = None if reread else trusted_survey(known, newest)
@@ -119,12 +124,36 @@ def cached_images(
 
 
 class StoredShape(NamedTuple):
-    """How images are stored: largest side, side of the square that is cropped first, bits, whether smaller ones are enlarged."""
+    """How images are stored.
+
+    Attributes:
+        image_size: largest side.
+        crop: side of the square that is cropped first.
+        bits: see `cached_images`.
+        enlarge: whether smaller images are enlarged.
+        magnification: by which each file is cropped or mirrored to the same field of view.
+    """
 
     image_size: int
     crop: int | None
     bits: int
     enlarge: bool = False
+    magnification: Magnification | None = None
+
+    def native_side(self, largest: int) -> int:
+        """Return the side of the square that is cropped from a file, given the largest side of a file, both in pixels."""
+        if self.magnification and self.magnification.field:
+            return pixels_across(self.magnification.field, self.magnification.usual)
+        return largest if self.crop is None else min(self.crop, largest)
+
+    def field(self, largest: int) -> float | None:
+        """Return the side in micrometres of the square that is shown of each file."""
+        return self.magnification.field_of(self.native_side(largest)) if self.magnification else None
+
+    def crops(self, files: int, largest: int) -> list[int | None]:
+        """Return the side in pixels of the square that is shown of each file; None takes the largest."""
+        known = self.magnification
+        return [self.crop] * files if known is None else known.crops(self.native_side(largest)).tolist()
 
 
 def stat_key(listing: CellListing) -> tuple[str, int]:
@@ -203,19 +232,14 @@ def cache_home(cache_dir: str | None = None) -> Path:
 def cache_folder(home: Path, survey: dict[str, Any], shape: StoredShape) -> Path:
     """Return the folder of a cache, named after content, size, crop and bits."""
     side = stored_side(survey, shape)
-    key = hashlib.sha256(f"{LAYOUT} {survey['sha256']} {side} {shape.crop} {shape.bits}".encode()).hexdigest()[:32]
+    kind = f"{side} {shape.crop} {shape.bits}{shape.magnification or ''}"
+    key = hashlib.sha256(f"{LAYOUT} {survey['sha256']} {kind}".encode()).hexdigest()[:32]
     return home / f"{side}px-{key}"
 
 
 def stored_side(survey: dict[str, Any], shape: StoredShape) -> int:
     """Return the side of the stored images: the network's input size, or less if the files are smaller and not enlarged."""
-    return shape.image_size if shape.enlarge else max(1, min(shape.image_size, native_side(survey, shape.crop)))
-
-
-def native_side(survey: dict[str, Any], crop: int | None) -> int:
-    """Return the side of the largest square that is cropped from a file, in pixels."""
-    side = int(survey["side"])
-    return side if crop is None else min(crop, side)
+    return shape.image_size if shape.enlarge else max(1, min(shape.image_size, shape.native_side(survey["side"])))
 
 
 def open_cache(home: Path, survey: dict[str, Any], shape: StoredShape, cells: int) -> CachedImages | None:
@@ -228,7 +252,8 @@ def open_cache(home: Path, survey: dict[str, Any], shape: StoredShape, cells: in
     side = stored_side(survey, shape)
     if images.shape != (cells, side, side, 3) or digests.shape != (cells, 32):
         return None
-    return CachedImages(images, digests, survey["content"], native_side(survey, shape.crop))
+    largest = survey["side"]
+    return CachedImages(images, digests, survey["content"], shape.native_side(largest), shape.field(largest))
 
 
 def build(listing: CellListing, survey: dict[str, Any], folder: Path, shape: StoredShape) -> None:
@@ -237,7 +262,7 @@ def build(listing: CellListing, survey: dict[str, Any], folder: Path, shape: Sto
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:
-        decode_into(draft / "images.npy", listing, stored_side(survey, shape), shape)
+        decode_into(draft / "images.npy", listing, survey, shape)
     except BaseException:
         shutil.rmtree(draft)
         raise
@@ -245,15 +270,17 @@ def build(listing: CellListing, survey: dict[str, Any], folder: Path, shape: Sto
     draft.replace(folder)
 
 
-def decode_into(file: Path, listing: CellListing, side: int, shape: StoredShape) -> None:
+def decode_into(file: Path, listing: CellListing, survey: dict[str, Any], shape: StoredShape) -> None:
     """Decode all files of a listing into one array.
 
     Raises:
         UserError: files cannot be read; the first are named.
     """
+    side = stored_side(survey, shape)
     images = new_array(file, (len(listing), side, side, 3))
     bad: list[str] = []
-    decoded = in_threads(partial(decode_file, listing.root, side=side, shape=shape), listing.paths, "decoding", len(listing))
+    files = zip(listing.paths, shape.crops(len(listing), survey["side"]), strict=True)
+    decoded = in_threads(partial(decode_file, listing.root, side, shape), files, "decoding", len(listing))
     for row, image in enumerate(decoded):
         if isinstance(image, str):
             bad.append(image)
@@ -278,39 +305,14 @@ def new_array(file: Path, shape: tuple[int, int, int, int]) -> "np.memmap[tuple[
     return array
 
 
-def decode_file(root: Path, path: str, side: int, shape: StoredShape) -> npt.NDArray[np.uint8] | str:
+def decode_file(root: Path, side: int, shape: StoredShape, file: tuple[str, int | None]) -> npt.NDArray[np.uint8] | str:
     """Decode a file, crop and resize it; for a file that cannot be read, return a sentence instead."""
+    path, crop = file
     try:
-        return fit_square(decode(read_content(root / path), shape.bits)[0], side, shape.crop)
+        image = decode(read_content(root / path), shape.bits)[0]
+        return show_field(image, side, crop) if shape.magnification and crop else fit_square(image, side, crop)
     except UnreadableImageError as error:
         return f"{path} {error}"
-
-
-def fit_square(image: npt.NDArray[np.uint8], side: int, crop: int | None = None) -> npt.NDArray[np.uint8]:
-    """Crop the central square and resize it.
-
-    Args:
-        image: (H, W, 3) uint8.
-        side: S in pixels; larger images are shrunk by area averaging, smaller ones enlarged bilinearly.
-        crop: side of the square in pixels, at most the image's short side, which is the default.
-
-    Returns:
-        (S, S, 3) uint8.
-    """
-    image = central_square(image, crop)
-    square = len(image)
-    if square == side:
-        return image
-    method = cv2.INTER_AREA if square > side else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (side, side), interpolation=method), np.uint8)
-
-
-def central_square(image: npt.NDArray[np.uint8], crop: int | None = None) -> npt.NDArray[np.uint8]:
-    """Crop the central square of an image (H, W, 3), or of a mask (H, W); `crop` as in `fit_square`."""
-    height, width = image.shape[:2]
-    square = min(height, width, crop or height)
-    top, left = (height - square) // 2, (width - square) // 2
-    return image[top : top + square, left : left + square]
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T], what: str, total: int) -> Iterator[R]:

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from bcc_lightning.datasets.cells import CellImages, shrink
 from bcc_lightning.datasets.classes import class_key, label_map
 from bcc_lightning.datasets.depth import EIGHT
 from bcc_lightning.datasets.image_set import ImageSet
+from bcc_lightning.datasets.listing import CellListing, with_pixel_size
 from bcc_lightning.datasets.places import DATA_DIR_VARIABLE, data_folder
 from bcc_lightning.datasets.spelling import SET_WORDS
 from bcc_lightning.datasets.splits import TEST
@@ -48,14 +50,23 @@ class TrainedOn:
         images: its image files; None if it is not made of files, or they are not on this machine.
         bits: bits of deep images where `images` does not tell them, see `bcc_lightning.datasets.decoding.decode`.
         enlarge: whether further sets are stored at `image_size` also where all their images are smaller.
+        pixel_sizes: micrometres that a pixel of a further set covers, by name, where its table does not tell it.
+        field: side in micrometres of the square that images show, where `images` does not tell it; None if it is unknown.
     """
 
     class_names: Sequence[str]
     image_size: int
-    class_map: Mapping[str, str] = field(default_factory=dict)
+    class_map: Mapping[str, str] = dataclass_field(default_factory=dict)
     images: ImageSet | None = None
     bits: int = EIGHT
     enlarge: bool = False
+    pixel_sizes: Mapping[str, float] = dataclass_field(default_factory=dict)
+    field: float | None = None
+
+    @property
+    def shown_field(self) -> float | None:
+        """Side in micrometres of the square that images show; None if it is unknown."""
+        return self.images.cached.field if self.images else self.field
 
 
 def read_external_sets(names: list[str], trained_on: TrainedOn) -> dict[str, ExternalSet]:
@@ -65,7 +76,13 @@ def read_external_sets(names: list[str], trained_on: TrainedOn) -> dict[str, Ext
         UserError: as `read_external`, or two of them have the same name.
     """
     places = [find_set(name, "--data.test_on") for name in names]
-    sets = {name: read_external(place, trained_on) for name, place in zip(names_of(places), places, strict=True)}
+    named = names_of(places)
+    if strange := [name for name in trained_on.pixel_sizes if name not in named]:
+        raise UserError(f"--data.test_pixel_size names {', '.join(strange)}; the sets of --data.test_on are {', '.join(named)}")
+    sets = {
+        name: read_external(place, trained_on, trained_on.pixel_sizes.get(name))
+        for name, place in zip(named, places, strict=True)
+    }
     held = {class_key(name) for found in sets.values() for name in found.class_names}
     if sets and (unused := [name for name in trained_on.class_map if class_key(name) not in held]):
         raise UserError(f"--data.class_map names {', '.join(unused)}, which no set of --data.test_on holds; correct or remove it")
@@ -119,21 +136,22 @@ def name_of(place: Path, parts: int = 1) -> str:
     return "-".join(path.parts[1:][-parts:])
 
 
-def read_external(place: Path, trained_on: TrainedOn) -> ExternalSet:
+def read_external(place: Path, trained_on: TrainedOn, pixel_size: float | None = None) -> ExternalSet:
     """Read a further test set: its own test set if it has one, else all its cells; see `read_whole`."""
-    found = read_whole(place, trained_on)
+    found = read_whole(place, trained_on, pixel_size)
     cells = found.cells
     if cells.splits is None or not (cells.splits == TEST).any():
         return found
     return found._replace(cells=cells.part(np.flatnonzero(cells.splits == TEST)))
 
 
-def read_whole(place: Path, trained_on: TrainedOn) -> ExternalSet:
+def read_whole(place: Path, trained_on: TrainedOn, pixel_size: float | None = None) -> ExternalSet:
     """Read all cells of another laboratory.
 
     Args:
         place: folder of class folders, or table.
         trained_on: the data set that the network is trained on.
+        pixel_size: micrometres that a pixel covers, where a table does not tell it.
 
     Returns:
         The set, its cells with the labels of that data set.
@@ -142,15 +160,30 @@ def read_whole(place: Path, trained_on: TrainedOn) -> ExternalSet:
         UserError: one of its classes has no counterpart, or it holds cells that are trained on.
     """
     listing = list_table(place) if place.suffix in TABLES else list_cell_folder(place)
-    own, size = trained_on.images, trained_on.image_size
-    enlarge = trained_on.enlarge
-    images = own.read_alike(listing, size, enlarge) if own else ImageSet(listing, size, bits=trained_on.bits, enlarge=enlarge)
+    listing, unknown = at_magnification(with_pixel_size(listing, pixel_size, "--data.test_pixel_size"), trained_on)
+    own, size, enlarge, field = trained_on.images, trained_on.image_size, trained_on.enlarge, trained_on.field
+    as_told = ImageSet(listing, size, bits=trained_on.bits, enlarge=enlarge, field=field)
+    images = own.read_alike(listing, size, enlarge) if own else as_told
     labels = label_map(listing.class_names, trained_on.class_names, trained_on.class_map, str(place))
     if own:
         refuse_trained_on(images, own)
     cells = shrink(images.cells(), size)
-    notices = (*listing.notices, *images.copy_notices())
+    notices = (*listing.notices, *unknown, *images.copy_notices())
     return ExternalSet(replace(cells, labels=labels[cells.labels]), listing.class_names, notices)
+
+
+def at_magnification(listing: CellListing, trained_on: TrainedOn) -> tuple[CellListing, list[str]]:
+    """Keep the sizes of the pixels of a further set if those of the training are known too; add a notice where one is missing."""
+    known, needed = listing.pixel_sizes is not None, trained_on.shown_field is not None
+    if known and not needed:
+        told = "its pixel sizes are not used, since those of the training images are unknown: give them with --data.pixel_size"
+        return replace(listing, pixel_sizes=None), [told]
+    if needed and not known:
+        return listing, [
+            "the size of its pixels is unknown, so its cells may be larger or smaller than those of the training: give it in a "
+            "column pixel_size, or with --data.test_pixel_size '{NAME: MICROMETRES}'"
+        ]
+    return listing, []
 
 
 def refuse_trained_on(images: ImageSet, own: ImageSet) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from bcc_lightning.datasets.cache import CachedImages, cached_images
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.datasets.depth import EIGHT
+from bcc_lightning.datasets.framing import Magnification
 from bcc_lightning.datasets.identity import without_copies
 from bcc_lightning.datasets.listing import CellListing
 from bcc_lightning.datasets.spelling import shown
@@ -29,6 +30,8 @@ class ImageSet:
         reread: read and decode every file again.
         cache_dir: folder of decoded images, see `cached_images`.
         enlarge: store `image_size` also where all images are smaller.
+        field: side in micrometres of the square that each image shows, where the sizes of pixels are known; by default that of
+            the largest square.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class ImageSet:
         reread: bool = False,
         cache_dir: str | None = None,
         enlarge: bool = False,
+        field: float | None = None,
     ) -> None:
         self.listing = listing
         self.image_size = image_size
@@ -50,17 +54,24 @@ class ImageSet:
         self.reread = reread
         self.cache_dir = cache_dir
         self.enlarge = enlarge
+        self.field = field
 
     def read_alike(self, listing: CellListing, image_size: int, enlarge: bool = False) -> "ImageSet":
         """Return other files that are cropped and read in the same way, as `predict` reads them too."""
-        return ImageSet(
-            listing, image_size, self.crop, bits=self.bits, reread=self.reread, cache_dir=self.cache_dir, enlarge=enlarge
-        )
+        same = self.bits, self.reread, self.cache_dir
+        return ImageSet(listing, image_size, self.crop, "drop", *same, enlarge, self.cached.field)
 
     @cached_property
     def cached(self) -> CachedImages:
         """The decoded images."""
-        return cached_images(self.listing, self.image_size, self.crop, self.cache_dir, self.bits, self.reread, self.enlarge)
+        options = self.cache_dir, self.bits, self.reread, self.enlarge, self.magnification
+        return cached_images(self.listing, self.image_size, self.crop, *options)
+
+    @property
+    def magnification(self) -> Magnification | None:
+        """Sizes of the pixels, and the field of view; None where they are unknown."""
+        sizes = self.listing.pixel_sizes
+        return None if sizes is None else Magnification(sizes, self.field)
 
     @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:

@@ -58,6 +58,7 @@ def join_laboratories(sets: Sequence[str], classes: tuple[str, ...] | None, plan
         notices=tuple(f"{name}: {notice}" for name, part in zip(names, parts, strict=True) for notice in part.notices),
         laboratories=np.repeat(np.arange(len(parts)), list(map(len, parts))),
         laboratory_names=tuple(names),
+        pixel_sizes=joined_pixel_sizes(parts, names),
     )
 
 
@@ -84,6 +85,19 @@ def joined_groups(parts: Sequence[CellListing]) -> tuple[npt.NDArray[np.int64], 
         numbers.append(own + len(names))
         names += part.paths if part.groups is None else part.group_names
     return np.concatenate(numbers), tuple(names)
+
+
+def joined_pixel_sizes(parts: Sequence[CellListing], names: Sequence[str]) -> npt.NDArray[np.float64] | None:
+    """Join the sizes of the pixels of all laboratories; None where none of them tells any.
+
+    Raises:
+        UserError: some do not.
+    """
+    sizes = [part.pixel_sizes for part in parts if part.pixel_sizes is not None]
+    if sizes and len(sizes) < len(parts):
+        silent = ", ".join(name for part, name in zip(parts, names, strict=True) if part.pixel_sizes is None)
+        raise UserError(f"the size of the pixels of {silent} is unknown, that of others is known; add a column pixel_size to all")
+    return np.concatenate(sizes) if sizes else None
 
 
 def leave_out(listing: CellListing, name: str) -> CellListing:
@@ -116,4 +130,5 @@ def leave_out(listing: CellListing, name: str) -> CellListing:
         groups=None if listing.groups is None else listing.groups[kept],
         weights=None if listing.weights is None else listing.weights[kept],
         laboratories=listing.laboratories[kept],
+        pixel_sizes=None if listing.pixel_sizes is None else listing.pixel_sizes[kept],
     )

@@ -1,8 +1,8 @@
-"""What is known about image files before any pixel is read: path, class, set, group, weight."""
+"""What is known about image files before any pixel is read: path, class, set, group, weight, size of the pixels."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.datasets.cells import Names
 from bcc_lightning.datasets.classes import find_classes
 from bcc_lightning.datasets.folder_files import image_files
@@ -42,6 +43,7 @@ class CellListing:
         notices: sentences about names with several spellings, and about what was left out.
         laboratories: (N,) int64, index into the laboratory names; None if unknown.
         laboratory_names: names of the laboratories that the cells come from.
+        pixel_sizes: (N,) float64, micrometres that a pixel of the file covers; None if unknown.
     """
 
     root: Path
@@ -55,10 +57,24 @@ class CellListing:
     notices: tuple[str, ...] = ()
     laboratories: npt.NDArray[np.int64] | None = None
     laboratory_names: tuple[str, ...] = ()
+    pixel_sizes: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return the number of files N."""
         return len(self.labels)
+
+
+def with_pixel_size(listing: CellListing, size: float | None, option: str) -> CellListing:
+    """Give all files of a listing pixels of one size, in micrometres; None leaves it as it is.
+
+    Raises:
+        UserError: the table of the listing gives the sizes already, or it is no size.
+    """
+    if size is None:
+        return listing
+    if listing.pixel_sizes is not None:
+        raise UserError(f"{option}: the table of {listing.root} has a column pixel_size; leave one of the two out")
+    return replace(listing, pixel_sizes=np.full(len(listing), check_pixel_size(size, option)))
 
 
 def list_folder(root: Path, class_names: tuple[str, ...] | None = None, sets: Mapping[str, SetName] | None = None) -> CellListing:

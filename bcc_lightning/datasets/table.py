@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.datasets.cells import Names
 from bcc_lightning.datasets.classes import find_classes
 from bcc_lightning.datasets.listing import NO_SPLIT, SPLITS, CellListing, split_codes
@@ -52,16 +53,18 @@ def list_table(file: Path, classes: tuple[str, ...] | None = None) -> CellListin
         (*merged_labels, *merged_groups, *merged_splits, *merged_laboratories, *files.notices(), *notices),
         laboratories,
         laboratory_names,
+        read_pixel_sizes(file, table["pixel_size"]) if "pixel_size" in has else None,
     )
 
 
-COLUMNS = ("path", "label", "split", "group", "laboratory", "weight")
+TEXTS = ("path", "label", "split", "group", "laboratory")
+COLUMNS = (*TEXTS, "weight", "pixel_size")
 EMPTY = {"", "nan"}
 """Values that count as empty."""
 
 
 def read_table(file: Path) -> tuple[pa.Table, list[str]]:
-    """Read the columns of a table, all but weights as text; their names may be spelled in any way.
+    """Read the columns of a table, all but numbers as text; their names may be spelled in any way.
 
     Returns:
         The columns, named as in `COLUMNS`, and a sentence that names those that are not read.
@@ -73,7 +76,7 @@ def read_table(file: Path) -> tuple[pa.Table, list[str]]:
         else:
             with file.open(encoding="utf-8-sig", newline="") as stream:
                 heads = next(csv.reader(stream), [])
-            texts = {head: pa.string() for head in heads if spelling_key(head) in COLUMNS[:-1]}
+            texts = {head: pa.string() for head in heads if column_key(head) in TEXTS}
             options = pa.csv.ConvertOptions(column_types=texts, strings_can_be_null=True, null_values=[""])
             table = pa.csv.read_csv(file, convert_options=options)
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
@@ -87,21 +90,27 @@ def named_columns(file: Path, table: pa.Table) -> tuple[pa.Table, list[str]]:
     """Select and name the columns that are read; arguments and result as in `read_table`."""
     places: dict[str, list[str]] = {}
     for head in table.column_names:
-        places.setdefault(spelling_key(head), []).append(head)
-    found = [name for name in COLUMNS if name in places]
-    for name in found:
-        if len(places[name]) > 1:
-            raise UserError(f"{file} has the columns {' and '.join(map(repr, places[name]))}, which mean the same; keep one")
-    if missing := [name for name in ("path", "label") if name not in places]:
+        places.setdefault(column_key(head), []).append(head)
+    heads = {name: places[name] for name in COLUMNS if name in places}
+    for same in heads.values():
+        if len(same) > 1:
+            raise UserError(f"{file} has the columns {' and '.join(map(repr, same))}, which mean the same; keep one")
+    if missing := [name for name in ("path", "label") if name not in heads]:
         raise UserError(f"{file} lacks the column {', '.join(missing)}; it has {', '.join(table.column_names)}. {NEEDED}")
-    others = [shown(head) for head in table.column_names if spelling_key(head) not in COLUMNS]
-    hint = "" if "group" in places else "; to keep each patient or slide in one set, call its column group"
+    read = [same for (same,) in heads.values()]
+    others = [shown(head) for head in table.column_names if head not in read]
+    hint = "" if "group" in heads else "; to keep each patient or slide in one set, call its column group"
     notices = [f"Columns of {file.name} that are not read: {', '.join(others)}{hint}."] if others else []
-    chosen = table.select([places[name][0] for name in found]).rename_columns(found)
-    for name in found:
+    chosen = table.select(read).rename_columns(list(heads))
+    for name in heads:
         if empty := empty_rows(chosen[name]):
             raise UserError(f"{file}, column {name}: {empty} rows are empty; fill them in or drop the column")
     return chosen, notices
+
+
+def column_key(head: str) -> str:
+    """Return the key by which names of columns are compared: as `spelling_key`, with ``_`` for a blank or a dash."""
+    return spelling_key(head).replace(" ", "_").replace("-", "_")
 
 
 def empty_rows(column: pa.ChunkedArray) -> int:
@@ -185,6 +194,17 @@ def read_weights(file: Path, column: pa.ChunkedArray) -> npt.NDArray[np.float32]
     if not (np.isfinite(weights) & (weights > 0)).all():
         raise UserError(f"{file}, column weight holds {weights[~(weights > 0)][:1]}; weights are numbers above 0")
     return np.asarray(weights, np.float32)
+
+
+def read_pixel_sizes(file: Path, column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Read sizes of pixels in micrometres: (N,) float64."""
+    try:
+        sizes = column.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{file}, column pixel_size: {error}; sizes are numbers, in micrometres") from error
+    for row, size in enumerate(sizes.tolist(), start=1):
+        check_pixel_size(size, f"{file}, column pixel_size, row {row}")
+    return np.asarray(sizes, np.float64)
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

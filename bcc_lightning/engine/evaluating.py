@@ -32,6 +32,7 @@ def evaluate(
     data: CellDataModule | None = None,
     test_on: Sequence[str] = (),
     class_map: Mapping[str, str] | None = None,
+    test_pixel_size: Mapping[str, float] | None = None,
     name: str | None = None,
     file: bool = True,
     gallery: bool = True,
@@ -47,6 +48,7 @@ def evaluate(
         data: a data module whose test set is evaluated, or all its cells where it has none.
         test_on: folders of class folders, or tables.
         class_map: classes of `test_on`, and what the network calls them.
+        test_pixel_size: micrometres that a pixel of a set of `test_on` covers, by its name.
         name: under which a single further set is filed; by default that of its folder or table.
         file: whether results are filed in the network's run.
         gallery: whether cells are drawn.
@@ -72,7 +74,10 @@ def evaluate(
     if not is_further:
         return [evaluator.on_own_test(out, file)]
     classifier = TrainedClassifier.of(network)
-    sets = [read_data_module(data, classifier, own)] if data else read_test_on(test_on, class_map or {}, classifier, own)
+    if data:
+        sets = [read_data_module(data, classifier, own)]
+    else:
+        sets = read_test_on(test_on, class_map or {}, classifier, own, test_pixel_size or {})
     if name and len(sets) > 1:
         raise UserError(f"--name {name} names one set, but {len(sets)} are evaluated; evaluate them one by one")
     sets = [replace(one, name=name) for one in sets] if name else sets

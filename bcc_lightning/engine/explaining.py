@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from bcc_lightning.datamodules import CellDataModule
-from bcc_lightning.datasets.cache import central_square, fit_square
+from bcc_lightning.datasets.framing import central_square, fit_square
 from bcc_lightning.engine.rebuild import rebuild
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import TEST

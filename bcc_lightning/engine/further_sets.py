@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datamodules.image_files import ImageFiles
-from bcc_lightning.datasets.cache import fit_square
 from bcc_lightning.datasets.cells import CellImages, Names
 from bcc_lightning.datasets.classes import class_key, label_map
 from bcc_lightning.datasets.external import TrainedOn, name_of, read_external_sets, refuse_trained_on
+from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.datasets.identity import content_hash
 from bcc_lightning.datasets.splits import TEST
 from bcc_lightning.engine.rebuild import build_data, data_config, refuse_other_data
@@ -64,7 +64,11 @@ def own_data(network: TrainedNetwork) -> CellDataModule | str:
 
 
 def read_test_on(
-    places: Sequence[str], class_map: Mapping[str, str], classifier: TrainedClassifier, own: CellDataModule | str
+    places: Sequence[str],
+    class_map: Mapping[str, str],
+    classifier: TrainedClassifier,
+    own: CellDataModule | str,
+    pixel_sizes: Mapping[str, float],
 ) -> list[FurtherSet]:
     """Read sets as ``--data.test_on`` of a training names them: folders of class folders, or tables.
 
@@ -73,6 +77,7 @@ def read_test_on(
         class_map: classes of theirs, and what the network calls them.
         classifier: the network.
         own: the data that it was trained on; a sentence where they are not here.
+        pixel_sizes: micrometres that a pixel of a set covers, by its name.
 
     Raises:
         UserError: a set cannot be read, has a class that the network does not know, or cells that it has seen.
@@ -85,6 +90,8 @@ def read_test_on(
         class_map=class_map,
         bits=classifier.bits,
         enlarge=True,
+        pixel_sizes=pixel_sizes,
+        field=classifier.field,
     )
     found = []
     for (name, one), place in zip(read_external_sets(list(places), trained_on).items(), places, strict=True):
@@ -110,7 +117,7 @@ def read_data_module(data: CellDataModule, classifier: TrainedClassifier, own: C
         raise UserError("--data.test_on beside --data NAME: a set is evaluated by one of them; leave out the other")
     data.image_size = classifier.side
     if isinstance(data, ImageFiles):
-        data.image_set.enlarge = True
+        data.image_set.enlarge, data.image_set.field = True, classifier.field
     data.prepare_data()
     if isinstance(data, ImageFiles) and isinstance(own, ImageFiles) and not is_same_data(data, own):
         refuse_trained_on(data.image_set, own.image_set)

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bcc_lightning.datasets.cache import central_square
 from bcc_lightning.datasets.decoding import SUFFIXES, UnreadableImageError, decode
+from bcc_lightning.datasets.framing import central_square
 from bcc_lightning.errors import UserError
 from bcc_lightning.explanation.choices import LAYOUT
 from bcc_lightning.explanation.methods import Maps

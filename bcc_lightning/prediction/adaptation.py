@@ -83,8 +83,9 @@ class AdaptedClassifier(TrainedClassifier):
     """
 
     def __init__(self, original: TrainedClassifier, adaptation: Adaptation, module: Any, odds: Shares | None) -> None:  # noqa: ANN401
-        kept = {name: getattr(original, name) for name in ("side", "crop", "bits", "batch_size", "precision", "network")}
+        kept = {name: getattr(original, name) for name in ("side", "crop", "bits", "batch_size", "precision", "network", "field")}
         super().__init__(module, **kept)
+        self.field_pixels = original.field_pixels
         self.original = original
         self.adaptation = adaptation
         self.odds = odds

@@ -12,10 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bcc_lightning.datasets.cache import fit_square
+from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.datasets.cells import stored_side
 from bcc_lightning.datasets.decoding import UnreadableImageError, decode
 from bcc_lightning.datasets.depth import EIGHT
+from bcc_lightning.datasets.framing import FIELD_OF_VIEW, fit_square, mirrored, pixels_across
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier, Ensemble
 from bcc_lightning.modules.checkpoint import load_classifier
@@ -58,9 +59,11 @@ class TrainedClassifier:
         batch_size: images that the network sees at once. That of the run gives the same probabilities to the last bit.
         precision: what Lightning's trainer called it, such as ``bf16-mixed``.
         network: where the network comes from; None for one that was never filed.
+        field: side in micrometres of the square that its training images show; None where the size of pixels is unknown.
 
     Attributes:
         device: where the network computes: a GPU if there is one.
+        field_pixels: side in pixels of the square that is shown of each image, from `set_pixel_size`; None goes by `crop`.
         sides: sides to which images are brought, the largest first: several where members of an ensemble were trained on
             cells of several sizes, and each sees its own.
     """
@@ -74,6 +77,7 @@ class TrainedClassifier:
         batch_size: int = BATCH_SIZE,
         precision: str | None = None,
         network: TrainedNetwork | None = None,
+        field: float | None = None,
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.module = module.eval().to(self.device)
@@ -84,15 +88,23 @@ class TrainedClassifier:
         self.batch_size = batch_size
         self.precision = precision
         self.network = network
+        self.field = field
+        self.field_pixels: int | None = None
 
     @classmethod
-    def of(cls, network: TrainedNetwork) -> "TrainedClassifier":
-        """Load a network, or the folds of a cross-validation, which vote; images are read as in its run, if it has one."""
+    def of(cls, network: TrainedNetwork, pixel_size: float | None = None) -> "TrainedClassifier":
+        """Load a network, or the folds of a cross-validation, which vote; images are read as in its run, if it has one.
+
+        Args:
+            network: the network.
+            pixel_size: see `set_pixel_size`; None takes images as they are.
+        """
         config: dict[str, Any] = network.config or {}
         data = (config.get("data") or {}).get("init_args") or {}
         module = fold_ensemble(network.folds) if network.folds else load_classifier(network.checkpoint)
-        resolution = (network.folds[0] if network.folds else network).facts.get("data.resolution")
-        return cls(
+        facts = (network.folds[0] if network.folds else network).facts
+        resolution, field = facts.get("data.resolution"), facts.get(FIELD_OF_VIEW)
+        found = cls(
             module,
             side=stored_side(resolution, module.image_size) if resolution else None,
             crop=data.get("crop"),
@@ -100,7 +112,28 @@ class TrainedClassifier:
             batch_size=data.get("batch_size", BATCH_SIZE),
             precision=(config.get("trainer") or {}).get("precision"),
             network=network,
+            field=float(field) if field else None,
         )
+        if pixel_size is not None:
+            found.set_pixel_size(pixel_size)
+        return found
+
+    def set_pixel_size(self, size: float) -> None:
+        """Show as much of the images from now on as the training images show.
+
+        Args:
+            size: micrometres that a pixel of the images covers.
+
+        Raises:
+            UserError: it is no size, or that of the training images is unknown.
+        """
+        check_pixel_size(size, "--pixel_size")
+        if self.field is None:
+            raise UserError(
+                "--pixel_size: this network was trained on images whose pixels have an unknown size, so that others cannot be "
+                "brought to it; leave it out, or train with --data.pixel_size"
+            )
+        self.field_pixels = pixels_across(self.field, size)
 
     def __repr__(self) -> str:
         """Show architecture, image size and classes."""
@@ -166,7 +199,9 @@ class TrainedClassifier:
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != IMAGE_DIMENSIONS or image.shape[2] != 3:  # noqa: PLR2004 - colours
             kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise UserError(f"an image is {kind}; it must be a file, or an array uint8 (H, W, 3) with values from 0 to 255")
-        squares = [fit_square(image, side, self.crop) for side in self.sides]
+        if self.field_pixels:
+            image = mirrored(image, self.field_pixels)
+        squares = [fit_square(image, side, self.field_pixels or self.crop) for side in self.sides]
         return squares[0] if len(squares) == 1 else np.concatenate([one.reshape(-1, 3) for one in squares])
 
     def shown(self, square: Pixels) -> Pixels:

@@ -51,6 +51,7 @@ MISTAKES: dict[str, list[tuple[list[str], str]]] = {
         (["x.png", "--out", "a.csv", "--run", "a"], "x.png does not exist; name an image file, a folder, a table"),
         ([".", "--out", "a.csv", "--reference", "r.csv", "--run", "a"], "--reference r.csv does not exist; name a CSV file"),
         ([".", "--out", "a.csv", "--adapt", "scal", "--run", "a"], "--adapt scal does not exist; did you mean scale?"),
+        ([".", "--out", "a.csv", "--pixel_size", "107"], "If these are nanometres, write 0.107"),
         ([".", "--out", "a.csv"], NO_NETWORK),
     ],
     "evaluate": [

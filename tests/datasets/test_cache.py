@@ -16,7 +16,8 @@ from PIL import Image
 
 from bcc_lightning.datamodules import BloodMNIST, CellFolder
 from bcc_lightning.datasets import cache as cache_module
-from bcc_lightning.datasets.cache import CachedImages, cached_images, fit_square
+from bcc_lightning.datasets.cache import CachedImages, cached_images
+from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.datasets.listing import list_folder
 from bcc_lightning.errors import UserError
 from tests.datamodules.miniatures import write_folder

@@ -10,9 +10,9 @@ import pytest
 from mlflow.entities import Run
 
 from bcc_lightning.datamodules import CellFolder
-from bcc_lightning.datasets.cache import fit_square
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES, label_map
 from bcc_lightning.datasets.external import names_of
+from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from tests.datamodules.miniatures import write_folder

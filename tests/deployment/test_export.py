@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import bcc_lightning as bcc
-from bcc_lightning.datasets.cache import fit_square
+from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.deployment.export import Parity, compare, export, known_cells, onnx_runner, quantise, write_onnx
 from bcc_lightning.deployment.standalone import Standalone, resize_weights
 from bcc_lightning.errors import UserError

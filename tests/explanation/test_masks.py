@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bcc_lightning.datasets.cache import fit_square
+from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.errors import UserError
 from bcc_lightning.explanation.masks import MaskedCells, fit_mask, mass_inside, pointing_game, read_masked_cells
 
