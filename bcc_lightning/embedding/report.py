@@ -97,7 +97,7 @@ def few_shot_figure(few: Sequence[FewShot], full: ProbeResult | None) -> Figure:
         axes.plot(sizes, [one.metrics[metric] for one in few], marker="o", color=colour, label=TITLES[metric])
         axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
         if full:
-            axes.axhline(full.metrics[metric], color=colour, linestyle="--", linewidth=1)
+            axes.axhline(full.metrics[metric], color=colour, linestyle="--", linewidth=1, label=f"{TITLES[metric]}, all cells")
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
