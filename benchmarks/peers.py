@@ -58,7 +58,7 @@ class Peer(NamedTuple):
 
 def write_cells(file: Path, out: Path, training: int) -> None:
     """Write images of an npz file in MedMNIST's layout as class folders: so many training images, and all validation images."""
-    arrays = np.load(file)
+    arrays = dict(np.load(file))  # read once: each access to the file would unpack an array again
     order = np.random.default_rng(0).permutation(len(arrays["train_labels"]))[:training]
     for name, rows in (("train", order), ("test", range(200)), ("val", range(len(arrays["val_labels"])))):
         for row in rows:

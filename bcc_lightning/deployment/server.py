@@ -9,7 +9,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any, NoReturn
 
@@ -20,6 +19,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from bcc_lightning import __version__
 from bcc_lightning.deployment.access import Access
 from bcc_lightning.deployment.answering import Answering, Sent
 from bcc_lightning.deployment.limits import Guard
@@ -83,7 +83,7 @@ def create_app(answering: Answering, access: Access | None = None) -> FastAPI:
     facts, limits = model_facts(answering.classifier), answering.limits
     # FastAPI's own pages of documentation load their scripts from a content delivery network, which hospitals do not reach.
     app = FastAPI(
-        title="bcc_lightning", version=version("bcc-lightning"), docs_url=None, redoc_url=None, lifespan=threads,
+        title="bcc_lightning", version=__version__, docs_url=None, redoc_url=None, lifespan=threads,
         description=f"Classifies images of single blood cells. {facts['intended_use']}",
     )  # fmt: skip
     app.add_middleware(Guard, limits=limits, access=access or Access())

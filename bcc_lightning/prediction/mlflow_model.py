@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from platform import python_version
 from tempfile import TemporaryDirectory
@@ -80,7 +80,7 @@ def log_model(run: TrackedRun, summary: Summary, class_names: Sequence[str]) -> 
             client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, 0)])
             what = "registered"
             return register(run, tracking.register, model, summary) if tracking.register else None
-    except (MlflowException, RequestException, OSError) as error:
+    except (MlflowException, RequestException, OSError, UserError) as error:
         reason = fault_of(error) or f"{error!s:.300}"
         raise UserError(f"run {run.run_id} is filed, but its MLflow model could not be {what}: {reason}") from error
 
@@ -170,7 +170,10 @@ def example_uri() -> str:
 
 def requirements() -> list[str]:
     """List this package and what it needs, in the versions that are installed."""
-    needed = [Requirement(text) for text in requires(DISTRIBUTION) or []]
+    try:
+        needed = [Requirement(text) for text in requires(DISTRIBUTION) or []]
+    except PackageNotFoundError as error:
+        raise UserError("this package runs from its sources and is not installed, so that what it requires is unknown") from error
     names = sorted(one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""}))
     return [f"{name}=={version(name)}" for name in [DISTRIBUTION, *names]]
 

@@ -105,7 +105,7 @@ def few_labels(folder: Path) -> None:
         print(f"\n{FEW_LABELS}, {name}\n")
         print("| cells of each class | tuned | accuracy (each draw) | balanced accuracy (each draw) | own test |")
         print("|" + "---|" * 5)
-        for number in (10, 25, 50):
+        for number in (10, 25, 100):
             for tuning in ("head", "last3", "full"):
                 arm = f"few_{tuning}_{number}_{name}"
                 seeds = sorted(int(file.stem.rpartition("-")[2]) for file in (folder / "findings").glob(f"{arm}-*.json"))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 
 import bcc_lightning as bcc
 from bcc_lightning.fit import main
+from bcc_lightning.prediction import mlflow_model
 from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from bcc_lightning.tune import main as tune
@@ -130,6 +132,19 @@ def test_a_folder_that_has_moved_keeps_its_registered_models(folder: Path, files
 def test_off_by_a_flag(tmp_path: Path) -> None:
     assert main([*SMALL, "--trainer.max_epochs", "1", "--tracking.log_model", "false"]) == 0
     assert logged(tmp_path) == []
+
+
+def test_a_package_that_runs_from_its_sources_costs_the_model_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def requires(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(mlflow_model, "requires", requires)
+    assert main([*SMALL, "--trainer.max_epochs", "1"]) == 0
+    (run,) = runs_in(tmp_path / "mlruns")
+    assert run.info.status == "FINISHED"
+    assert "could not be logged: this package runs from its sources and is not installed" in capsys.readouterr().err
 
 
 def test_a_fault_costs_the_model_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
