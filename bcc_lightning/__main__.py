@@ -1,6 +1,8 @@
 """List commands, experiments, data sets, networks and augmentation pipelines."""
 
 import ast
+import sys
+from importlib import import_module
 from pathlib import Path
 
 from bcc_lightning.cli.accepted import accepted
@@ -8,8 +10,9 @@ from bcc_lightning.cli.command import lasting_streams
 from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.cli.help import KEYS, first_sentence, rows
 from bcc_lightning.cli.needs import needs
-from bcc_lightning.errors import UserError
+from bcc_lightning.errors import UserError, nearest
 from bcc_lightning.files import read_mapping
+from bcc_lightning.printable import printable
 from bcc_lightning.transforms.recipes import PURPOSES
 
 
@@ -52,7 +55,28 @@ def classes(group: str) -> dict[str, str]:
     return {name: first_sentence(text).partition("; see `")[0] for name, text in accepted()[group].summaries.items()}
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
+    """Run a command that is named with a space instead of a dot; without one, print the lists.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code, see the command; 2 where there is none of this name.
+    """
+    name, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in commands():
+        code: int = import_module(f"bcc_lightning.{name}").main(arguments)
+        return code
+    if name not in {"--help", "-h"}:
+        near = nearest(name, commands()) or "."
+        print(f"error: there is no command {printable(name)}{near} `python -m bcc_lightning` lists all", file=sys.stderr)
+        return 2
+    print_lists()
+    return 0
+
+
+def print_lists() -> None:
     """Print the lists."""
     lists = {
         "Commands: python -m bcc_lightning.COMMAND --help": commands(),
@@ -70,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.command import quieten
+from bcc_lightning.cli.early import refuse_misspelt
 from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.deployment.export import Export
@@ -53,7 +54,9 @@ def fit(experiment: str | list[str], **overrides: Any) -> FinishedRun:  # noqa: 
     """
     quieten()
     names = [experiment] if isinstance(experiment, str) else experiment
-    call = Call.read([*(part for name in names for part in ("--exp", name)), *flags(overrides)])
+    arguments = [*(part for name in names for part in ("--exp", name)), *flags(overrides)]
+    refuse_misspelt(arguments, "`python -m bcc_lightning.fit --help` lists those that are")
+    call = Call.read(arguments)
     plan = CrossValidation.of(call)
     summary = cross_validate(plan) if plan else run_experiment(call)
     if summary is None:

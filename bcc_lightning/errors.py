@@ -33,6 +33,9 @@ COMMANDS = re.compile(r"(`[^`]*`|python -m bcc_lightning[\w.]*(?: --?[\w.]+(?:[ 
 FLAG = re.compile(r"--(?:data\.|model\.)?(exp|[\w.]*\w)(?:[ =]([A-Z][A-Z_0-9]*\b|true\b|false\b|null\b))?")
 """A flag, and the word in capitals that stands for its value, or a value that Python spells otherwise."""
 
+ON_THE_LINE = "command line: "
+"""How a message begins that is about an argument, not about a file."""
+
 PYTHON = {"true": "True", "false": "False", "null": "None"}
 
 
@@ -44,7 +47,7 @@ def in_python(message: str) -> str:
         name, value = flag.groups()
         return name if value is None else f"{name}={PYTHON.get(value, value)}"
 
-    parts = COMMANDS.split(message)
+    parts = COMMANDS.split(message.removeprefix(ON_THE_LINE))
     return "".join(part if place % 2 else FLAG.sub(argument, part) for place, part in enumerate(parts))
 
 

@@ -118,7 +118,7 @@ def describe(found: "Evaluation") -> str:
             f"own test: accuracy {own.accuracy:.4f} (most frequent class: {own.most_frequent:.4f}), balanced accuracy "
             f"{own.balanced_accuracy:.4f}, {own.cells:,} cells"
         )
-    lines += one.notes
+    lines += [*found.notices, *one.notes]
     lines.append(f"written to {found.folder / PAGE}. {found.filed}")
     return "\n".join(lines)
 

@@ -125,7 +125,7 @@ def write_pages(options: Any, network: Any) -> int:  # noqa: ANN401 - jsonargpar
         lines = "\n".join(f"error: {text}" for text in found.unreadable)
         print(printable(f"{lines}\n{len(found.unreadable):,} of {len(files):,} files were not explained"), file=sys.stderr)
     first = found.index or found.pages[0]
-    print(printable(f"{len(found.cells):,} cells explained; open {first}"))
+    print(printable(f"{len(found.cells):,} cell{'' if len(found.cells) == 1 else 's'} explained; open {first}"))
     return EXIT_UNREADABLE if found.unreadable else 0
 
 

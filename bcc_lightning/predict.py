@@ -1,9 +1,9 @@
 """Classify cells with a trained network, and count them by slide."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
@@ -26,6 +26,9 @@ EXAMPLE = "slides --run house --out cells.csv --by slide"
 
 PRINTED = 6
 """Slides whose counts are printed."""
+
+UNKNOWN = 0.9
+"""Corrected shares are unknown where their limits are further apart."""
 
 EXIT_UNREADABLE = 1
 """Exit code where files could not be read; all others were classified."""
@@ -179,6 +182,9 @@ def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable
         headings = ("class", "cells", "% (95 % limits)", "corrected, % (95 % limits)")
         title = f"{slide}: {int(rows['count'].sum()):,} cells"
         print_table(title, headings, [cells for _, *cells in differential_cells(rows)])
+    widths = (found["corrected_high"] - found["corrected_low"]).dropna()
+    if len(widths) and (widths > UNKNOWN).all():
+        print("the corrected shares can be anything: the validation set has too few cells to know what the network confuses")
     if len(slides) > PRINTED:
         print(f"{len(slides) - PRINTED} more are in the table")
     if confusion is None:
@@ -203,12 +209,17 @@ def compare_labels(table: "AnswerTable", labels: "Series", class_names: list[str
     target = table.target
     found, sentence = compare_cells(target, labels, class_names, target.with_name(f"{target.stem}.kappa.csv"))
     rows = [
-        (row["class"], f"{row['cells']:,}", f"{100 * row['agreement']:.1f}",
-         "unknown" if row["kappa"] != row["kappa"] else f"{row['kappa']:.3f} ({row['kappa_low']:.3f} to {row['kappa_high']:.3f})")
-        for row in found.to_dict("records")
-    ]  # fmt: skip
-    print_table("network and examiner, cell by cell", ("class", "cells", "same label, %", "Cohen's kappa (95 % limits)"), rows)
+        (row["class"], f"{row['cells']:,}", f"{100 * row['agreement']:.1f}", with_limits(row)) for row in found.to_dict("records")
+    ]
+    heads = ("class", "called so by either", "same label, %", "Cohen's kappa (95 % limits)")
+    print_table("network and examiner, cell by cell", heads, rows)
     print(sentence)
+
+
+def with_limits(row: "dict[Hashable, Any]") -> str:
+    """Write kappa with its limits, which are not known of a class that one of the two never gives."""
+    known = row["kappa_low"] == row["kappa_low"]
+    return f"{row['kappa']:.3f} ({row['kappa_low']:.3f} to {row['kappa_high']:.3f})" if known else "unknown"
 
 
 def report(tally: "Tally", notices: Iterable[str], out: Path) -> None:

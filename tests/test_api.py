@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,21 @@ def test_arguments_of_python_become_flags() -> None:
         *("--data=CellFolder", "--data.root=cells", '--data.class_map={"NEUT": "neutrophil"}'),
         *("--model.pretrained=false", "--model.weights=null", "--model.lr=0.0001", "--seed_everything=3"),
     ]
+
+
+@pytest.mark.usefixtures("in_a_notebook")
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"trainer": {"max_epoch": 1}}, "^key 'trainer.max_epoch' is not known; did you mean trainer.max_epochs\\?"),
+        ({"trainer": {"max_ep": 1}}, "^key 'trainer.max_ep' is not known"),
+        ({"data": {"image_siz": 28}}, "^key 'data.image_siz' is not known; did you mean data.image_size\\?"),
+    ],
+)
+def test_misspelt_arguments_are_refused(overrides: dict[str, Any], message: str) -> None:
+    """An abbreviation is not taken for the argument that begins so."""
+    with pytest.raises(UserError, match=message):
+        bcc.fit("house", **overrides)
 
 
 def test_experiments_are_listed() -> None:

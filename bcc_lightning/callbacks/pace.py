@@ -34,17 +34,20 @@ class Pace:
         self._trained: deque[tuple[float, int]] = deque(maxlen=RECENT)  # seconds and images
         self._validated: deque[float] = deque(maxlen=RECENT)
         self._epochs: deque[float] = deque(maxlen=RECENT)
+        self._in_epoch = 0.0, 0  # seconds and images of the training batches of this epoch
         self._begun = self._last = clock()
 
     def begin_epoch(self, batches: float, to_validate: float, epochs_after: float) -> None:
         """Begin an epoch; arguments as the attributes."""
         self.batches, self.to_validate, self.epochs_after = batches, to_validate, epochs_after
         self.done = self.validated = 0
+        self._in_epoch = 0.0, 0
         self._begun = self._last = self.clock()
 
     def train(self, images: int) -> None:
         """Count a training batch that has just ended."""
         lap = self._lap(), images
+        self._in_epoch = self._in_epoch[0] + lap[0], self._in_epoch[1] + images
         if self._first and self._trained:  # the first one waits for loading processes and for what is compiled
             self._first, self._trained = False, deque([lap], maxlen=RECENT)
         else:
@@ -80,6 +83,12 @@ class Pace:
         trained = list(self._trained)  # a copy, since another thread may ask
         seconds = sum(seconds for seconds, _ in trained)
         return sum(images for _, images in trained) / seconds if seconds else None
+
+    @property
+    def images_per_second_in_epoch(self) -> float:
+        """Training images per second in this epoch so far, without its validation."""
+        seconds, images = self._in_epoch
+        return images / seconds if seconds else 0.0
 
     @property
     def left_in_epoch(self) -> float | None:

@@ -43,7 +43,9 @@ class TrainingProgress(ProgressBar):
         self._started = clock()
         self._is_told = False
         self._has_validated = False
-        self._ended: tuple[str, float] | None = None  # an epoch whose line is still to be printed, and its seconds
+        self._ended: tuple[str, float, float] | None = (
+            None  # an epoch whose line is still to be printed, its seconds, its images/s
+        )
 
     def disable(self) -> None:
         """Show nothing: on all processes but the first."""
@@ -93,7 +95,7 @@ class TrainingProgress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the epoch."""
-        self._ended = self.epoch, self.pace.epoch_seconds
+        self._ended = self.epoch, self.pace.epoch_seconds, self.pace.images_per_second_in_epoch
         self.pace.end_epoch()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -103,6 +105,8 @@ class TrainingProgress(ProgressBar):
         if early is not None and early.stopped_epoch:
             epochs = f"{early.patience} epoch{'' if early.patience == 1 else 's'}"
             self._say(f"stopped: {epochs} without a better {early.monitor.replace('val/', 'validation ')}")
+        if any(seconds <= 0 for seconds in self.limits):
+            self._say("stopped: its time was up (--trainer.max_time)")
         self._close()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -159,9 +163,14 @@ class TrainingProgress(ProgressBar):
     @property
     def left(self) -> float | None:
         """Seconds until the training ends; None where that is unknown."""
-        limits = [one.time_remaining() for one in self.trainer.callbacks if isinstance(one, Timer)]  # type: ignore[attr-defined]
-        known = [seconds for seconds in (self.pace.left, *limits) if seconds is not None]
+        known = [seconds for seconds in (self.pace.left, *self.limits) if seconds is not None]
         return max(0.0, min(known)) if known else None
+
+    @property
+    def limits(self) -> list[float]:
+        """Seconds until the training must end, where its time is limited."""
+        found = [one.time_remaining() for one in self.trainer.callbacks if isinstance(one, Timer)]  # type: ignore[attr-defined]
+        return [seconds for seconds in found if seconds is not None]
 
     def tick(self, number: int = 0) -> None:
         """Draw the bar; where there is none, say once of a long first epoch how far it has come."""
@@ -205,12 +214,12 @@ class TrainingProgress(ProgressBar):
         """Print the line of an epoch that has ended; its training loss is logged after the hooks of its end."""
         if self._ended is None:
             return
-        (epoch, seconds), self._ended = self._ended, None
+        (epoch, seconds, speed), self._ended = self._ended, None
         trainer, left = self.trainer, self.left
         metrics, early = trainer.callback_metrics, trainer.early_stopping_callback
         shown = {"train/loss": "loss", **({"val/accuracy": "validation accuracy"} if self._has_validated else {})}
         parts = [f"{title} {float(metrics[name]):.4f}" for name, title in shown.items() if name in metrics]
-        parts += [f"{self.pace.images_per_second or 0:.0f} images/s", duration(seconds)]
+        parts += [f"{speed:.0f} images/s", duration(seconds)]
         if left and not trainer.should_stop:
             most = "at most " if early is not None and early.patience < (trainer.max_epochs or inf) else ""
             parts.append(f"{most}{duration(left)} left")

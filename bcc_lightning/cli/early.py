@@ -20,6 +20,20 @@ WHOLE = {
 }
 """Keys that have no group."""
 
+OTHERWISE = {
+    "epochs": "trainer.max_epochs",
+    "max_epochs": "trainer.max_epochs",
+    "lr": "model.lr",
+    "learning_rate": "model.lr",
+    "batch_size": "data.batch_size",
+    "image_size": "data.image_size",
+    "root": "data.root",
+    "seed": "seed_everything",
+    "model.learning_rate": "model.lr",
+    "trainer.epochs": "trainer.max_epochs",
+}
+"""What other programs call a key, and its name here."""
+
 NESTED = {"init_args", "class_path", "dict_kwargs", "help"}
 """What may stand between a group and its arguments."""
 
@@ -89,7 +103,7 @@ def refuse_key(key: str, value: str, chosen: dict[str, str | None], listed: str,
     group, *parts = key.split(".")
     if group not in groups:
         if group not in WHOLE and not group.startswith("no_"):
-            near = nearest(group, [*further, *WHOLE, *groups], ".".join(["{}", *parts]))
+            near = other_name(key) or nearest(group, [*further, *WHOLE, *groups], ".".join(["{}", *parts]))
             raise unknown_key(key, near, listed)
         return
     while parts and parts[0] in NESTED:
@@ -99,9 +113,14 @@ def refuse_key(key: str, value: str, chosen: dict[str, str | None], listed: str,
         return
     arguments = groups[group].arguments(chosen.get(group))
     if parts[0] not in arguments:
-        raise unknown_key(key, nearest(parts[0], arguments, f"{group}.{{}}"), listed)
+        raise unknown_key(key, other_name(key) or nearest(parts[0], arguments, f"{group}.{{}}"), listed)
     if parts == [parts[0]] and value and not value.startswith("--"):
         refuse_value(f"{group}.{parts[0]}", value, arguments[parts[0]])
+
+
+def other_name(key: str) -> str:
+    """Ask whether the key was meant that other programs call so, as `nearest`; empty if there is none."""
+    return f"; did you mean {OTHERWISE[key]}?" if key in OTHERWISE else ""
 
 
 def refuse_value(key: str, value: str, argument: Argument) -> None:

@@ -11,7 +11,7 @@ WIDTH, KEYS = 100, 34
 """Columns of a line, and of its first part."""
 
 PURPOSE = "Train an experiment, test it once, explain it and file the run."
-EXAMPLE = "python -m bcc_lightning.fit --exp house --data.root cells --trainer.max_epochs 3"
+EXAMPLE = "python -m bcc_lightning.fit --exp house --data CellFolder --data.root cells --data.image_size 32"
 
 CALL = (
     ("--exp NAME", "an experiment of `python -m bcc_lightning`, or a YAML file; several stack"),

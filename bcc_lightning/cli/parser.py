@@ -21,7 +21,7 @@ class ExperimentParser(LightningArgumentParser):
 
     def __init__(self, *args: Any, parser_mode: str = MODE, **kwargs: Any) -> None:  # noqa: ANN401 - jsonargparse's arguments
         restrict_imports()
-        super().__init__(*args, parser_mode=parser_mode, **kwargs)
+        super().__init__(*args, parser_mode=parser_mode, allow_abbrev=False, **kwargs)
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - jsonargparse's signature
         """Add an argument; one that takes a function takes functions of trusted packages only."""

@@ -84,7 +84,7 @@ def refused_value(subject: str, types: Iterable[str], value: str) -> str:
         value: the value.
     """
     allowed = " or ".join(types)
-    near = nearest(value, re.findall(r"'([^']+)'", allowed))
+    near = nearest(value, re.findall(r"'([^']+)'", allowed)) or (f"; write '[{value}]'" if allowed == "list" else "")
     return f"{subject} takes {allowed}, not '{value}'{near}"
 
 

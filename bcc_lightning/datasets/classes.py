@@ -114,7 +114,7 @@ def label_map(source: Sequence[str], target: Sequence[str], renamed: Mapping[str
     wanted = [class_key(others.get(class_key(name), name)) for name in source]
     if foreign := [name for name, own in zip(source, wanted, strict=True) if own not in places]:
         raise UserError(
-            f"{whose} holds the class {', '.join(foreign)}, which is not among {', '.join(target)}; name its counterpart with "
-            f"--data.class_map '{{{foreign[0]}: {target[0]}}}', or move its folder out"
+            f"{whose} holds the class {', '.join(foreign)}, which is not among {', '.join(target)}; name its counterpart "
+            f"with --data.class_map '{{{foreign[0]}: NAME}}', or leave its cells out: move its folder, or list the others"
         )
     return np.array([places[name] for name in wanted], np.int64)

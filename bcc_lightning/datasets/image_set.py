@@ -93,7 +93,8 @@ class ImageSet:
         starts = self.cached.digests[:, :8].copy().view(np.uint64).reshape(-1)
         conflicting = int((~np.isin(starts[rows], starts[self.kept])).sum())
         labels = f", {conflicting:,} of them because the same file has two labels" if conflicting else ""
-        return [f"Left out: {len(rows):,} byte-identical copies{labels}, e.g. {shown(self.listing.paths[int(rows[0])])}."]
+        copies = f"{len(rows):,} byte-identical cop{'y' if len(rows) == 1 else 'ies'}"
+        return [f"Left out: {copies}{labels}, e.g. {shown(self.listing.paths[int(rows[0])])}."]
 
     def cells(self) -> CellImages:
         """Open the decoded images, with the split of the listing.

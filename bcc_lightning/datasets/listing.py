@@ -17,7 +17,7 @@ from bcc_lightning.datasets.folder_files import image_files
 from bcc_lightning.datasets.layout import ClassFolder, read_layout, refuse_single_folder
 from bcc_lightning.datasets.left_out import LeftOut
 from bcc_lightning.datasets.spelling import LONG_NAMES, SetName, set_name, shown, spelling_key
-from bcc_lightning.errors import UserError
+from bcc_lightning.errors import UserError, nearest
 
 SPLITS: tuple[SetName, ...] = ("train", "val", "test")
 NO_SPLIT = -1
@@ -117,8 +117,13 @@ def list_folder(root: Path, class_names: tuple[str, ...] | None = None, sets: Ma
     )
     empty = np.flatnonzero(np.bincount(listing.labels, minlength=len(classes.names)) == 0)
     if len(empty):
-        missing = ", ".join(classes.names[label] for label in empty)
-        raise UserError(f"{root} has no images of class {missing}; add images or remove the empty folder")
+        missing = [classes.names[label] for label in empty]
+        near = nearest(missing[0], [name for name in counts if classes.labels[name] is None]) if class_names else ""
+        there = f"{f'{near} The' if near else '; the'} folders there are {', '.join(map(shown, counts))}"
+        raise UserError(
+            f"{root} has no images of class {', '.join(missing)}{there}. Add images, "
+            "remove an empty folder, or name other classes"
+        )
     return listing
 
 

@@ -90,5 +90,10 @@ def where_to_get_bloodmnist(problem: str, resolution: int) -> UserError:
 def refuse_missing_bloodmnist(root: Path, resolution: int) -> None:
     """Refuse a folder without BloodMNIST's file."""
     file = bloodmnist_file(root, resolution)
-    if not file.is_file():
-        raise where_to_get_bloodmnist(f"{file} does not exist", resolution)
+    if file.is_file():
+        return
+    if root.is_dir() and any(place.is_dir() for place in root.iterdir()):
+        raise UserError(
+            f"{file} does not exist, but {root} has folders.\nNext step: read folders of images with --data CellFolder"
+        )
+    raise where_to_get_bloodmnist(f"{file} does not exist", resolution)

@@ -200,7 +200,8 @@ def kappa_row(name: str, table: npt.NDArray[np.float64], cells: int) -> dict[str
     """Return a row of `cell_kappa` for a square table of labels."""
     total = table.sum()
     known = total > 0 and (np.diag(table) < total).all()
-    found = cohens_kappa(table) if known else None
+    with np.errstate(invalid="ignore"):  # limits of a class that one of the two never gives are not known
+        found = cohens_kappa(table) if known else None
     return {
         "class": name,
         "cells": cells,

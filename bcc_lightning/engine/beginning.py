@@ -124,6 +124,8 @@ def plan_of(experiment: ExperimentCLI, trainer: Trainer) -> str:
     parts = [f"{epochs if epochs and epochs > 0 else 'any number of'} epochs of {per_epoch}"]
     parts += [f"limited to {trainer.limit_train_batches} batches" if limited else ""]
     parts += [f"at most {trainer.max_steps:,} steps" if trainer.max_steps > 0 else ""]
+    limit = experiment.config["trainer"]["max_time"]
+    parts += [f"at most {limit} (days:hours:minutes:seconds)" if limit else ""]
     parts += [f"{done} of them done" if done else "", f"{len(experiment.stages)} stages" if experiment.stages else ""]
     monitor = selection.monitor.replace("val/", "validation ")
     kept = "the last epoch's weights are kept" if selection.keep == "last" else f"the weights of the best {monitor} are kept"

@@ -30,6 +30,8 @@ SHOWN_NOTES = 3
 TOGETHER = "\u00a0"
 """Space at which no line is broken; it is printed as an ordinary one."""
 
+NOTHING_LEARNT = "this network has learnt nothing: train for more epochs, or choose another experiment, such as house"
+
 Row = tuple[str, str]
 """Label and text."""
 
@@ -49,10 +51,15 @@ def print_result(run: TrackedRun, summary: Summary, tracking: Tracking) -> None:
             ("elsewhere", f"balanced accuracy on {elsewhere}" if elsewhere else ""),
             ("members", ", ".join(members)),
             ("report", run.artifact_location(run.folder.report)),
-            ("next", predict if is_command_line() else ""),
+            ("next", (predict if learnt(summary) else NOTHING_LEARNT) if is_command_line() else ""),
         ],
         inf,
     )
+
+
+def learnt(summary: Summary) -> bool:
+    """Check whether a network is better on its test set than one that always answers the most frequent class."""
+    return summary.metrics.get("test/accuracy", 1.0) > summary.metrics.get("test/most_frequent", 0.0)
 
 
 def print_rows(rows: Iterable[Row], width: float | None = None) -> None:
@@ -101,7 +108,7 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
         epoch = "" if summary.best_epoch is None else f", of epoch {summary.best_epoch + 1}"
         print(printable(f"Best checkpoint so far{epoch}: {best}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
-        print(f"Resume it with: python -m bcc_lightning.fit --resume {run.run_id}")
+        print(f"Resume it with: {launcher()}python -m bcc_lightning.fit --resume {run.run_id}")
     if waiting:
         print(printable(waiting))
 

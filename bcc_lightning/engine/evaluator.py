@@ -50,12 +50,14 @@ class Evaluation:
         own_test: those of the run's own test set, beside which a further set stands; None where it is that set, or there is none.
         folder: where ``evaluation.html``, ``evaluation.json`` and ``predictions.parquet`` are.
         filed: a sentence that says where in MLflow it was filed, or why it was not.
+        notices: what was left out, and what else is to be known of the set.
     """
 
     assessment: Assessment
     own_test: Assessment | None
     folder: Path
     filed: str
+    notices: tuple[str, ...] = ()
 
 
 class Evaluator:
@@ -166,7 +168,7 @@ class Evaluator:
         if isinstance(classifier, AdaptedClassifier):
             more |= {"adaptation": asdict(classifier.adaptation), "before": before[0].assessment.as_dict()}
         filed = self.write(folder, [shown, *before, *own], table, metrics, targets, more)
-        return Evaluation(assessment, own[0].assessment if own else None, folder, filed)
+        return Evaluation(assessment, own[0].assessment if own else None, folder, filed, one.notices)
 
     def adapted(self, classifier: TrainedClassifier, cells: CellImages) -> AdaptedClassifier:
         """Adapt the network to the pixels of some of the cells, and to nothing else."""

@@ -9,7 +9,7 @@ from typing import Any
 from bcc_lightning.cli.command import EXIT_INTERRUPTED
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.cli.experiment_files import find_space
-from bcc_lightning.engine.console import ui_command
+from bcc_lightning.engine.console import launcher, ui_command
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_mapping, refuse_unwritable
 from bcc_lightning.tracking.filing import end_failed
@@ -231,7 +231,9 @@ def finish(options: Options, flags: list[str], search: OpenStudy, run: TrackedRu
         file = out if len(best) == 1 else one_of_several(out, place)
         write_tuned(search.plan, trial, options.exp, flags, file)
         write_tuned(search.plan, trial, options.exp, flags, run.folder.artifacts / file.name)
-        print(f"parameters of trial {trial.number}: {file}; train them with: python -m bcc_lightning.fit --exp {file}")
+        print(
+            f"parameters of trial {trial.number}: {file}; train them with: {launcher()}python -m bcc_lightning.fit --exp {file}"
+        )
         if options.confirm:
             result = confirm(search, trial, file, flags, options.confirm, run)
             print(f"confirmed: {result}")

@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 from bcc_lightning.cli.options import OptionParser
 from bcc_lightning.errors import UserError
 
-EXAMPLE = "--exp house --trials 20 -- --data.root cells"
+EXAMPLE = "--exp house --trials 20 -- --data CellFolder --data.root cells"
 BEHIND = "; flags of the experiment go after --, as in: tune --exp NAME -- --data.root DIR"
 
 SMALLER_IS_BETTER = ("loss", "seconds", "parameters", "ece")

@@ -44,6 +44,18 @@ def test_the_first_batch_counts_until_there_is_a_second(clock: Clock) -> None:
     assert pace.left_in_epoch == pace.left == 8 * 2
 
 
+def test_an_epoch_has_a_speed_of_its_own(clock: Clock) -> None:
+    """32 images in 8 seconds of training, whatever the epoch before and the validation took."""
+    pace = Pace(clock)
+    for seconds in (1, 4):
+        pace.begin_epoch(2, 1, 0)
+        train(pace, clock, seconds, seconds)
+        pace.begin_validation()
+        clock.now += 30
+        pace.validate()
+    assert pace.images_per_second_in_epoch == 32 / 8
+
+
 def test_the_time_left_of_an_epoch_and_of_all(clock: Clock) -> None:
     """Batches of 3 seconds; validation is taken to last a third of that, until it turns out to last 0.5 seconds."""
     pace = Pace(clock)

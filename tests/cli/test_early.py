@@ -206,13 +206,34 @@ def test_flags_of_the_data_set_are_separated() -> None:
 
 
 def test_everything_that_can_be_named_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    main()
+    main([])
     lines = capsys.readouterr().out.splitlines()
     listed = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
     classes = [name for group in ("data", "model") for name in accepted()[group].classes]
     assert sorted(listed) == sorted([*commands(), *classes, *PIPELINES, *experiment_names()])
     assert max(map(len, lines)) <= 100
     assert all(purpose for purpose in experiments().values())
+
+
+def test_a_space_instead_of_a_dot_runs_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--exp", "hous"]) == 2
+    assert "did you mean house?" in capsys.readouterr().err
+    assert main(["fitt", "--exp", "house"]) == 2
+    assert "there is no command fitt; did you mean fit?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "meant"),
+    [
+        ("epochs", "trainer.max_epochs"),
+        ("model.learning_rate", "model.lr"),
+        ("lr", "model.lr"),
+        ("trainer.max_epoch", "trainer.max_epochs"),
+    ],
+)
+def test_what_other_programs_call_otherwise(argument: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"key '{argument}' is not known; did you mean {meant}\\?"):
+        refuse_misspelt(["--exp", "house", f"--{argument}", "3"])
 
 
 @pytest.mark.parametrize(

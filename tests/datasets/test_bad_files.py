@@ -122,7 +122,7 @@ def folder_data(root: Path, **flags: Any) -> CellFolder:
 def test_empty_class_folder(tmp_path: Path) -> None:
     write_folder(tmp_path, CLASSES)
     (tmp_path / "basophil").mkdir()
-    with pytest.raises(UserError, match=r"has no images of class basophil; add images or remove the empty folder"):
+    with pytest.raises(UserError, match=r"has no images of class basophil; the folders there are basophil"):
         folder_data(tmp_path)
 
 
