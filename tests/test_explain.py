@@ -32,7 +32,7 @@ def text_of(page: Path) -> str:
 def test_a_page_shows_a_training_cell_beside_itself(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = painted_folder / "cells/train/class_3/train_003.png"
     assert run(painted_folder, str(cell), "--out", "page", "--method", "layercam", "--neighbours", "4") == 0
-    assert "1 cells explained; open page/train_003.html" in capsys.readouterr().out
+    assert "1 cell explained; open page/train_003.html" in capsys.readouterr().out
     assert not Path("page/index.html").exists()
     shown = text_of(Path("page/train_003.html"))
     assert "LayerCAM (Jiang et al., IEEE TIP 30 (2021) 5875)" in shown
