@@ -104,7 +104,7 @@ def main() -> None:
     rows["no cells"] = own.figures(no_cells(side))
     for pair in options.unknown:
         name, _, run = pair.partition("=")
-        without = Own(run, options.folder)
+        without = own if run == options.run else Own(run, options.folder)
         rows[f"{name}, never trained on"] = without.figures(without.of_class(name))
     rows["mean"] = [tuple(pair) for pair in np.mean(list(rows.values()), axis=0).tolist()]
     print("| strangers | " + " | ".join(f"{name}: AUROC, FPR95" for name in DETECTORS) + " |\n|" + "---|" * (1 + len(DETECTORS)))
