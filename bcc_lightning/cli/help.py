@@ -1,11 +1,13 @@
 """What ``fit --help`` prints: keys by group with defaults and purposes, for the experiment that is named, at once."""
 
+import ast
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
 from bcc_lightning.cli.accepted import Argument, accepted
 from bcc_lightning.cli.early import chosen_classes
+from bcc_lightning.cli.values import types_of
 
 WIDTH, KEYS = 100, 34
 """Columns of a line, and of its first part."""
@@ -72,13 +74,21 @@ def class_rows(group: str, title: str, name: str) -> list[str]:
 
 
 def listed(group: str, arguments: Iterable[Argument]) -> Iterable[tuple[str, str]]:
-    """Yield key and purpose of arguments; of a purpose the first sentence, and the default behind it."""
+    """Yield key and purpose of arguments; of a purpose the first sentence, the values to choose from, and the default."""
     for one in arguments:
         if one.name not in HIDDEN:
             purpose = first_sentence(one.purpose)
+            missing = [value for value in choices(one) if not re.search(rf"\b{re.escape(value)}\b", purpose)]
+            purpose += f": {', '.join(choices(one))}" if missing else ""
             default = one.default.strip("'")
             says_nothing = default in {"", "None"} or default.isupper()  # a constant's name
             yield f"--{group}.{one.name}", purpose if says_nothing else f"{purpose} [{default}]"
+
+
+def choices(argument: Argument) -> list[str]:
+    """List the words that an argument takes, if it takes nothing else but null."""
+    types = types_of(ast.parse(argument.annotation, mode="eval").body, argument.file) if argument.annotation else None
+    return [str(value) for kind in types or () if isinstance(kind, tuple) for value in kind]
 
 
 def first_sentence(text: str) -> str:

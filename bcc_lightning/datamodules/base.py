@@ -49,10 +49,11 @@ class CellDataModule(LightningDataModule):
             enlarged on the device.
         batch_size: cells per batch and process.
         num_workers: processes that load the training set; by default none if loading only slices an array, else up to 4.
-        augment: augmentation of the training set: a name of `bcc_lightning.transforms.recipes.PIPELINES`, a YAML file, or a
+        augment: augmentation of the training set: a name that `python -m bcc_lightning` lists, a YAML file, or a
             mapping.
-        laboratory: differences between laboratories that training draws for each cell: ``all``, or names of
-            `bcc_lightning.transforms.laboratory.Part`. Validation during training draws them too, always the same.
+        laboratory: differences between laboratories that training draws for each cell: ``all``, or some parts, such as
+            ``[stain, light]``, see `bcc_lightning.transforms.laboratory.Part`. Validation during training draws them too, always
+            the same.
         views: laboratories in which a training cell is shown at once; `batch_size` cells make `views` times as many images.
         balance: correction for rare classes in the training set.
         mixing: ``mixup``, ``cutmix``, or either for each training batch.

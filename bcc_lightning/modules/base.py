@@ -77,7 +77,7 @@ class CellClassifier(LightningModule):
         momentum: of ``sgd`` and ``rmsprop``, in [0, 1).
         weight_decay: weight decay.
         layer_decay: factor of the learning rate from a block of the backbone to the one before it, in (0, 1].
-        schedule: name of the learning-rate schedule, see `bcc_lightning.modules.optimization.Schedule`.
+        schedule: name of the learning-rate schedule.
         warmup_epochs: epochs over which the learning rate rises to `lr`.
         milestones: epochs before which ``step`` lowers the learning rate.
         lr_factor: what ``step`` and ``plateau`` multiply the learning rate by, in (0, 1).
