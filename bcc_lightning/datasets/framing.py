@@ -12,10 +12,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bcc_lightning.errors import UserError
+
 Pixels = npt.NDArray[np.uint8]
 
 FIELD_OF_VIEW = "data.field_of_view"
 """Under which a run records the side of the field of view in micrometres."""
+
+
+MOST_ACROSS = 8000
+"""Pixels that a field of view has across at most: as many as the largest image that is read."""
 
 
 def fit_square(image: Pixels, side: int, crop: int | None = None) -> Pixels:
@@ -91,5 +97,15 @@ class Magnification:
 
 
 def pixels_across(field: float, pixel_size: float) -> int:
-    """Return how many pixels a field of view has across, at least 1; both in micrometres."""
-    return max(round(field / pixel_size), 1)
+    """Return how many pixels a field of view has across, at least 1; both in micrometres.
+
+    Raises:
+        UserError: there are more than a single cell can have.
+    """
+    across = max(round(field / pixel_size), 1)
+    if across > MOST_ACROSS:
+        raise UserError(
+            f"pixels of {pixel_size:g} micrometres make the field of view of the training, {field:g} micrometres, {across:,} pixels "
+            f"wide, more than {MOST_ACROSS:,}; correct the size of the pixels, here or in the training"
+        )
+    return across

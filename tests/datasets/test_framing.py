@@ -132,6 +132,8 @@ def test_a_trained_network_is_shown_as_much_as_its_training_images() -> None:
     assert diameters(classifier.square(image)[None])[0] == pytest.approx(15, abs=1)  # 10 of 20 micrometres
     classifier.set_pixel_size(0.1)
     np.testing.assert_array_equal(classifier.square(image), show_field(image, 30, 200))  # twice as many pixels as there are
+    with pytest.raises(UserError, match=r"pixels of 0.005 micrometres make .* 10,000 pixels wide, more than 8,000"):
+        TrainedClassifier(module, field=50.0).set_pixel_size(0.005)
     with pytest.raises(UserError, match=r"whose pixels have an unknown size.*train with --data.pixel_size"):
         TrainedClassifier(module).set_pixel_size(0.1)
 
