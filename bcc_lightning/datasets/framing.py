@@ -105,7 +105,7 @@ def pixels_across(field: float, pixel_size: float) -> int:
     across = max(round(field / pixel_size), 1)
     if across > MOST_ACROSS:
         raise UserError(
-            f"pixels of {pixel_size:g} micrometres make the field of view of the training, {field:g} micrometres, {across:,} pixels "
-            f"wide, more than {MOST_ACROSS:,}; correct the size of the pixels, here or in the training"
+            f"pixels of {pixel_size:g} micrometres make the field of view of the training, {field:g} micrometres, {across:,} "
+            f"pixels wide, more than {MOST_ACROSS:,}; correct the size of the pixels, here or in the training"
         )
     return across
