@@ -43,9 +43,8 @@ class TrainingProgress(ProgressBar):
         self._started = clock()
         self._is_told = False
         self._has_validated = False
-        self._ended: tuple[str, float, float] | None = (
-            None  # an epoch whose line is still to be printed, its seconds, its images/s
-        )
+        # An epoch whose line is still to be printed, its seconds and its images per second.
+        self._ended: tuple[str, float, float] | None = None
 
     def disable(self) -> None:
         """Show nothing: on all processes but the first."""

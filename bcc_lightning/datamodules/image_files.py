@@ -62,6 +62,8 @@ class ImageFiles(CellDataModule):
             check_pixel_size(pixel_size, "--data.pixel_size")
         self.pixel_size = pixel_size
         self.test_pixel_size = test_pixel_size or {}
+        if self.test_pixel_size and not self.test_on:
+            raise UserError(f"--data.test_pixel_size names {', '.join(self.test_pixel_size)}, but --data.test_on names no set")
         self.crop = crop
         self.copies = copies
         self.bits = bits

@@ -6,12 +6,14 @@ as large as it was in training.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bcc_lightning.datasets.decoding import LARGEST
 from bcc_lightning.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
@@ -19,8 +21,7 @@ Pixels = npt.NDArray[np.uint8]
 FIELD_OF_VIEW = "data.field_of_view"
 """Under which a run records the side of the field of view in micrometres."""
 
-
-MOST_ACROSS = 8000
+MOST_ACROSS = math.isqrt(LARGEST)
 """Pixels that a field of view has across at most: as many as the largest image that is read."""
 
 

@@ -65,7 +65,7 @@ class CellListing:
 
 
 def with_pixel_size(listing: CellListing, size: float | None, option: str) -> CellListing:
-    """Give all files of a listing pixels of one size, in micrometres; None leaves it as it is.
+    """Set the pixel size of all files of a listing, in micrometres; None sets nothing.
 
     Raises:
         UserError: the table of the listing gives the sizes already, or it is no size.

@@ -62,14 +62,14 @@ def evaluate(
         UserError: something in the arguments, the run or the data has to be mended.
     """
     refuse_unwritable_folder("--out", out)
+    is_further = data is not None or bool(test_on)
     if data is not None and test_on:
         raise UserError("--data and --data.test_on both name what is evaluated; leave one of them out")
-    is_further = data is not None or bool(test_on)
-    if name and not is_further:
-        raise UserError(f"--name {name}: the run's own test set has its name; name a further set with --data or --data.test_on")
+    if test_pixel_size and not test_on:
+        raise UserError(f"--data.test_pixel_size names {', '.join(test_pixel_size)}, but --data.test_on names no set")
+    if not is_further:
+        refuse_for_own_test(name, methods)
     own = own_data(network) if gallery or is_further else "images were not requested"
-    if methods and not is_further:
-        raise UserError("--adapt adapts a network to another laboratory; name its cells with --data or --data.test_on")
     evaluator = Evaluator(network, own, gallery, methods)
     if not is_further:
         return [evaluator.on_own_test(out, file)]
@@ -90,6 +90,14 @@ def evaluate(
             refuse_other_cells(network.run, one)
     folders = [out if len(sets) == 1 else out / file_name(one.name) for one in sets]
     return [evaluator.on_further(one, classifier, folder, file) for one, folder in zip(sets, folders, strict=True)]
+
+
+def refuse_for_own_test(name: str | None, methods: Sequence[Method]) -> None:
+    """Refuse what goes with further sets only."""
+    if name:
+        raise UserError(f"--name {name}: the run's own test set has its name; name a further set with --data or --data.test_on")
+    if methods:
+        raise UserError("--adapt adapts a network to another laboratory; name its cells with --data or --data.test_on")
 
 
 def refuse_other_cells(run: FinishedRun, one: FurtherSet) -> None:

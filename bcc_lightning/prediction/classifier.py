@@ -16,7 +16,7 @@ from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.datasets.cells import stored_side
 from bcc_lightning.datasets.decoding import UnreadableImageError, decode
 from bcc_lightning.datasets.depth import EIGHT
-from bcc_lightning.datasets.framing import FIELD_OF_VIEW, fit_square, mirrored, pixels_across
+from bcc_lightning.datasets.framing import FIELD_OF_VIEW, fit_square, pixels_across, show_field
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier, Ensemble
 from bcc_lightning.modules.checkpoint import load_classifier
@@ -199,9 +199,8 @@ class TrainedClassifier:
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != IMAGE_DIMENSIONS or image.shape[2] != 3:  # noqa: PLR2004 - colours
             kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise UserError(f"an image is {kind}; it must be a file, or an array uint8 (H, W, 3) with values from 0 to 255")
-        if self.field_pixels:
-            image = mirrored(image, self.field_pixels)
-        squares = [fit_square(image, side, self.field_pixels or self.crop) for side in self.sides]
+        field = self.field_pixels
+        squares = [show_field(image, side, field) if field else fit_square(image, side, self.crop) for side in self.sides]
         return squares[0] if len(squares) == 1 else np.concatenate([one.reshape(-1, 3) for one in squares])
 
     def shown(self, square: Pixels) -> Pixels:

@@ -142,5 +142,7 @@ def test_a_set_that_is_not_there(tmp_path: Path) -> None:
     own = write_cells(tmp_path / "own", lambda number: 40, 20)
     clinic = write_cells(tmp_path / "clinic", lambda number: 30, 10)
     data = CellFolder(root=str(own), image_size=30, pixel_size=0.1, test_on=[str(clinic)], test_pixel_size={"clinc": 0.1})
+    with pytest.raises(UserError, match=r"--data.test_pixel_size names clinic, but --data.test_on names no set"):
+        CellFolder(root=str(own), pixel_size=0.1, test_pixel_size={"clinic": 0.1})
     with pytest.raises(UserError, match=r"--data.test_pixel_size names clinc; the sets of --data.test_on are clinic"):
         data.setup("test")
