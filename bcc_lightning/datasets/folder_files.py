@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from bcc_lightning.datasets.decoding import SUFFIXES
 from bcc_lightning.datasets.left_out import LeftOut, is_system_file, is_system_folder, is_thumbnail, is_thumbnail_folder
+from bcc_lightning.datasets.mask_files import is_mask_folder, mask_names
 from bcc_lightning.datasets.spelling import quoted, same_names, set_name, shown
 from bcc_lightning.errors import UserError
 
@@ -60,20 +61,20 @@ def read_folder(root: Path, folder: str, left_out: LeftOut | None = None) -> Fol
             left_out.add("hidden", join(folder, name))
         else:
             left_out.add_file(join(folder, name))
-    folders, images = keep_own(root, folder, folders, left_out), keep_own_images(folder, images, left_out)
+    folders, images = keep_own(root, folder, folders, left_out), keep_own_images(root, folder, images, left_out)
     refuse_same_names(root, folder, images)
     refuse_not_utf8(root, folder, [*folders, *images])
     return FolderContent(sorted(images), sorted(folders), links)
 
 
 def keep_own(root: Path, folder: str, folders: list[str], left_out: LeftOut) -> list[str]:
-    """Choose the user's own folders; folders of operating systems and of thumbnails are counted as left out."""
+    """Choose the folders of cells; those of operating systems, thumbnails and masks are counted as left out."""
     own = []
     for name in folders:
         path = join(folder, name)
-        if is_thumbnail_folder(name):
+        if is_thumbnail_folder(name) or is_mask_folder(name):
             inside = [os.path.relpath(os.path.join(top, file), root) for top, _, files in os.walk(root / path) for file in files]
-            left_out.add("thumbnail", min(inside, default=path), len(inside))
+            left_out.add("mask" if is_mask_folder(name) else "thumbnail", min(inside, default=path), len(inside))
         elif is_system_folder(name):
             left_out.add("hidden", path)
         else:
@@ -81,14 +82,16 @@ def keep_own(root: Path, folder: str, folders: list[str], left_out: LeftOut) -> 
     return own
 
 
-def keep_own_images(folder: str, images: list[str], left_out: LeftOut) -> list[str]:
-    """Choose the images that are not thumbnails of others."""
-    if not any("thumb" in name.lower() or name[:3].lower() == "tn_" for name in images):
-        return images
+def keep_own_images(root: Path, folder: str, images: list[str], left_out: LeftOut) -> list[str]:
+    """Choose the images that are neither thumbnails nor masks of others."""
     stems = {os.path.splitext(name)[0].lower() for name in images}
-    small = {name for name in images if is_thumbnail(name, stems)}
+    marked = any("thumb" in name.lower() or name[:3].lower() == "tn_" for name in images)
+    small = {name for name in images if is_thumbnail(name, stems)} if marked else set()
+    masks = mask_names(root / folder, [name for name in images if name not in small])
     left_out.add("thumbnail", join(folder, min(small, default="")), len(small))
-    return [name for name in images if name not in small]
+    left_out.add("mask", join(folder, min(masks, default="")), len(masks))
+    out = small | masks
+    return [name for name in images if name not in out]
 
 
 def image_files(root: Path, folder: str, left_out: LeftOut, entered: tuple[Path, ...] = ()) -> Iterator[str]:
@@ -134,7 +137,7 @@ def has_images(root: Path, folder: str) -> bool:
                 folders.append(entry.name)
             elif is_image_name(entry.name) and entry.is_file():
                 return True
-    own = (name for name in folders if not is_thumbnail_folder(name) and not is_system_folder(name))
+    own = (name for name in folders if not (is_thumbnail_folder(name) or is_mask_folder(name) or is_system_folder(name)))
     return any(has_images(root, join(folder, name)) for name in own)
 
 

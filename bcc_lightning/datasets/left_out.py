@@ -10,6 +10,7 @@ from bcc_lightning.datasets.spelling import file_key, letters, shown
 Kind = Literal[
     "hidden",
     "thumbnail",
+    "mask",
     "other",
     "microscope",
     "no_ending",
@@ -25,6 +26,7 @@ Kind = Literal[
 SENTENCES: dict[Kind, tuple[str, str]] = {
     "hidden": ("hidden or system file or folder", "hidden or system files and folders"),
     "thumbnail": ("thumbnail", "thumbnails"),
+    "mask": ("segmentation mask", "segmentation masks"),
     "other": ("file that is not an image by its ending", "files that are not images by their endings"),
     "microscope": ("file in a microscope's or camera's own format", "files in a microscope's or camera's own format"),
     "no_ending": ("file without an ending", "files without an ending"),

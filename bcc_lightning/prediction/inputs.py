@@ -141,7 +141,7 @@ def images_below(root: str, folder: str, left_out: LeftOut) -> Iterator[str]:
         raise UserError(f"{os.path.join(root, folder)} cannot be read ({error.strerror}); name a folder that can") from error
     folders = keep_own(Path(root), folder, folders, left_out)
     inside = set(folders)
-    for name in sorted([*keep_own_images(folder, images, left_out), *folders]):
+    for name in sorted([*keep_own_images(Path(root), folder, images, left_out), *folders]):
         if name in inside:
             yield from images_below(root, join(folder, name), left_out)
         else:

@@ -4,8 +4,10 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from bcc_lightning.errors import UserError
 from bcc_lightning.prediction.inputs import Cell, CellInputs
@@ -39,6 +41,21 @@ def test_what_is_no_image_is_left_out_and_said() -> None:
     assert "1 file that is not an image by its ending (1 .txt)" in said
     assert "export them as PNG or TIFF" in said
     assert "1 thumbnail, e.g. thumbs/1.png" in said
+
+
+def test_masks_beside_their_images_are_no_cells() -> None:
+    touch("cells/a.png", "cells/a_mask.png", "cells/mask-b.png", "cells/b.png", "cells/seg_mask.png", "cells/masks/c.png")
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save("cells/01.bmp")
+    Image.fromarray(rng.choice(np.array([0, 128, 255], np.uint8), (24, 24))).save("cells/01.png")
+    Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save("cells/02.png")  # the same cell twice is no mask
+    Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save("cells/02.tif")
+    Path("cells/03.bmp").write_bytes(b"BM")  # cannot be read: told when it is classified
+    Path("cells/03.png").write_bytes(b"PNG")
+    inputs = CellInputs.of(["cells"])
+    names = ["01.bmp", "02.png", "02.tif", "03.bmp", "03.png", "a.png", "b.png", "seg_mask.png"]
+    assert [cell.path for cell in inputs] == [f"cells/{name}" for name in names]
+    assert list(inputs.left_out.notices()) == ["Left out: 4 segmentation masks, e.g. masks/c.png."]
 
 
 def test_a_broken_link_is_a_cell_that_cannot_be_read_and_a_link_to_a_folder_is_not_followed() -> None:
