@@ -16,6 +16,13 @@ from bcc_lightning.printable import printable
 from bcc_lightning.transforms.recipes import PURPOSES
 
 
+FAMILIES = {
+    "lite": "The systems of papers with weights that come as a package",
+    "as_published": "The systems of papers with the quirks of their sources",
+}
+"""Folders of experiments that are variants of others, of which only the names are listed."""
+
+
 def commands() -> dict[str, str]:
     """Map each command to the first line of its documentation: the modules of this package that can be run."""
     found = {}
@@ -48,6 +55,15 @@ def with_needs(name: str, purpose: str) -> str:
         return f"{purpose} [{needs(read_mapping(experiment_names()[name], 'keys such as model, data and trainer'))}]"
     except (UserError, KeyError, TypeError, ValueError, AttributeError):
         return purpose
+
+
+def listed_experiments() -> dict[str, str]:
+    """Map each experiment to its purpose and what it needs, and each family to the names of its experiments."""
+    found = {name: with_needs(name, why) for name, why in experiments().items() if name.partition("/")[0] not in FAMILIES}
+    for family, purpose in FAMILIES.items():
+        names = [name.removeprefix(f"{family}/") for name in experiment_names() if name.startswith(f"{family}/")]
+        found[f"{family}/NAME"] = f"{purpose}: {', '.join(names)}"
+    return found
 
 
 def classes(group: str) -> dict[str, str]:
@@ -83,9 +99,7 @@ def print_lists() -> None:
         "Data sets: --data NAME": classes("data"),
         "Networks: --model NAME": classes("model"),
         "Augmentation: --data.augment NAME": PURPOSES,
-        "Experiments: python -m bcc_lightning.fit --exp NAME": {
-            name: with_needs(name, why) for name, why in experiments().items()
-        },
+        "Experiments: python -m bcc_lightning.fit --exp NAME": listed_experiments(),
     }
     with lasting_streams():
         for title, entries in lists.items():
