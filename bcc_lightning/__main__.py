@@ -15,7 +15,6 @@ from bcc_lightning.files import read_mapping
 from bcc_lightning.printable import printable
 from bcc_lightning.transforms.recipes import PURPOSES
 
-
 FAMILIES = {
     "lite": "The systems of papers with weights that come as a package",
     "as_published": "The systems of papers with the quirks of their sources",

@@ -44,8 +44,8 @@ def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help=out)
     places = "further sets: folders of class folders, or tables; --data NAME names any other data set instead"
     parser.add_argument("--data.test_on", type=list[str] | None, default=None, help=places)
-    mapped = "classes of the sets: what the run calls them, such as {NEUT: neutrophil}"
-    parser.add_argument("--data.class_map", type=dict[str, str] | None, default=None, help=mapped)
+    mapped = "classes of the sets: what the run calls them, such as {NEUT: neutrophil}; null leaves one out"
+    parser.add_argument("--data.class_map", type=dict[str, str | None] | None, default=None, help=mapped)
     sizes = "micrometres that a pixel of a set covers, such as {clinic: 0.05}, where its table does not tell it"
     parser.add_argument("--data.test_pixel_size", type=dict[str, float] | None, default=None, help=sizes)
     parser.add_argument("--name", type=str | None, default=None, help="name of a further set; by default its folder's")

@@ -115,7 +115,7 @@ class Excess:
 WORDS = {
     "unreadable": "{found:.0f} files cannot be read",
     "copies_across_splits": "{found:.0f} pairs show the same image in two sets",
-    "copies_within_split": "{found:.2%} of the cells are copies of another cell of the same set",
+    "copies_within_split": "{found:.2%} of the cells are copies of another cell",
     "label_conflicts": "{found:.0f} pairs show the same image with two labels",
     "outliers": "{found:.2%} of the images are unlike all others",
     "suspect_labels": "{found:.2%} of the labels do not match the image",

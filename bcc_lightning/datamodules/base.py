@@ -71,7 +71,8 @@ class CellDataModule(LightningDataModule):
             of another laboratory, whose other cells become a further test set.
         test_on: further test sets, each with its own metrics: folders of class folders, below ``$BCC_DATA_DIR`` or anywhere,
             or tables.
-        class_map: classes of further test sets and what they are called here, e.g. ``{NEUT: neutrophil}``.
+        class_map: classes of further test sets and what they are called here, e.g. ``{NEUT: neutrophil}``;
+            None leaves a class out.
     """
 
     class_names: tuple[str, ...]
@@ -101,7 +102,7 @@ class CellDataModule(LightningDataModule):
         fold: int = 0,
         few_shot: int | str | None = None,
         test_on: list[str] | None = None,
-        class_map: dict[str, str] | None = None,
+        class_map: dict[str, str | None] | None = None,
     ) -> None:
         check_types("data", CellDataModule, locals())
         super().__init__()

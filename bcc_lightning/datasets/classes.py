@@ -89,32 +89,40 @@ def find_classes(counts: Mapping[str, int], wanted: Sequence[str] | None, where:
     return FoundClasses(names, labels, tuple(merged_notices(read, chosen, "classes")))
 
 
-def label_map(source: Sequence[str], target: Sequence[str], renamed: Mapping[str, str], whose: str) -> npt.NDArray[np.int64]:
+LEFT_OUT = -1
+"""Label of cells whose class is left out."""
+
+
+def label_map(
+    source: Sequence[str], target: Sequence[str], renamed: Mapping[str, str | None], whose: str
+) -> npt.NDArray[np.int64]:
     """Map the labels of one data set to those of another by class name, in any spelling.
 
     Args:
         source: class names of the data set that is read.
         target: wanted class names.
-        renamed: source name to target name, in addition to `OTHER_NAMES`.
+        renamed: source name to target name, or to None to leave its cells out, in addition to `OTHER_NAMES`.
         whose: name of the source, for the message.
 
     Returns:
-        (C,) int64, for each source label the target label.
+        (C,) int64, for each source label the target label, or `LEFT_OUT`.
 
     Raises:
         UserError: a source class has no counterpart, or `renamed` holds an unwanted name, or two for one class.
     """
     places = {class_key(name): label for label, name in enumerate(target)}
-    if unknown := [name for name, counterpart in renamed.items() if class_key(counterpart) not in places]:
+    named = {name: counterpart for name, counterpart in renamed.items() if counterpart is not None}
+    if unknown := [name for name, counterpart in named.items() if class_key(counterpart) not in places]:
         raise UserError(f"--data.class_map gives {unknown[0]} the name {renamed[unknown[0]]}; allowed are {', '.join(target)}")
-    others: dict[str, str] = {}
+    others: dict[str, str | None] = {}
     for name, counterpart in renamed.items():
-        if class_key(others.setdefault(class_key(name), counterpart)) != class_key(counterpart):
+        known = counterpart and class_key(counterpart)
+        if others.setdefault(class_key(name), known) != known:
             raise UserError(f"--data.class_map gives the class {name} two counterparts; name it once")
-    wanted = [class_key(others.get(class_key(name), name)) for name in source]
-    if foreign := [name for name, own in zip(source, wanted, strict=True) if own not in places]:
+    wanted = [others.get(class_key(name), class_key(name)) for name in source]
+    if foreign := [name for name, own in zip(source, wanted, strict=True) if own not in {*places, None}]:
         raise UserError(
             f"{whose} holds the class {', '.join(foreign)}, which is not among {', '.join(target)}; name its counterpart "
-            f"with --data.class_map '{{{foreign[0]}: NAME}}', or leave its cells out: move its folder, or list the others"
+            f"with --data.class_map '{{{foreign[0]}: NAME}}', or leave its cells out with '{{{foreign[0]}: null}}'"
         )
-    return np.array([places[name] for name in wanted], np.int64)
+    return np.array([LEFT_OUT if name is None else places[name] for name in wanted], np.int64)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from bcc_lightning.datasets.cell_folder import list_cell_folder
 from bcc_lightning.datasets.cells import CellImages, shrink
-from bcc_lightning.datasets.classes import class_key, label_map
+from bcc_lightning.datasets.classes import LEFT_OUT, class_key, label_map
 from bcc_lightning.datasets.depth import EIGHT
 from bcc_lightning.datasets.image_set import ImageSet
 from bcc_lightning.datasets.listing import CellListing, with_pixel_size
@@ -46,7 +47,7 @@ class TrainedOn:
     Attributes:
         class_names: names of the C classes, in label order.
         image_size: largest side in pixels of its stored images.
-        class_map: classes of further test sets, and what they are called here.
+        class_map: classes of further test sets, and what they are called here; None leaves them out.
         images: its image files; None if it is not made of files, or they are not on this machine.
         bits: bits of deep images where `images` does not tell them, see `bcc_lightning.datasets.decoding.decode`.
         enlarge: whether further sets are stored at `image_size` also where all their images are smaller.
@@ -56,7 +57,7 @@ class TrainedOn:
 
     class_names: Sequence[str]
     image_size: int
-    class_map: Mapping[str, str] = dataclass_field(default_factory=dict)
+    class_map: Mapping[str, str | None] = dataclass_field(default_factory=dict)
     images: ImageSet | None = None
     bits: int = EIGHT
     enlarge: bool = False
@@ -164,12 +165,38 @@ def read_whole(place: Path, trained_on: TrainedOn, pixel_size: float | None = No
     own, size, enlarge, field = trained_on.images, trained_on.image_size, trained_on.enlarge, trained_on.field
     as_told = ImageSet(listing, size, bits=trained_on.bits, enlarge=enlarge, field=field)
     images = own.read_alike(listing, size, enlarge) if own else as_told
-    labels = label_map(listing.class_names, trained_on.class_names, trained_on.class_map, str(place))
     if own:
         refuse_trained_on(images, own)
-    cells = shrink(images.cells(), size)
-    notices = (*listing.notices, *unknown, *images.copy_notices())
-    return ExternalSet(replace(cells, labels=labels[cells.labels]), listing.class_names, notices)
+    labels = label_map(listing.class_names, trained_on.class_names, trained_on.class_map, str(place))
+    cells, left_out = relabelled(shrink(images.cells(), size), labels, listing.class_names)
+    notices = (*listing.notices, *unknown, *images.copy_notices(), *left_out)
+    return ExternalSet(cells, listing.class_names, notices)
+
+
+def relabelled(cells: CellImages, labels: npt.NDArray[np.int64], class_names: Sequence[str]) -> tuple[CellImages, list[str]]:
+    """Give cells the labels of another data set, and leave out those whose class it lacks.
+
+    Args:
+        cells: N of them.
+        labels: see `label_map`.
+        class_names: what the cells' own labels stand for.
+
+    Returns:
+        The cells that are left, and what was left out.
+
+    Raises:
+        UserError: none is left.
+    """
+    new = labels[cells.labels]
+    kept = np.flatnonzero(new != LEFT_OUT)
+    if len(kept) == len(cells):
+        return replace(cells, labels=new), []
+    if not len(kept):
+        raise UserError("--data.class_map leaves out every cell of a set; leave out the set instead")
+    counts = cells.counts(len(class_names))
+    out = [f"{counts[label]:,} of {class_names[label]}" for label in np.flatnonzero(labels == LEFT_OUT).tolist()]
+    told = f"Left out by --data.class_map: {', '.join(out)}."
+    return replace(cells.part(kept), labels=new[kept]), [told]
 
 
 def at_magnification(listing: CellListing, trained_on: TrainedOn) -> tuple[CellListing, list[str]]:

@@ -31,7 +31,7 @@ def evaluate(
     out: Path,
     data: CellDataModule | None = None,
     test_on: Sequence[str] = (),
-    class_map: Mapping[str, str] | None = None,
+    class_map: Mapping[str, str | None] | None = None,
     test_pixel_size: Mapping[str, float] | None = None,
     name: str | None = None,
     file: bool = True,
@@ -47,7 +47,7 @@ def evaluate(
         out: folder of the results; of several sets each gets a folder below it.
         data: a data module whose test set is evaluated, or all its cells where it has none.
         test_on: folders of class folders, or tables.
-        class_map: classes of `test_on`, and what the network calls them.
+        class_map: classes of `test_on`, and what the network calls them; None leaves them out.
         test_pixel_size: micrometres that a pixel of a set of `test_on` covers, by its name.
         name: under which a single further set is filed; by default that of its folder or table.
         file: whether results are filed in the network's run.

@@ -11,7 +11,7 @@ from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datamodules.image_files import ImageFiles
 from bcc_lightning.datasets.cells import CellImages, Names
 from bcc_lightning.datasets.classes import class_key, label_map
-from bcc_lightning.datasets.external import TrainedOn, name_of, read_external_sets, refuse_trained_on
+from bcc_lightning.datasets.external import TrainedOn, name_of, read_external_sets, refuse_trained_on, relabelled
 from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.datasets.identity import content_hash
 from bcc_lightning.datasets.splits import TEST
@@ -65,7 +65,7 @@ def own_data(network: TrainedNetwork) -> CellDataModule | str:
 
 def read_test_on(
     places: Sequence[str],
-    class_map: Mapping[str, str],
+    class_map: Mapping[str, str | None],
     classifier: TrainedClassifier,
     own: CellDataModule | str,
     pixel_sizes: Mapping[str, float],
@@ -74,7 +74,7 @@ def read_test_on(
 
     Args:
         places: the folders and tables.
-        class_map: classes of theirs, and what the network calls them.
+        class_map: classes of theirs, and what the network calls them; None leaves them out.
         classifier: the network.
         own: the data that it was trained on; a sentence where they are not here.
         pixel_sizes: micrometres that a pixel of a set covers, by its name.
@@ -129,12 +129,13 @@ def read_data_module(data: CellDataModule, classifier: TrainedClassifier, own: C
     read = f"{len(cells):,} cells, {'the test set of' if has_test else 'all of'} {what}, were read."
     if not has_test:
         read += " It has no test set of its own."
-    notices = [*data.file_notices(), *(data.image_set.copy_notices() if isinstance(data, ImageFiles) else [])]
-    return FurtherSet(name_of(data.root), replace(cells, labels=mapped(data, cells, classifier)), read, tuple(notices))
+    cells, left_out = relabelled(cells, labels_of(data, cells, classifier), data.class_names)
+    copies = data.image_set.copy_notices() if isinstance(data, ImageFiles) else []
+    return FurtherSet(name_of(data.root), cells, read, (*data.file_notices(), *copies, *left_out))
 
 
-def mapped(data: CellDataModule, cells: CellImages, classifier: TrainedClassifier) -> npt.NDArray[np.int64]:
-    """Map the labels of cells to those of a network by class name: (N,) int64.
+def labels_of(data: CellDataModule, cells: CellImages, classifier: TrainedClassifier) -> npt.NDArray[np.int64]:
+    """Map the labels of a data set to those of a network by class name: (C,) int64, 0 for a class that does not occur.
 
     Raises:
         UserError: a class that occurs has no counterpart, or the class map names one that does not exist.
@@ -148,7 +149,7 @@ def mapped(data: CellDataModule, cells: CellImages, classifier: TrainedClassifie
     labels = np.zeros(len(data.class_names), np.int64)
     source = [data.class_names[number] for number in present]
     labels[present] = label_map(source, classifier.class_names, data.class_map, str(data.root))
-    return np.asarray(labels[cells.labels], np.int64)
+    return labels
 
 
 def is_same_data(data: CellDataModule, own: CellDataModule) -> bool:

@@ -217,6 +217,7 @@ def test_ids_that_differ_only_in_case_are_two_cells_where_both_are_named(tmp_pat
 def test_counterparts_are_found_in_any_spelling() -> None:
     assert label_map(["BLAST ", "N\u200bE"], ["neutrophil", "blast"], {}, "x").tolist() == [1, 0]
     assert label_map(["neutrophil", "odd"], ["a", "b"], {" ne": "B", "ODD": "A "}, "x").tolist() == [1, 0]
+    assert label_map(["odd", "blast", "b"], ["a", "b"], {"Odd": None, "blast": "a"}, "x").tolist() == [-1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -224,9 +225,10 @@ def test_counterparts_are_found_in_any_spelling() -> None:
     [
         ({"odd": "typo"}, "--data.class_map gives odd the name typo; allowed are a, b"),
         ({"odd": "a", "Odd ": "b"}, "--data.class_map gives the class Odd  two counterparts"),
+        ({"odd": None, "Odd ": "b"}, "--data.class_map gives the class Odd  two counterparts"),
     ],
 )
-def test_class_maps_that_are_refused(renamed: dict[str, str], message: str) -> None:
+def test_class_maps_that_are_refused(renamed: dict[str, str | None], message: str) -> None:
     with pytest.raises(UserError, match=message):
         label_map(["odd"], ["a", "b"], renamed, "x")
 
@@ -240,4 +242,7 @@ def test_a_further_test_set_says_what_it_leaves_out_and_may_hold_one_class(tmp_p
     assert "ward: Left out: 1 file that is not an image by its ending (1 .txt), e.g. notes.txt." in data.notices()
     data = CellFolder(root=str(root), image_size=32, test_on=[str(other)], class_map={"blasts": "monocyte"})
     with pytest.raises(UserError, match=r"--data\.class_map names blasts, which no set of --data\.test_on holds"):
+        data.setup()
+    data = CellFolder(root=str(root), image_size=32, test_on=[str(other)], class_map={"monocyte": None})
+    with pytest.raises(UserError, match=r"--data\.class_map leaves out every cell of a set"):
         data.setup()

@@ -227,6 +227,14 @@ def test_several_sets_each_get_a_folder(work: Path) -> None:
     assert command(*flags, "--name", "both") == 2
 
 
+def test_a_class_that_the_class_map_leaves_out(work: Path) -> None:
+    write_folder(work / "ward", ("monocyte", "platelet", "basophil"), per_class=3, seed=9, basophil="smudge cell")
+    for named in (("--data.test_on", "[ward]"), ("--data", "CellFolder", "--data.root", "ward")):
+        assert command(*named, "--data.class_map", "{Smudge Cell: null}", "--gallery", "false", "--file", "false") == 0
+        assert figures(work / "out")["cells"] == 6
+        assert "Left out by --data.class_map: 3 of smudge cell." in (work / "out" / "evaluation.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("classes", "flags", "message"),
     [
