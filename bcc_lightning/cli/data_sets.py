@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from bcc_lightning.datamodules import CellDataModule
 
 
+TRAINING = {"augment", "laboratory", "views", "balance", "mixing", "mixup_alpha", "cutmix_alpha"}
+"""Arguments of data sets that only training uses."""
+
+
 class DataOptionParser(OptionParser):
     """Reads the options of a command that takes a data set as ``--data NAME --data.KEY VALUE``.
 
@@ -45,9 +49,10 @@ class DataOptionParser(OptionParser):
         return options
 
     def help_text(self, argv: Sequence[str]) -> str:
-        """Describe the command, and the data set that is named."""
+        """Describe the command, and the data set that is named, without what the command lists itself or only training uses."""
         name = chosen_classes(self.flags)["data"] or USUAL["data"]
-        return "\n".join([super().help_text(argv), "", *class_rows("data", "Data set", name)])
+        own = {option.removeprefix("--data.") for option in self._option_string_actions if option.startswith("--data.")}
+        return "\n".join([super().help_text(argv), "", *class_rows("data", "Data set", name, own | TRAINING)])
 
 
 def names_data(argv: Sequence[str]) -> bool:

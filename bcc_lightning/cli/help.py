@@ -3,7 +3,7 @@
 import ast
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from bcc_lightning.cli.accepted import Argument, accepted
 from bcc_lightning.cli.early import chosen_classes
@@ -63,12 +63,12 @@ def help_text(argv: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def class_rows(group: str, title: str, name: str) -> list[str]:
-    """Describe a data set or a network: what it is, which others there are, its arguments."""
+def class_rows(group: str, title: str, name: str, unlisted: Collection[str] = ()) -> list[str]:
+    """Describe a data set or a network: what it is, which others there are, its arguments but for some."""
     known = accepted()[group]
     others = ", ".join(one for one in known.classes if one != name)
     purpose = first_sentence(known.summaries.get(name, ""))
-    taken = listed(group, known.arguments(name).values())
+    taken = listed(group, (one for one in known.arguments(name).values() if one.name not in unlisted))
     told = f"{title}: {name}. {purpose}. --{group} CLASS takes another: {others}"
     return [*textwrap.wrap(told, WIDTH, subsequent_indent="  "), *rows(taken)]
 

@@ -9,6 +9,7 @@ import pytest
 
 from bcc_lightning.__main__ import commands
 from bcc_lightning.cli.help import WIDTH
+from bcc_lightning.evaluate import main as evaluate
 from bcc_lightning.export import main as export
 from bcc_lightning.predict import main as predict
 
@@ -160,6 +161,15 @@ def test_nothing_heavy_is_imported_for_help_and_mistakes(command: str) -> None:
         assert code == 2, argv
         assert answer.startswith("error: "), argv
         assert sentence in answer, argv
+
+
+def test_help_of_a_data_set_lists_each_key_once_and_none_of_training(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        evaluate(["--help"])
+    keys = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  --data.")]
+    assert len(keys) == len(set(keys))
+    assert {"--data.root", "--data.test_on", "--data.crop"} <= set(keys)
+    assert not {"--data.augment", "--data.balance", "--data.mixing"} & set(keys)
 
 
 def test_help_tells_values_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
