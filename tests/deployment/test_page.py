@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from scipy.stats import binomtest
 
 from bcc_lightning.deployment.access import Access
 from bcc_lightning.deployment.limits import Limits
 from bcc_lightning.differential.counting import Confusion
-from tests.browser import BROWSER_FLAGS, find_browser
+from tests.browser import chromium
 from tests.deployment.serving import NAMES, Running, classifier, encoded, picture, running
 
 pytestmark = [pytest.mark.slow]
@@ -37,11 +37,8 @@ DROP = """async paths => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = find_browser()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

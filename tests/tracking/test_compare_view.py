@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,25 +23,15 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
 from bcc_lightning.fit import main
 from bcc_lightning.tracking.run_files import Summary, read_summary
+from tests.browser import chromium
 from tests.datamodules.miniatures import write_folder
 
 # Where tests are spread over processes, one of them makes the runs for all (pytest -n 2 --dist loadgroup).
 pytestmark = [pytest.mark.xdist_group("compare_view"), pytest.mark.slow]
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_FLAGS = [
-    "--no-sandbox",  # containers run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 START_SECONDS = 60
 PAGE_SECONDS = 60
@@ -140,24 +129,10 @@ def stop(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def find_browser() -> str:
-    """Find the system's Chromium; without it skip, in CI fail."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found:
-        return found
-    missing = f"no Chromium on this machine (looked for {', '.join(BROWSERS)}): apt-get install chromium"
-    if os.environ.get("CI", "").lower() == "true":
-        pytest.fail(missing)
-    pytest.skip(missing)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = find_browser()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
