@@ -1,6 +1,7 @@
 """What `peers.py` compares with: Lightning with torchvision, as their tutorials write it.
 
-Prints images a second, validation left out, and the accuracy on the validation set.
+Prints images a second, validation left out, and the accuracy on the validation set. With `--track` it also keeps a checkpoint,
+tests it, and files the figures in MLflow, as `start_and_end.py` needs.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 import timm
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers import MLFlowLogger
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
@@ -41,6 +43,20 @@ class Classifier(LightningModule):
         self.right += int((self.network(batch[0]).argmax(1) == batch[1]).sum())
         self.seen += len(batch[1])
 
+    def on_validation_epoch_end(self) -> None:
+        """Log the accuracy."""
+        self.log("val_accuracy", self.right / self.seen)
+
+    def on_test_epoch_start(self) -> None:
+        """Count from the beginning."""
+        self.right = self.seen = 0
+
+    test_step = validation_step
+
+    def on_test_epoch_end(self) -> None:
+        """Log the accuracy."""
+        self.log("test_accuracy", self.right / self.seen)
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build AdamW."""
         return torch.optim.AdamW(self.network.parameters(), lr=self.lr, weight_decay=0.05)
@@ -70,6 +86,7 @@ def main() -> None:
     for name in ("image-size", "batch-size", "epochs", "workers", "seed"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--lr", type=float, required=True)
+    parser.add_argument("--track", type=Path, help="folder of an MLflow store")
     options = parser.parse_args()
     seed_everything(options.seed)
     size = transforms.Resize((options.image_size, options.image_size))
@@ -79,9 +96,16 @@ def main() -> None:
     validation = datasets.ImageFolder(str(options.cells / "val"), transforms.Compose([size, *end]))
     load = partial(DataLoader, batch_size=options.batch_size, num_workers=options.workers)
     module, clock = Classifier(options.model, len(training.classes), options.lr), Clock()
-    trainer = Trainer(max_epochs=options.epochs, accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=[clock])
+    track = options.track
+    logger = MLFlowLogger("peers", tracking_uri=f"sqlite:///{track}/mlflow.db", artifact_location=str(track)) if track else False
+    settings = {"max_epochs": options.epochs, "accelerator": "cpu", "logger": logger, "enable_checkpointing": bool(track)}
+    trainer = Trainer(**settings, callbacks=[clock])
     trainer.fit(module, load(training, shuffle=True), load(validation))
-    print(clock.steps * options.batch_size / clock.seconds, module.right / module.seen)
+    accuracy = module.right / module.seen
+    if track:
+        test = datasets.ImageFolder(str(options.cells / "test"), transforms.Compose([size, *end]))
+        trainer.test(module, load(test), ckpt_path="best")
+    print(clock.steps * options.batch_size / clock.seconds, accuracy)
 
 
 if __name__ == "__main__":

@@ -213,15 +213,14 @@ class CellDataModule(LightningDataModule):
     @cached_property
     def external_sets(self) -> dict[str, ExternalSet]:
         """The further test sets by name, with what is to be known of them."""
-        further = read_external_sets(self.test_on, self.as_trained_on()) if self.test_on else {}
-        if not self.few_shot_set:
-            return further
-        if self.few_shot_set.name in further:
+        few = {self.few_shot_set.name: self.few_shot_set.tested} if self.few_shot_set else {}
+        further = read_external_sets(self.test_on, self.as_trained_on(), few) if self.test_on or few else {}
+        if self.few_shot_set and self.few_shot_set.name in further:
             raise UserError(
                 f"--data.test_on and --data.few_shot both name {self.few_shot_set.name}: few cells of it are trained on, and all "
                 "others are tested on already; leave it out of --data.test_on"
             )
-        return {self.few_shot_set.name: self.few_shot_set.tested, **further}
+        return {**few, **further}
 
     def as_trained_on(self) -> TrainedOn:
         """Describe this data set to the further test sets."""

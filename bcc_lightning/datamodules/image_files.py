@@ -62,7 +62,7 @@ class ImageFiles(CellDataModule):
             check_pixel_size(pixel_size, "--data.pixel_size")
         self.pixel_size = pixel_size
         self.test_pixel_size = test_pixel_size or {}
-        if self.test_pixel_size and not self.test_on:
+        if self.test_pixel_size and not self.test_on and not (self.few_shot and self.few_shot.place):
             raise UserError(f"--data.test_pixel_size names {', '.join(self.test_pixel_size)}, but --data.test_on names no set")
         self.crop = crop
         self.copies = copies

@@ -70,23 +70,30 @@ class TrainedOn:
         return self.images.cached.field if self.images else self.field
 
 
-def read_external_sets(names: list[str], trained_on: TrainedOn) -> dict[str, ExternalSet]:
+def read_external_sets(
+    names: list[str], trained_on: TrainedOn, beside: Mapping[str, ExternalSet] | None = None
+) -> dict[str, ExternalSet]:
     """Read further test sets, each under a name of its own.
 
+    Args:
+        names: paths or names.
+        trained_on: the data set that the network is trained on.
+        beside: a further set by its name that has been read already.
+
     Raises:
-        UserError: as `read_external`, or two of them have the same name.
+        UserError: as `read_external`, two of them have the same name, or the class map or the pixel sizes name what is in none.
     """
     places = [find_set(name, "--data.test_on") for name in names]
-    named = names_of(places)
-    if strange := [name for name in trained_on.pixel_sizes if name not in named]:
-        raise UserError(f"--data.test_pixel_size names {', '.join(strange)}; the sets of --data.test_on are {', '.join(named)}")
+    named, beside = names_of(places), beside or {}
+    if strange := [name for name in trained_on.pixel_sizes if name not in {*named, *beside}]:
+        raise UserError(f"--data.test_pixel_size names {', '.join(strange)}; the further sets are {', '.join([*named, *beside])}")
     sets = {
         name: read_external(place, trained_on, trained_on.pixel_sizes.get(name))
         for name, place in zip(named, places, strict=True)
     }
-    held = {class_key(name) for found in sets.values() for name in found.class_names}
-    if sets and (unused := [name for name in trained_on.class_map if class_key(name) not in held]):
-        raise UserError(f"--data.class_map names {', '.join(unused)}, which no set of --data.test_on holds; correct or remove it")
+    held = {class_key(name) for found in (*sets.values(), *beside.values()) for name in found.class_names}
+    if held and (unused := [name for name in trained_on.class_map if class_key(name) not in held]):
+        raise UserError(f"--data.class_map names {', '.join(unused)}, which no further test set holds; correct or remove it")
     return sets
 
 

@@ -94,7 +94,8 @@ def read_few_shot_set(few: FewShot, trained_on: TrainedOn, seed: int) -> FewShot
         UserError: it cannot be read, or no cell of it is left to train on or to test on.
     """
     place = find_set(str(few.place), "--data.few_shot")
-    whole = read_whole(place, trained_on)
+    name = names_of([place])[0]
+    whole = read_whole(place, trained_on, trained_on.pixel_sizes.get(name))
     cells = whole.cells
     codes = np.full(len(cells), TRAIN, np.int8) if cells.splits is None else cells.splits
     pool, tested, share = np.flatnonzero(~np.isin(codes, (VAL, TEST))), np.flatnonzero(codes == TEST), 1.0
@@ -113,7 +114,7 @@ def read_few_shot_set(few: FewShot, trained_on: TrainedOn, seed: int) -> FewShot
     trained = cells.part(drawn)
     notices = (*whole.notices, *few_notices(trained.labels, few.per_class, trained_on.class_names))
     further = ExternalSet(replace(cells.part(tested), splits=None), whole.class_names, notices)
-    return FewShotSet(names_of([place])[0], replace(trained, splits=None), further, pixels_sha256(trained))
+    return FewShotSet(name, replace(trained, splits=None), further, pixels_sha256(trained))
 
 
 def few_notices(labels: npt.NDArray[np.int64], per_class: int, class_names: Sequence[str]) -> Iterator[str]:

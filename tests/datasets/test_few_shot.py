@@ -85,3 +85,16 @@ def test_a_patient_is_not_in_both(tmp_path: Path) -> None:
     assert trained.counts(5).tolist() == [2] * 5
     assert not set(trained.groups.tolist()) & set(tested.groups.tolist())
     assert len(set(tested.groups.tolist())) == 3  # half of six patients
+
+
+def test_the_class_map_may_name_a_class_of_the_few_alone(tmp_path: Path) -> None:
+    own = write_folder(tmp_path / "own", WHITE_CELL_CLASSES, per_class=12)
+    lab = write_folder(tmp_path / "lab", (*WHITE_CELL_CLASSES[:2], "platelet"), per_class=8, seed=7, platelet="smudge")
+    ward = write_folder(tmp_path / "ward", WHITE_CELL_CLASSES[:2], per_class=2, seed=8)
+    data = CellFolder(
+        root=str(own), image_size=24, few_shot=f"{lab}:4", test_on=[str(ward)], class_map={"smudge": None}, cache_dir="cache"
+    )
+    data.setup("test")
+    assert len(data.splits["train"]) == 8
+    assert {name: len(cells) for name, cells in data.external.items()} == {"lab": 8, "ward": 4}
+    assert "lab: Left out by --data.class_map: 8 of smudge." in data.notices()

@@ -77,6 +77,21 @@ def test_cells_of_another_laboratory_are_as_large_as_those_of_the_training(tmp_p
     assert "data.field_of_view" not in bare.facts()
 
 
+def test_the_few_cells_of_another_laboratory_have_a_size_too(tmp_path: Path) -> None:
+    own = write_cells(tmp_path / "own", lambda number: 80, 40)
+    clinic = write_cells(tmp_path / "clinic", lambda number: 24 + 4 * number, 20)
+    ward = write_cells(tmp_path / "ward", lambda number: 80, 20)
+    sizes = {"clinic": 0.5, "ward": 0.5}
+    known = {"pixel_size": 0.25, "few_shot": f"{clinic}:3", "cache_dir": "cache"}
+    data = CellFolder(root=str(own), image_size=48, test_on=[str(ward)], test_pixel_size=sizes, **known)
+    data.setup("test")
+    for cells in (data.splits["train"], *data.external.values()):
+        assert diameters(cells.take(slice(None))) / cells.side == pytest.approx(0.5, abs=0.02)  # 10 of 20 micrometres
+    data = CellFolder(root=str(own), image_size=48, test_pixel_size={"clinic": 0.5}, **known)
+    few = data.splits["train"]
+    assert diameters(few.take(slice(None))) / few.side == pytest.approx(0.5, abs=0.02)
+
+
 def write_table(folder: Path, sizes: list[str]) -> Path:
     """Write cells, and a table that says how large their pixels are: first of the lymphocytes, then of the monocytes."""
     write_cells(folder, lambda number: 40, 20)
@@ -144,5 +159,5 @@ def test_a_set_that_is_not_there(tmp_path: Path) -> None:
     data = CellFolder(root=str(own), image_size=30, pixel_size=0.1, test_on=[str(clinic)], test_pixel_size={"clinc": 0.1})
     with pytest.raises(UserError, match=r"--data.test_pixel_size names clinic, but --data.test_on names no set"):
         CellFolder(root=str(own), pixel_size=0.1, test_pixel_size={"clinic": 0.1})
-    with pytest.raises(UserError, match=r"--data.test_pixel_size names clinc; the sets of --data.test_on are clinic"):
+    with pytest.raises(UserError, match=r"--data.test_pixel_size names clinc; the further sets are clinic"):
         data.setup("test")
