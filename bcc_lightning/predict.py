@@ -57,6 +57,8 @@ def read_options(argv: list[str]) -> Namespace:
     parser.add_argument("--out", type=str, required=True, metavar="FILE", help="table that is written, .csv or .parquet")
     by = "count cells by slide or patient (a column of a table, or the folders below an input) or by another column"
     parser.add_argument("--by", type=str | None, default=None, metavar="COLUMN", help=by)
+    of = "classes that make up the 100 % of a slide, joined by commas, or leukocytes; by default all classes"
+    parser.add_argument("--of", type=str | None, default=None, metavar="CLASSES", help=of)
     reference = (
         "an examiner's counts, which the network's are compared with: CSV with a column slide, and one per class; "
         "or an examiner's labels of single cells: CSV with the columns path and label"
@@ -84,6 +86,8 @@ def read_options(argv: list[str]) -> Namespace:
     read_methods(options["adapt"])
     if options["pixel_size"] is not None:
         check_pixel_size(options["pixel_size"], "--pixel_size")
+    if options["of"] is not None and not options["by"]:
+        raise UserError("--of says which classes make up the 100 % of a slide: add --by slide")
     for given in options["inputs"]:
         refuse_missing_input(given)
     if options["reference"]:
@@ -101,6 +105,7 @@ def predict(argv: list[str]) -> int:
     options = read_options(argv)
     # Only now what takes seconds to load.
     from bcc_lightning.cli.networks import network_named
+    from bcc_lightning.datasets.classes import whole_of
     from bcc_lightning.engine.adapting import adapt_network
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
@@ -117,6 +122,7 @@ def predict(argv: list[str]) -> int:
     inputs = CellInputs.of(options["inputs"], by)
     network = network_named(options)
     classifier = TrainedClassifier.of(network, options["pixel_size"])
+    of = whole_of(options["of"], classifier.class_names)
     labels, counts = read_examiner(options["reference"], by, classifier.class_names)
     if options["batch_size"]:
         classifier.batch_size = options["batch_size"]
@@ -137,7 +143,7 @@ def predict(argv: list[str]) -> int:
     if guard:
         print(printable(str(drift_of(guard, tally.familiarity))))
     if by:
-        count_by_unit(tally, network, table, counts)
+        count_by_unit(tally, network, table, counts, of)
     if labels is not None:
         compare_labels(table, labels, classifier.class_names)
     if options["sheet"]:
@@ -164,8 +170,19 @@ def read_examiner(file: str | None, by: str | None, class_names: list[str]) -> "
     return None, read_reference(Path(file), class_names)
 
 
-def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable", reference: "DataFrame | None") -> None:
-    """Write and print the differential count of each slide, and compare it with an examiner's."""
+def count_by_unit(
+    tally: "Tally", network: "TrainedNetwork", table: "AnswerTable", reference: "DataFrame | None", of: list[str]
+) -> None:
+    """Write and print the differential count of each slide, and compare it with an examiner's.
+
+    Args:
+        tally: cells by unit and class.
+        network: that has classified them.
+        table: of their answers.
+        reference: the examiner's counts, if any.
+        of: classes that make up the 100 %.
+    """
+    from bcc_lightning.datasets.classes import LEUKOCYTES, leukocytes
     from bcc_lightning.differential.agreement import agree, by_slide, unmatched
     from bcc_lightning.differential.counting import differential
     from bcc_lightning.differential.report import agreement_cells, differential_cells, write_agreement, write_differential
@@ -174,7 +191,7 @@ def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable
 
     target = table.target
     confusion = known_confusions(network, tally.class_names)
-    found = differential(tally.counts(), confusion)
+    found = differential(tally.counts(), confusion, of=of)
     write_differential(found, target.with_name(f"{target.stem}.differential.csv"))
     slides = list(dict.fromkeys(found["slide"]))
     for slide in slides[:PRINTED]:
@@ -187,9 +204,12 @@ def count_by_unit(tally: "Tally", network: "TrainedNetwork", table: "AnswerTable
         print("the corrected shares can be anything: the validation set has too few cells to know what the network confuses")
     if len(slides) > PRINTED:
         print(f"{len(slides) - PRINTED} more are in the table")
+    if others := [name for name in of if name not in leukocytes(of)]:
+        print(printable(f"the 100 % are all cells, {' and '.join(others)} included; --of {LEUKOCYTES} leaves them out"))
     if confusion is None:
         print("not corrected: nothing is filed of what the network answers for its validation set; name a run with --run")
     if reference is not None:
+        reference = reference[[name for name in reference if name in of]]
         counted = by_slide(found, "share" if confusion is None else "corrected")
         for sentence in unmatched(counted, reference):
             print(printable(sentence))

@@ -19,6 +19,9 @@ from bcc_lightning.tracking.settings import Tracking
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("painted_folder")]
 
 
+NAMES = {f"class_{number}" for number in range(8)}
+
+
 def run(painted_folder: Path, *argv: str) -> int:
     return main([*argv, "--run", "efficientnet_b0", "--tracking.folder", str(painted_folder / "mlruns")])
 
@@ -48,6 +51,28 @@ def test_smears_are_counted_beside_an_examiner(painted_folder: Path, capsys: pyt
     out = capsys.readouterr().out
     assert "class_0: 5 cells" in out
     assert "ward" in out  # a slide that only the examiner has
+
+
+def test_the_hundred_per_cent_are_the_named_classes(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--out", "cells.csv", "--by", "slide"]
+    assert run(painted_folder, str(painted_folder / "cells/test"), *flags) == 0
+    counts = pd.read_csv("cells.csv").groupby(["slide", "predicted"]).size()
+    first = counts.groupby("predicted").sum().idxmax()
+    slide = counts.xs(first, level="predicted").index[0]
+    second, other = sorted(NAMES - {first})[:2]
+    Path("examiner.csv").write_text(f"slide,{first},{second},{other}\n{slide},5,1,9\n")
+    named = ["--of", f" {first.upper()},{second}", "--reference", "examiner.csv"]
+    assert run(painted_folder, str(painted_folder / "cells/test"), *flags, *named) == 0
+    table = pd.read_csv("cells.differential.csv").set_index(["slide", "class"])
+    for (where, name), row in table.iterrows():
+        whole = sum(counts.get((where, one), 0) for one in (first, second))
+        assert row["count"] == counts.get((where, name), 0)
+        assert row["share"] == pytest.approx(row["count"] / whole, rel=1e-5) if whole else np.isnan(row["share"])
+    agreement = pd.read_csv("cells.agreement.csv").set_index("class")
+    assert {name for _, name in table.index} == set(agreement.index) == {first, second}
+    assert agreement.loc[first, "reference"] == pytest.approx(5 / 6)
+    assert run(painted_folder, str(painted_folder / "cells/test"), "--out", "cells.csv", *named) == 2
+    assert "add --by slide" in capsys.readouterr().err
 
 
 def test_cells_are_compared_one_by_one_with_an_examiners_labels(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

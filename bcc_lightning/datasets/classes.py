@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bcc_lightning.datasets.spelling import displayed, merge_spellings, merged_notices, refuse_nameless, spelling_key
-from bcc_lightning.errors import UserError
+from bcc_lightning.errors import UserError, nearest
 
 EIGHT_CELL_CLASSES = (
     "basophil",
@@ -36,6 +36,12 @@ OTHER_NAMES = {
 }
 """Names that other data sets use for the same classes."""
 
+LEUKOCYTES = "leukocytes"
+"""Stands for all classes that a differential count is of."""
+
+NO_LEUKOCYTES = ("erythroblast", "erythrocyte", "red blood cell", "rbc", "platelet", "artefact", "artifact")
+"""Classes that a differential count of the leukocytes leaves out, as far as they are known by name."""
+
 CANONICAL = {spelling_key(other): name for name, others in OTHER_NAMES.items() for other in (name, *others)}
 
 
@@ -47,6 +53,38 @@ def canonical(name: str) -> str:
 def class_key(name: str) -> str:
     """Return the key by which class names are compared: that of the project's name for the class, else of the name itself."""
     return spelling_key(canonical(name))
+
+
+def leukocytes(class_names: Sequence[str]) -> list[str]:
+    """Return the classes that are leukocytes, or are not known to be anything else."""
+    others = set(map(class_key, NO_LEUKOCYTES))
+    return [name for name in class_names if class_key(name) not in others]
+
+
+def whole_of(given: str | None, class_names: Sequence[str]) -> list[str]:
+    """Read which classes make up the 100 % of a differential.
+
+    Args:
+        given: names in any spelling, joined by commas, or ``leukocytes``; None for all classes.
+        class_names: names of the C classes.
+
+    Returns:
+        Some of the classes, in their order.
+
+    Raises:
+        UserError: a name is no class, or no class is left.
+    """
+    if given is None:
+        return list(class_names)
+    keys = {class_key(name): name for name in class_names}
+    wanted = leukocytes(class_names) if spelling_key(given) == LEUKOCYTES else [part for part in given.split(",") if part.strip()]
+    if unknown := [name.strip() for name in wanted if class_key(name) not in keys]:
+        near = nearest(unknown[0], [*class_names, LEUKOCYTES]) or "."
+        raise UserError(f"--of {unknown[0]} is not a class of this network{near} It knows {', '.join(class_names)}")
+    chosen = {class_key(name) for name in wanted}
+    if not chosen:
+        raise UserError(f"--of {given!r} names no class; the network knows {', '.join(class_names)}")
+    return [name for name in class_names if class_key(name) in chosen]
 
 
 class FoundClasses(NamedTuple):
