@@ -193,6 +193,12 @@ def balance(options: Any, data: "CellDataModule") -> None:  # noqa: ANN401 - jso
         raise UserError(f"{type(data).__name__} is no folder of images; balance it while training with --data.balance oversample")
     data.prepare_data()
     listing = data.divided_listing()
+    sizes = set() if listing.pixel_sizes is None else set(listing.pixel_sizes.tolist())
+    if len(sizes) > 1:
+        raise UserError(
+            "the images have pixels of several sizes, which a folder cannot tell; balance while training with "
+            "--data.balance oversample"
+        )
     result = write_balanced_folder(listing, out / BALANCED_TRAIN, options["augment"], options["seed"])
     for part in SPLITS[1:]:
         write_set(listing, part, out / part)
@@ -205,11 +211,8 @@ def balance(options: Any, data: "CellDataModule") -> None:  # noqa: ANN401 - jso
     if result.foreign:
         foreign = f"{len(result.foreign)} images there are not of this command and would be trained on"
         print(printable(f"{foreign}, e.g. {result.foreign[0]}"))
-    print(
-        printable(
-            f"{result.written} files written, {result.kept} were there. Train on it with --data CellFolder --data.root {out}"
-        )
-    )
+    next_flags = f"--data CellFolder --data.root {out}" + "".join(f" --data.pixel_size {size:g}" for size in sizes)
+    print(printable(f"{result.written} files written, {result.kept} were there. Train on it with {next_flags}"))
 
 
 def preview(options: Any, data: "CellDataModule") -> None:  # noqa: ANN401 - jsonargparse's namespace

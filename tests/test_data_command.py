@@ -59,6 +59,19 @@ def test_balance_writes_a_data_set_that_can_be_trained_on(root: Path, capsys: py
     assert {file: file.stat().st_mtime_ns for file in Path("balanced").rglob("*.png")} == before
 
 
+def test_balance_does_not_lose_the_size_of_the_pixels(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sized = ["--root", str(root), "--data.image_size", "32", "--data.pixel_size", "0.25"]
+    assert main(["balance", *sized, "--out", "balanced"]) == 0
+    assert "--data CellFolder --data.root balanced --data.pixel_size 0.25" in " ".join(capsys.readouterr().out.split())
+    files = sorted(file.relative_to(root) for file in root.rglob("*.png"))
+    rows = [f"{file},{file.parent.name},{0.1 if number % 2 else 0.2}" for number, file in enumerate(files)]
+    (root / "cells.csv").write_text("\n".join(["path,label,pixel_size", *rows]))
+    table = ["--data", "CellTable", "--data.table", str(root / "cells.csv"), "--data.image_size", "32"]
+    assert main(["balance", *table, "--out", "mixed"]) == 2
+    assert "pixels of several sizes, which a folder cannot tell" in capsys.readouterr().err
+    assert not Path("mixed").exists()
+
+
 def test_an_unfinished_balanced_folder_is_not_trained_on(root: Path) -> None:
     assert main(["balance", "--root", str(root), "--data.image_size", "32", "--out", "balanced"]) == 0
     Path("balanced/Balanced_Train/manifest.csv").unlink()
