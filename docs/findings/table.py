@@ -32,9 +32,6 @@ PAGES = {
 }
 """By page: the arms, the first of which the others are compared with, and the sets."""
 
-FEW_LABELS = "few-labels"
-"""The page of `few_labels.sh`, whose runs each test on other cells."""
-
 BALANCED = ("another-laboratory", "ablation")
 """Pages on cells of other laboratories, where two cells of three are of one class."""
 
@@ -99,28 +96,6 @@ def row(arm: str, seeds: list[int], name: str, folder: Path, reference: Right | 
     return f"| `{arm}` | {figures} | {100 * mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {shown} |"
 
 
-def few_labels(folder: Path) -> None:
-    """Print what tuning on a few cells of another laboratory reaches on its others, by draw of the cells."""
-    for name in LABORATORIES:
-        print(f"\n{FEW_LABELS}, {name}\n")
-        print("| cells of each class | tuned | accuracy (each draw) | balanced accuracy (each draw) | own test |")
-        print("|" + "---|" * 5)
-        for number in (10, 25, 100):
-            for tuning in ("head", "last3", "full"):
-                arm = f"few_{tuning}_{number}_{name}"
-                seeds = sorted(int(file.stem.rpartition("-")[2]) for file in (folder / "findings").glob(f"{arm}-*.json"))
-                tested = [right(arm, [seed], name, folder) for seed in seeds]
-                accuracy = [float(found.mean()) for found, _ in tested]
-                balanced = [float(by_seed(found, counted(labels))[0]) for found, labels in tested]
-                own = np.mean([right(arm, [seed], "test", folder)[0].mean() for seed in seeds])
-                print(f"| {number} | {tuning} | {each(accuracy)} | {each(balanced)} | {own:.4f} |")
-
-
-def each(values: list[float]) -> str:
-    """Write the mean and each of the values."""
-    return f"{np.mean(values):.3f} ({', '.join(f'{value:.3f}' for value in values)})"
-
-
 def divisions(seeds: list[int], folder: Path) -> None:
     """Print the accuracies of one recipe on the published sets and on two random divisions, for the claim on shuffling."""
     print("\n| division | accuracy (each seed) |\n|---|---|")
@@ -135,13 +110,10 @@ def divisions(seeds: list[int], folder: Path) -> None:
 def main() -> None:
     """Print the tables of the named pages, or of all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pages", nargs="*", default=[*PAGES, FEW_LABELS])
+    parser.add_argument("pages", nargs="*", default=list(PAGES))
     parser.add_argument("--folder", type=Path, default=Path("mlruns"))
     options = parser.parse_args()
     for page in options.pages:
-        if page == FEW_LABELS:
-            few_labels(options.folder)
-            continue
         arms, sets = PAGES[page]
         stored = [int(file.stem.rpartition("-")[2]) for file in (options.folder / "findings").glob("*.json")]
         needed = {one for arm in arms for one in arm.split("+")}

@@ -1,0 +1,101 @@
+"""Print and draw what the runs of `few_labels.sh` reach: python docs/findings/few_labels.py [--figure FILE].
+
+Each run tunes one network on a few cells of another laboratory and tests on that laboratory's others, so that each draw of cells
+has test cells of its own. Balanced accuracy is over the classes that have ten test cells or more.
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from table import LABORATORIES, by_seed, counted, right
+
+from bcc_lightning.evaluation.figures import GREY, STYLE, save_figure
+
+CELLS = (10, 25, 100)
+"""Of each class that are trained on; of a class that has fewer, at most half."""
+
+TUNED = {"head": "the head", "last3": "the last three blocks", "full": "all"}
+
+
+class Reached(NamedTuple):
+    """What the draws reached.
+
+    Attributes:
+        accuracy: on the laboratory's other cells, of each draw.
+        balanced: balanced accuracy there, of each draw.
+        own: accuracy on the test set of the laboratory that the network comes from, of each draw.
+    """
+
+    accuracy: list[float]
+    balanced: list[float]
+    own: list[float]
+
+
+def reached(arm: str, laboratory: str, folder: Path) -> Reached:
+    """Read the runs of one arm."""
+    draws = sorted(int(file.stem.rpartition("-")[2]) for file in (folder / "findings").glob(f"{arm}-*.json"))
+    tested = [right(arm, [draw], laboratory, folder) for draw in draws]
+    return Reached(
+        [float(found.mean()) for found, _ in tested],
+        [float(by_seed(found, counted(labels))[0]) for found, labels in tested],
+        [float(right(arm, [draw], "test", folder)[0].mean()) for draw in draws],
+    )
+
+
+def each(values: list[float]) -> str:
+    """Write the mean and each of the values."""
+    return f"{np.mean(values):.3f} ({', '.join(f'{value:.3f}' for value in values)})"
+
+
+def print_table(laboratory: str, before: Reached, found: dict[tuple[str, int], Reached]) -> None:
+    """Print a laboratory's table in Markdown."""
+    print(f"\n{laboratory}\n\n| tuned | cells of each class | accuracy | balanced accuracy | test set of PBC |\n|" + "---|" * 5)
+    print(f"| nothing | 0 | {before.accuracy[0]:.3f} | {before.balanced[0]:.3f} | {before.own[0]:.3f} |")
+    for (tuned, cells), one in found.items():
+        print(f"| {TUNED[tuned]} | {cells} | {each(one.accuracy)} | {each(one.balanced)} | {np.mean(one.own):.3f} |")
+
+
+def draw(tables: dict[str, tuple[Reached, dict[tuple[str, int], Reached]]]) -> Figure:
+    """Draw balanced accuracy by the number of cells: means as lines, draws as points."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.4), layout="constrained")
+        for axes, (laboratory, (before, found)) in zip(figure.subplots(1, len(tables), sharey=True), tables.items(), strict=True):
+            axes.axhline(before.balanced[0], color=GREY, linestyle="--", label="not tuned")
+            for tuned, label in TUNED.items():
+                points = [found[tuned, cells].balanced for cells in CELLS]
+                (line,) = axes.plot(CELLS, [np.mean(values) for values in points], label=f"{label} tuned")
+                for cells, values in zip(CELLS, points, strict=True):
+                    axes.plot([cells] * len(values), values, "o", markersize=4, color=line.get_color())
+            axes.set(xscale="log", xticks=CELLS, xticklabels=CELLS, title=laboratory, xlabel="labelled cells of each class")
+            axes.minorticks_off()
+            axes.grid(axis="y")
+        figure.axes[0].set_ylabel("balanced accuracy on its other cells")
+        figure.axes[-1].legend(loc="lower right")
+    return figure
+
+
+def main() -> None:
+    """Print the tables, and draw the figure if it is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("mlruns"))
+    parser.add_argument("--network", default="traveller-0", help="summary of the network that was tuned, in findings/")
+    parser.add_argument("--figure", type=Path)
+    options = parser.parse_args()
+    arm, _, seed = options.network.rpartition("-")
+    tables = {}
+    for name in LABORATORIES:
+        (found, labels), (own, _) = (right(arm, [int(seed)], tested, options.folder) for tested in (name, "test"))
+        before = Reached([float(found.mean())], [float(by_seed(found, counted(labels))[0])], [float(own.mean())])
+        few = {(tuned, cells): reached(f"few_{tuned}_{cells}_{name}", name, options.folder) for tuned in TUNED for cells in CELLS}
+        tables[name] = before, few
+        print_table(name, before, few)
+    if options.figure:
+        save_figure(draw(tables), options.figure)
+
+
+if __name__ == "__main__":
+    main()
