@@ -119,11 +119,11 @@ def fits(value: Any, hint: Any) -> bool:  # noqa: ANN401
     if origin in (list, tuple):
         every = [parts[0]] * len(value) if origin is list and isinstance(value, list | tuple) else parts
         return isinstance(value, list | tuple) and len(value) == len(every) and all(map(fits, value, every))
-    if hint not in SINGLE:
-        return origin is not dict or isinstance(value, Mapping)
+    if origin is dict:
+        return isinstance(value, Mapping) and all(fits(one, parts[1]) for one in value.values())
     if hint is bool:
         return isinstance(value, bool) or is_numpy_bool(value)
-    return isinstance(value, SINGLE[hint][1]) and not isinstance(value, bool) and not is_nan(value)
+    return hint not in SINGLE or (isinstance(value, SINGLE[hint][1]) and not isinstance(value, bool) and not is_nan(value))
 
 
 def is_numpy_bool(value: object) -> bool:

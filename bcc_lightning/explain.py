@@ -121,6 +121,8 @@ def write_pages(options: Any, network: Any) -> int:  # noqa: ANN401 - jsonargpar
     method = next(iter(options["method"]), DEFAULT_METHOD)
     out = Path(options["out"])
     found = explain_network(network, files, out, method, options["neighbours"], options["data"]["root"])
+    if found.notice:
+        print(found.notice)
     if found.unreadable:
         lines = "\n".join(f"error: {text}" for text in found.unreadable)
         print(printable(f"{lines}\n{len(found.unreadable):,} of {len(files):,} files were not explained"), file=sys.stderr)

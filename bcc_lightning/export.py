@@ -68,6 +68,8 @@ def export(argv: list[str]) -> int:
             f"{parity.cells:,} test cells: {100 * (parity.equal or 0):.2f} % get the same class, largest difference of a "
             f"probability {parity.largest:.2g}; accuracy {parity.accuracy:.4f}, of the network {parity.network_accuracy:.4f}"
         )
+    if field := done.metadata["field_of_view"]:
+        print(f"the file takes images as they are: each must show {field} micrometres, as those of the training do")
     if done.fault:
         print(printable(f"warning: {done.fault}"), file=sys.stderr)
     print(printable(f"written to {out} ({out.stat().st_size / 2**20:.1f} MiB)"))

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
     from bcc_lightning.prediction.answers import AnswerTable
+    from bcc_lightning.prediction.classifier import TrainedClassifier
     from bcc_lightning.prediction.files import Tally
+    from bcc_lightning.prediction.inputs import CellInputs
     from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 EXAMPLE = "slides --run house --out cells.csv --by slide"
@@ -109,9 +112,7 @@ def predict(argv: list[str]) -> int:
     from bcc_lightning.engine.adapting import adapt_network
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
-    from bcc_lightning.files import file_hash
     from bcc_lightning.prediction.answers import AnswerTable, Heading
-    from bcc_lightning.prediction.classifier import TrainedClassifier
     from bcc_lightning.prediction.files import predict_files, sample
     from bcc_lightning.prediction.inputs import CellInputs
     from bcc_lightning.prediction.sheet import CELLS_PER_CLASS, cell_sheet
@@ -121,17 +122,11 @@ def predict(argv: list[str]) -> int:
     methods = read_methods(options["adapt"])
     inputs = CellInputs.of(options["inputs"], by)
     network = network_named(options)
-    classifier = TrainedClassifier.of(network, options["pixel_size"])
+    classifier, identity = load_network(options, network, inputs)
+    inputs = replace(inputs, with_sizes=classifier.field is not None)
     of = whole_of(options["of"], classifier.class_names)
     labels, counts = read_examiner(options["reference"], by, classifier.class_names)
-    if options["batch_size"]:
-        classifier.batch_size = options["batch_size"]
-    if classifier.field and not options["pixel_size"]:
-        print("the size of the pixels was not given (--pixel_size): cells may be larger or smaller than those of the training")
     guard = guard_of(network, classifier) if options["abstain"] else None
-    identity = network.run_id or file_hash(network.checkpoint)
-    if options["pixel_size"]:
-        identity = f"{identity} {options['pixel_size']:g} micrometres"
     if methods:
         classifier = adapt_network(network, classifier, sample(classifier, inputs), methods)
         identity = f"{identity} {classifier.adaptation}"
@@ -149,6 +144,29 @@ def predict(argv: list[str]) -> int:
     if options["sheet"]:
         save_figure(cell_sheet(classifier, tally.least_sure), Path(options["sheet"]))
     return EXIT_UNREADABLE if tally.unreadable else 0
+
+
+def load_network(options: Namespace, network: "TrainedNetwork", inputs: "CellInputs") -> "tuple[TrainedClassifier, str]":
+    """Load a network, and name it together with how it reads images, so that a table is completed by the same alone.
+
+    Raises:
+        UserError: sizes of pixels are given twice, or for a network that cannot use one.
+    """
+    from bcc_lightning.files import file_hash
+    from bcc_lightning.prediction.classifier import TrainedClassifier
+
+    size, is_told = options["pixel_size"], inputs.tells_pixel_sizes
+    if is_told and size:
+        raise UserError("--pixel_size beside a table with a column pixel_size; leave one of the two out")
+    classifier = TrainedClassifier.of(network, size)
+    if options["batch_size"]:
+        classifier.batch_size = options["batch_size"]
+    if is_told and classifier.field is None:
+        print("the column pixel_size is not used: the size of the pixels of the training images is unknown")
+    elif not is_told and (notice := classifier.size_notice()):
+        print(f"{notice} (--pixel_size, or a table with a column pixel_size)")
+    sized = f" {size:g} micrometres" if size else " column pixel_size" if is_told and classifier.field else ""
+    return classifier, f"{network.run_id or file_hash(network.checkpoint)}{sized}"
 
 
 def read_examiner(file: str | None, by: str | None, class_names: list[str]) -> "tuple[Series | None, DataFrame | None]":

@@ -85,6 +85,8 @@ def serve(argv: list[str]) -> None:
         thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         classifier = thread.submit(lambda: TrainedClassifier.of(network_named(options), options["pixel_size"])).result()
         confusion = known_confusions(classifier.network, classifier.class_names) if classifier.network else None
+        if notice := classifier.size_notice():
+            print(f"{notice} (--pixel_size)")
         answering = Answering(classifier, limits, confusion, options["batch_size"], thread)
         app = create_app(answering, access)
         host, port = opened.getsockname()[:2]

@@ -214,6 +214,9 @@ class CellDataModule(LightningDataModule):
     def external_sets(self) -> dict[str, ExternalSet]:
         """The further test sets by name, with what is to be known of them."""
         few = {self.few_shot_set.name: self.few_shot_set.tested} if self.few_shot_set else {}
+        if self.class_map and not (self.test_on or few):
+            named = f"--data.class_map names {', '.join(self.class_map)}, but there is no further test set"
+            raise UserError(f"{named}; --data.classes says which classes are trained on")
         further = read_external_sets(self.test_on, self.as_trained_on(), few) if self.test_on or few else {}
         if self.few_shot_set and self.few_shot_set.name in further:
             raise UserError(

@@ -146,7 +146,7 @@ class ImageFiles(CellDataModule):
 
     def fingerprint(self) -> str:
         """Hash paths and content of all files, whatever their order, and the sizes of their pixels where these are known."""
-        return f"{self.cached.content}{self.image_set.magnification or ''}"
+        return self.cached.content + self.image_set.hashed_pixel_sizes()
 
     def facts(self) -> dict[str, str]:
         """Add how many files were left out as copies, the bits of deep images, and the field of view."""

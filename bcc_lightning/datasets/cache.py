@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from bcc_lightning.datasets.decoding import UnreadableImageError, decode, image_facts
 from bcc_lightning.datasets.depth import EIGHT
-from bcc_lightning.datasets.framing import Magnification, fit_square, pixels_across, show_field
+from bcc_lightning.datasets.framing import Magnification, fit_square, show_field
 from bcc_lightning.datasets.identity import content_hash
 from bcc_lightning.datasets.listing import CellListing
 from bcc_lightning.errors import UserError
@@ -37,12 +37,17 @@ from bcc_lightning.files import whole_file, write_json
 CACHE_DIR_VARIABLE = "BCC_CACHE_DIR"
 """Environment variable that names the folder of all caches."""
 
-LAYOUT = "2"
+LAYOUT = "3"
 """Part of every key; to be raised when the layout or the decoding changes."""
 
 STILL_SECONDS = 2
 """Seconds for which the newest file must have been unchanged before it was read. File times can be that coarse (FAT): a later
 change within the same interval would have the same time."""
+
+SIDES = ".sides.npy"
+"""Ending of the file that holds the sides of the images."""
+
+Sides = npt.NDArray[np.int64]
 
 NAMED = 3
 """Number of bad files that an error names."""
@@ -140,20 +145,23 @@ class StoredShape(NamedTuple):
     enlarge: bool = False
     magnification: Magnification | None = None
 
-    def native_side(self, largest: int) -> int:
-        """Return the side of the square that is cropped from a file, given the largest side of a file, both in pixels."""
-        if self.magnification and self.magnification.field:
-            return pixels_across(self.magnification.field, self.magnification.usual)
-        return largest if self.crop is None else min(self.crop, largest)
+    def native_side(self, sides: Sides) -> int:
+        """Return the largest side of a square that is shown of a file, in pixels; `sides` are those of the files, (N,)."""
+        shown = self.cropped(sides) if self.magnification is None else self.magnification.crops(self.cropped(sides))
+        return int(shown.max())
 
-    def field(self, largest: int) -> float | None:
+    def field(self, sides: Sides) -> float | None:
         """Return the side in micrometres of the square that is shown of each file."""
-        return self.magnification.field_of(self.native_side(largest)) if self.magnification else None
+        return self.magnification.field_of(self.cropped(sides)) if self.magnification else None
 
-    def crops(self, files: int, largest: int) -> list[int | None]:
+    def crops(self, sides: Sides) -> list[int | None]:
         """Return the side in pixels of the square that is shown of each file; None takes the largest."""
         known = self.magnification
-        return [self.crop] * files if known is None else known.crops(self.native_side(largest)).tolist()
+        return [self.crop] * len(sides) if known is None else known.crops(self.cropped(sides)).tolist()
+
+    def cropped(self, sides: Sides) -> Sides:
+        """Return the sides of the squares that are cropped from the files first."""
+        return sides if self.crop is None else np.minimum(sides, self.crop)
 
 
 def stat_key(listing: CellListing) -> tuple[str, int]:
@@ -176,8 +184,8 @@ def stat_key(listing: CellListing) -> tuple[str, int]:
 def trusted_survey(known: Path, newest: int) -> dict[str, Any] | None:
     """Read the stored survey of the files; None if there is none, or if a file may have changed just after it was read."""
     try:
-        survey: dict[str, Any] = json.loads(known.read_text())
-    except (FileNotFoundError, ValueError):
+        survey: dict[str, Any] = {**json.loads(known.read_text()), "sides": np.load(known.with_suffix(SIDES))}
+    except (FileNotFoundError, ValueError, EOFError):
         return None
     return survey if newest + STILL_SECONDS * 10**9 <= survey["read_at"] else None
 
@@ -186,24 +194,23 @@ def survey_files(listing: CellListing, known: Path) -> dict[str, Any]:
     """Read every file once: hash its content and read its header.
 
     Returns:
-        ``sha256``: hash of all files in their order; ``content``: hash independent of their order; ``side``: the largest short
-        side of an image, in pixels; ``read_at``: when reading began, in nanoseconds since 1970.
+        ``sha256``: hash of all files in their order; ``content``: hash independent of their order; ``sides``: (N,) short sides
+        of the images in pixels; ``read_at``: when reading began, in nanoseconds since 1970.
     """
     read_at = time.time_ns()
-    digests = np.empty((len(listing), 32), np.uint8)
-    whole, side, row = hashlib.sha256(), 0, 0
-    for path, (digest, short) in zip(
-        listing.paths, in_threads(partial(survey_file, listing.root), listing.paths, "reading", len(listing)), strict=True
-    ):
+    digests, sides = np.empty((len(listing), 32), np.uint8), np.zeros(len(listing), np.int64)
+    whole = hashlib.sha256()
+    read = in_threads(partial(survey_file, listing.root), listing.paths, "reading", len(listing))
+    for row, (path, (digest, side)) in enumerate(zip(listing.paths, read, strict=True)):
         whole.update(path.encode() + b"\0" + digest)
-        digests[row] = np.frombuffer(digest, np.uint8)
-        side, row = max(side, short), row + 1
-    with whole_file(known.with_suffix(".npy")) as draft, draft.open("wb") as stream:
-        np.save(stream, digests)
+        digests[row], sides[row] = np.frombuffer(digest, np.uint8), side
+    for suffix, values in ((".npy", digests), (SIDES, sides)):
+        with whole_file(known.with_suffix(suffix)) as draft, draft.open("wb") as stream:
+            np.save(stream, values)
     content = content_hash(listing.paths, digests)
-    survey = {"sha256": whole.hexdigest(), "content": content, "side": side, "digests": known.stem, "read_at": read_at}
+    survey = {"sha256": whole.hexdigest(), "content": content, "digests": known.stem, "read_at": read_at}
     write_json(known, survey)
-    return survey
+    return {**survey, "sides": sides}
 
 
 def survey_file(root: Path, path: str) -> tuple[bytes, int]:
@@ -239,7 +246,7 @@ def cache_folder(home: Path, survey: dict[str, Any], shape: StoredShape) -> Path
 
 def stored_side(survey: dict[str, Any], shape: StoredShape) -> int:
     """Return the side of the stored images: the network's input size, or less if the files are smaller and not enlarged."""
-    return shape.image_size if shape.enlarge else max(1, min(shape.image_size, shape.native_side(survey["side"])))
+    return shape.image_size if shape.enlarge else max(1, min(shape.image_size, shape.native_side(survey["sides"])))
 
 
 def open_cache(home: Path, survey: dict[str, Any], shape: StoredShape, cells: int) -> CachedImages | None:
@@ -252,8 +259,8 @@ def open_cache(home: Path, survey: dict[str, Any], shape: StoredShape, cells: in
     side = stored_side(survey, shape)
     if images.shape != (cells, side, side, 3) or digests.shape != (cells, 32):
         return None
-    largest = survey["side"]
-    return CachedImages(images, digests, survey["content"], shape.native_side(largest), shape.field(largest))
+    sides = survey["sides"]
+    return CachedImages(images, digests, survey["content"], shape.native_side(sides), shape.field(sides))
 
 
 def build(listing: CellListing, survey: dict[str, Any], folder: Path, shape: StoredShape) -> None:
@@ -279,7 +286,7 @@ def decode_into(file: Path, listing: CellListing, survey: dict[str, Any], shape:
     side = stored_side(survey, shape)
     images = new_array(file, (len(listing), side, side, 3))
     bad: list[str] = []
-    files = zip(listing.paths, shape.crops(len(listing), survey["side"]), strict=True)
+    files = zip(listing.paths, shape.crops(survey["sides"]), strict=True)
     decoded = in_threads(partial(decode_file, listing.root, side, shape), files, "decoding", len(listing))
     for row, image in enumerate(decoded):
         if isinstance(image, str):

@@ -167,26 +167,29 @@ def read_whole(place: Path, trained_on: TrainedOn, pixel_size: float | None = No
     Raises:
         UserError: one of its classes has no counterpart, or it holds cells that are trained on.
     """
-    listing = list_table(place) if place.suffix in TABLES else list_cell_folder(place)
-    listing, unknown = at_magnification(with_pixel_size(listing, pixel_size, "--data.test_pixel_size"), trained_on)
+    listing = list_table(place) if place.suffix.lower() in TABLES else list_cell_folder(place)
+    listing, unknown = at_magnification(with_pixel_size(listing, pixel_size, "--data.test_pixel_size"), trained_on.shown_field)
     own, size, enlarge, field = trained_on.images, trained_on.image_size, trained_on.enlarge, trained_on.field
     as_told = ImageSet(listing, size, bits=trained_on.bits, enlarge=enlarge, field=field)
     images = own.read_alike(listing, size, enlarge) if own else as_told
     if own:
         refuse_trained_on(images, own)
     labels = label_map(listing.class_names, trained_on.class_names, trained_on.class_map, str(place))
-    cells, left_out = relabelled(shrink(images.cells(), size), labels, listing.class_names)
+    cells, left_out = relabelled(shrink(images.cells(), size), labels, listing.class_names, str(place))
     notices = (*listing.notices, *unknown, *images.copy_notices(), *left_out)
     return ExternalSet(cells, listing.class_names, notices)
 
 
-def relabelled(cells: CellImages, labels: npt.NDArray[np.int64], class_names: Sequence[str]) -> tuple[CellImages, list[str]]:
+def relabelled(
+    cells: CellImages, labels: npt.NDArray[np.int64], class_names: Sequence[str], whose: str
+) -> tuple[CellImages, list[str]]:
     """Give cells the labels of another data set, and leave out those whose class it lacks.
 
     Args:
         cells: N of them.
         labels: see `label_map`.
         class_names: what the cells' own labels stand for.
+        whose: where they are from, for the message.
 
     Returns:
         The cells that are left, and what was left out.
@@ -199,23 +202,28 @@ def relabelled(cells: CellImages, labels: npt.NDArray[np.int64], class_names: Se
     if len(kept) == len(cells):
         return replace(cells, labels=new), []
     if not len(kept):
-        raise UserError("--data.class_map leaves out every cell of a set; leave out the set instead")
+        raise UserError(f"--data.class_map leaves out every cell of {whose}; leave out the set instead")
     counts = cells.counts(len(class_names))
     out = [f"{counts[label]:,} of {class_names[label]}" for label in np.flatnonzero(labels == LEFT_OUT).tolist()]
     told = f"Left out by --data.class_map: {', '.join(out)}."
     return replace(cells.part(kept), labels=new[kept]), [told]
 
 
-def at_magnification(listing: CellListing, trained_on: TrainedOn) -> tuple[CellListing, list[str]]:
-    """Keep the sizes of the pixels of a further set if those of the training are known too; add a notice where one is missing."""
-    known, needed = listing.pixel_sizes is not None, trained_on.shown_field is not None
+def at_magnification(listing: CellListing, field: float | None) -> tuple[CellListing, list[str]]:
+    """Keep the sizes of the pixels of other cells if those of the training are known too; add a notice where one is missing.
+
+    Args:
+        listing: of the other cells.
+        field: side in micrometres of the square that the training images show; None if it is unknown.
+    """
+    known, needed = listing.pixel_sizes is not None, field is not None
     if known and not needed:
-        told = "its pixel sizes are not used, since those of the training images are unknown: give them with --data.pixel_size"
+        told = "its pixel sizes are not used, since those of the training images are unknown: train with --data.pixel_size"
         return replace(listing, pixel_sizes=None), [told]
     if needed and not known:
         return listing, [
             "the size of its pixels is unknown, so its cells may be larger or smaller than those of the training: give it in a "
-            "column pixel_size, or with --data.test_pixel_size '{NAME: MICROMETRES}'"
+            "column pixel_size, with --data.test_pixel_size '{NAME: MICROMETRES}', or of another data set with --data.pixel_size"
         ]
     return listing, []
 

@@ -72,25 +72,21 @@ class Magnification:
 
     Attributes:
         pixel_sizes: (N,) float64, micrometres that a pixel of each file covers.
-        field: side in micrometres of the square that is shown; None for that of a square of the largest side among the files.
+        field: side in micrometres of the square that is shown; None for that of the file that shows most.
     """
 
     pixel_sizes: npt.NDArray[np.float64]
     field: float | None = None
 
-    @property
-    def usual(self) -> float:
-        """The median size of the pixels in micrometres."""
-        return float(np.median(self.pixel_sizes))
+    def field_of(self, sides: npt.NDArray[np.int64]) -> float:
+        """Return the side in micrometres of the square that is shown, given the sides of the files in pixels, (N,)."""
+        return self.field or float((sides * self.pixel_sizes).max())
 
-    def field_of(self, side: int) -> float:
-        """Return the side in micrometres of the square that is shown, given the largest side among the files in pixels."""
-        return self.field or side * self.usual
-
-    def crops(self, side: int) -> npt.NDArray[np.int64]:
-        """Return the side in pixels of the square that is shown of each file: (N,); `side` as in `field_of`."""
-        field = self.field_of(side)
-        return np.array([pixels_across(field, size) for size in self.pixel_sizes.tolist()], np.int64)
+    def crops(self, sides: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the side in pixels of the square that is shown of each file: (N,); `sides` as in `field_of`."""
+        field = self.field_of(sides)
+        across = {size: pixels_across(field, size) for size in np.unique(self.pixel_sizes).tolist()}
+        return np.array([across[size] for size in self.pixel_sizes.tolist()], np.int64)
 
     def __str__(self) -> str:
         """Identify it, for the key of a cache."""

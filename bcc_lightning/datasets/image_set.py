@@ -10,7 +10,7 @@ from bcc_lightning.datasets.cache import CachedImages, cached_images
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.datasets.depth import EIGHT
 from bcc_lightning.datasets.framing import Magnification
-from bcc_lightning.datasets.identity import without_copies
+from bcc_lightning.datasets.identity import hash_array, in_order, without_copies
 from bcc_lightning.datasets.listing import CellListing
 from bcc_lightning.datasets.spelling import shown
 from bcc_lightning.errors import UserError
@@ -72,6 +72,13 @@ class ImageSet:
         """Sizes of the pixels, and the field of view; None where they are unknown."""
         sizes = self.listing.pixel_sizes
         return None if sizes is None else Magnification(sizes, self.field)
+
+    def hashed_pixel_sizes(self) -> str:
+        """Hash the sizes of the pixels by path, whatever the order of the files; empty where they are unknown."""
+        if self.listing.pixel_sizes is None:
+            return ""
+        _, order = in_order(self.listing.paths)
+        return f" {hash_array(self.listing.pixel_sizes[order])}"
 
     @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:

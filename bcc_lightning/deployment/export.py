@@ -287,6 +287,7 @@ def describe(
         "data": network.facts.get("data.name", ""),
         "side": str(classifier.side),
         "crop": "" if classifier.crop is None else str(classifier.crop),
+        "field_of_view": "" if classifier.field is None else f"{classifier.field:.10g}",
         "precision": precision,
         "parity": json.dumps(asdict(parity)),
         "warning": fault or "",

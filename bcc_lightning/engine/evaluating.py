@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bcc_lightning.argument_types import fits, refusal
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.engine.evaluator import ADAPTED, Evaluation, Evaluator
 from bcc_lightning.engine.further_sets import (
@@ -65,8 +66,7 @@ def evaluate(
     is_further = data is not None or bool(test_on)
     if data is not None and test_on:
         raise UserError("--data and --data.test_on both name what is evaluated; leave one of them out")
-    if test_pixel_size and not test_on:
-        raise UserError(f"--data.test_pixel_size names {', '.join(test_pixel_size)}, but --data.test_on names no set")
+    refuse_mappings(bool(test_on), class_map, test_pixel_size)
     if not is_further:
         refuse_for_own_test(name, methods)
     own = own_data(network) if gallery or is_further else "images were not requested"
@@ -90,6 +90,18 @@ def evaluate(
             refuse_other_cells(network.run, one)
     folders = [out if len(sets) == 1 else out / file_name(one.name) for one in sets]
     return [evaluator.on_further(one, classifier, folder, file) for one, folder in zip(sets, folders, strict=True)]
+
+
+def refuse_mappings(
+    has_sets: bool, class_map: Mapping[str, str | None] | None, test_pixel_size: Mapping[str, float] | None
+) -> None:
+    """Refuse mappings of another kind, and those that no set of `test_on` needs."""
+    class_hint, size_hint = dict[str, str | None] | None, dict[str, float] | None
+    for option, value, hint in (("class_map", class_map, class_hint), ("test_pixel_size", test_pixel_size, size_hint)):
+        if not fits(value, hint):
+            raise UserError(refusal(f"data.{option}", value, hint))
+        if value and not has_sets:
+            raise UserError(f"--data.{option} names {', '.join(map(str, value))}, but --data.test_on names no set")
 
 
 def refuse_for_own_test(name: str | None, methods: Sequence[Method]) -> None:

@@ -41,12 +41,14 @@ class ExplainedImages:
         pages: the page of each.
         index: page of all pages; None for a single one.
         unreadable: what could not be read, and why.
+        notice: what is to be known of the magnification of the images; empty if nothing is.
     """
 
     cells: list[ExplainedCell] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
     index: Path | None = None
     unreadable: list[str] = field(default_factory=list)
+    notice: str = ""
 
 
 class Explainer:
@@ -148,7 +150,8 @@ def explain_network(
     """
     method_named(method)
     given = list(named_images(images))
-    explainer, found = Explainer(network, root), ExplainedImages()
+    explainer = Explainer(network, root)
+    found = ExplainedImages(notice=explainer.classifier.size_notice())
     training, said = explainer.training(out / FEATURES) if neighbours else (None, "Training cells were not asked for.")
     facts, rows = explainer.facts(said, training.typical_similarity() if training else None), []
     for number, (name, image) in enumerate(tqdm(given, desc="explaining", disable=None, leave=False), start=1):

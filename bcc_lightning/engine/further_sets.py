@@ -11,7 +11,14 @@ from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datamodules.image_files import ImageFiles
 from bcc_lightning.datasets.cells import CellImages, Names
 from bcc_lightning.datasets.classes import class_key, label_map
-from bcc_lightning.datasets.external import TrainedOn, name_of, read_external_sets, refuse_trained_on, relabelled
+from bcc_lightning.datasets.external import (
+    TrainedOn,
+    at_magnification,
+    name_of,
+    read_external_sets,
+    refuse_trained_on,
+    relabelled,
+)
 from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.datasets.identity import content_hash
 from bcc_lightning.datasets.splits import TEST
@@ -116,7 +123,9 @@ def read_data_module(data: CellDataModule, classifier: TrainedClassifier, own: C
     if data.test_on:
         raise UserError("--data.test_on beside --data NAME: a set is evaluated by one of them; leave out the other")
     data.image_size = classifier.side
+    unknown: list[str] = []
     if isinstance(data, ImageFiles):
+        data.image_set.listing, unknown = at_magnification(data.image_set.listing, classifier.field)
         data.image_set.enlarge, data.image_set.field = True, classifier.field
     data.prepare_data()
     if isinstance(data, ImageFiles) and isinstance(own, ImageFiles) and not is_same_data(data, own):
@@ -129,9 +138,9 @@ def read_data_module(data: CellDataModule, classifier: TrainedClassifier, own: C
     read = f"{len(cells):,} cells, {'the test set of' if has_test else 'all of'} {what}, were read."
     if not has_test:
         read += " It has no test set of its own."
-    cells, left_out = relabelled(cells, labels_of(data, cells, classifier), data.class_names)
+    cells, left_out = relabelled(cells, labels_of(data, cells, classifier), data.class_names, str(data.root))
     copies = data.image_set.copy_notices() if isinstance(data, ImageFiles) else []
-    return FurtherSet(name_of(data.root), cells, read, (*data.file_notices(), *copies, *left_out))
+    return FurtherSet(name_of(data.root), cells, read, (*data.file_notices(), *unknown, *copies, *left_out))
 
 
 def labels_of(data: CellDataModule, cells: CellImages, classifier: TrainedClassifier) -> npt.NDArray[np.int64]:

@@ -135,6 +135,15 @@ class TrainedClassifier:
             )
         self.field_pixels = pixels_across(self.field, size)
 
+    def size_notice(self) -> str:
+        """Say that images are shown as they are although those of the training had one field of view; else empty."""
+        if self.field is None or self.field_pixels:
+            return ""
+        return (
+            f"each training image shows {self.field:.4g} micrometres; the size of the pixels of these images is not known, so "
+            "their cells may be larger or smaller"
+        )
+
     def __repr__(self) -> str:
         """Show architecture, image size and classes."""
         kind, classes = type(self.module).__name__, ", ".join(self.class_names)
@@ -179,11 +188,12 @@ class TrainedClassifier:
         margin = pd.DataFrame({"margin": (largest.values[:, 0] - largest.values[:, 1]).numpy()})
         return pd.concat([table, columns, margin], axis=1)
 
-    def square(self, image: str | Path | bytes | Pixels) -> Pixels:
+    def square(self, image: str | Path | bytes | Pixels, pixel_size: float | None = None) -> Pixels:
         """Read an image as the run read its own.
 
         Args:
             image: a file, the content of one, or an array (H, W, 3) uint8 RGB.
+            pixel_size: micrometres that a pixel of it covers; by default those of `set_pixel_size`.
 
         Returns:
             (S, S, 3) uint8; for several `sides` the pixels of all squares, one behind the other, (P, 3). `shown` gives the
@@ -199,7 +209,7 @@ class TrainedClassifier:
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != IMAGE_DIMENSIONS or image.shape[2] != 3:  # noqa: PLR2004 - colours
             kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise UserError(f"an image is {kind}; it must be a file, or an array uint8 (H, W, 3) with values from 0 to 255")
-        field = self.field_pixels
+        field = pixels_across(self.field, pixel_size) if self.field and pixel_size else self.field_pixels
         squares = [show_field(image, side, field) if field else fit_square(image, side, self.crop) for side in self.sides]
         return squares[0] if len(squares) == 1 else np.concatenate([one.reshape(-1, 3) for one in squares])
 

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TypeAlias
 
@@ -15,12 +15,14 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
+from bcc_lightning.datasets.left_out import LeftOut
 from bcc_lightning.errors import UserError
 from bcc_lightning.prediction.adaptation import MOST
 from bcc_lightning.prediction.answers import Answer, AnswerTable, Heading
 from bcc_lightning.prediction.choices import STDIN
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier, UnreadableFileError
-from bcc_lightning.prediction.inputs import Cell, CellInputs
+from bcc_lightning.prediction.inputs import CellInputs
+from bcc_lightning.prediction.tables import Cell
 
 NAMED = 3
 """Unreadable files that a message names."""
@@ -154,7 +156,7 @@ def sample(classifier: TrainedClassifier, inputs: CellInputs, most: int = MOST) 
     """
     if STDIN in inputs.inputs:
         raise UserError("--adapt reads the cells twice, and a list on standard input can be read once; name a table instead of -")
-    inputs = CellInputs.of(inputs.inputs, inputs.by)  # which counts for itself what is left out
+    inputs = replace(inputs, left_out=LeftOut())  # which counts for itself what is left out
     draw, drawn = np.random.default_rng(0), []
     for number, cell in enumerate(inputs):  # reservoir sampling: an input may be longer than memory
         place = number if number < most else int(draw.integers(number + 1))
@@ -165,7 +167,7 @@ def sample(classifier: TrainedClassifier, inputs: CellInputs, most: int = MOST) 
     images = []
     for cell in drawn:
         with suppress(UnreadableFileError):
-            images.append(classifier.square(cell.path))
+            images.append(classifier.square(cell.path, cell.pixel_size))
     return np.stack(images) if images else np.empty((0, classifier.side, classifier.side, 3), np.uint8)
 
 
@@ -175,7 +177,7 @@ def answered(classifier: TrainedClassifier, cells: Iterator[Cell], familiar: Fam
     def read(cell: Cell) -> Pixels | str:
         """Read an image, or return why it cannot be read."""
         try:
-            return classifier.square(cell.path)
+            return classifier.square(cell.path, cell.pixel_size)
         except UnreadableFileError as error:
             return " ".join(error.reason.split())
 

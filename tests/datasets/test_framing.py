@@ -106,10 +106,10 @@ def test_a_table_has_a_size_for_each_image(tmp_path: Path) -> None:
     table = write_table(tmp_path / "clinic", ["0.1", "0.2"])
     data = CellTable(table=str(table), image_size=30, cache_dir="cache")
     data.setup("test")
-    assert data.facts()["data.field_of_view"] == "6"  # 40 pixels of the median, 0.15
+    assert data.facts()["data.field_of_view"] == "8"  # 40 pixels of 0.2: what the widest image shows
     shown = diameters(data.cells.take(slice(None)))
-    assert shown[data.cells.labels == 0] == pytest.approx(10, abs=1)  # 2 of 6 micrometres
-    assert shown[data.cells.labels == 1] == pytest.approx(20, abs=1)  # 4 of 6
+    assert shown[data.cells.labels == 0] == pytest.approx(7.5, abs=1)  # 2 of 8 micrometres
+    assert shown[data.cells.labels == 1] == pytest.approx(15, abs=1)  # 4 of 8
     with pytest.raises(UserError, match="has a column pixel_size; leave one of the two out"):
         CellTable(table=str(table), image_size=30, pixel_size=0.1, cache_dir="cache").setup("test")
     own = write_cells(tmp_path / "own", lambda number: 44, 20)
@@ -161,3 +161,26 @@ def test_a_set_that_is_not_there(tmp_path: Path) -> None:
         CellFolder(root=str(own), pixel_size=0.1, test_pixel_size={"clinic": 0.1})
     with pytest.raises(UserError, match=r"--data.test_pixel_size names clinc; the further sets are clinic"):
         data.setup("test")
+
+
+def test_two_cameras_show_what_each_of_them_shows(tmp_path: Path) -> None:
+    """48 pixels of 0.1 micrometres and 96 of 0.05 both are 4.8 micrometres: nothing is cut off, nothing mirrored."""
+    first, second = write_cells(tmp_path / "first", lambda _: 48, 24), write_cells(tmp_path / "second", lambda _: 96, 48)
+    rows = [
+        f"{folder.name}/{name}/{number}.png,{name},{size}"
+        for folder, size in ((first, 0.1), (second, 0.05))
+        for name in CLASSES
+        for number in range(10)
+    ]
+    table = tmp_path / "cells.csv"
+    table.write_text("\n".join(["path,label,pixel_size", *rows]))
+    data = CellTable(table=str(table), image_size=48, cache_dir="cache")
+    data.setup("test")
+    assert data.facts()["data.field_of_view"] == "4.8"
+    images = {str(name): data.cells.take(np.array([row]))[0] for row, name in enumerate(data.cells.ids)}
+    assert diameters(np.stack(list(images.values()))) == pytest.approx(24, abs=1)
+    np.testing.assert_array_equal(images["first/monocyte/3.png"], cv2.imread(str(first / "monocyte" / "3.png"))[..., ::-1])
+    table.write_text("\n".join(["path,label,pixel_size", *reversed(rows)]))
+    turned = CellTable(table=str(table), image_size=48, cache_dir="cache")
+    turned.setup("test")
+    assert turned.facts()["data.sha256"] == data.facts()["data.sha256"]

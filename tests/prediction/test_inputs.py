@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from bcc_lightning.errors import UserError
-from bcc_lightning.prediction.inputs import Cell, CellInputs
+from bcc_lightning.prediction.inputs import CellInputs
+from bcc_lightning.prediction.tables import Cell
 
 
 def touch(*files: str) -> None:
