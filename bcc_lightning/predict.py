@@ -109,6 +109,7 @@ def predict(argv: list[str]) -> int:
     # Only now what takes seconds to load.
     from bcc_lightning.cli.networks import network_named
     from bcc_lightning.datasets.classes import whole_of
+    from bcc_lightning.datasets.framing import odd_notice
     from bcc_lightning.engine.adapting import adapt_network
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
@@ -135,6 +136,8 @@ def predict(argv: list[str]) -> int:
     keep = CELLS_PER_CLASS if options["sheet"] else 0
     tally = predict_files(classifier, inputs, table, keep, familiarity_with(guard) if guard else None)
     report(tally, inputs.left_out.notices(), out)
+    if classifier.field and (odd := odd_notice(classifier.odd_frames, tally.cells, classifier.field)):
+        print(odd)
     if guard:
         print(printable(str(drift_of(guard, tally.familiarity))))
     if by:

@@ -129,7 +129,7 @@ class ImageFiles(CellDataModule):
 
     def notices(self) -> list[str]:
         """Add which copies were left out."""
-        return [*super().notices(), *self.image_set.copy_notices()]
+        return [*super().notices(), *self.image_set.notices()]
 
     def as_trained_on(self) -> TrainedOn:
         """Add the files, which further test sets must not share."""
@@ -145,8 +145,13 @@ class ImageFiles(CellDataModule):
         return self.cached.native_side
 
     def fingerprint(self) -> str:
-        """Hash paths and content of all files, whatever their order, and the sizes of their pixels where these are known."""
-        return self.cached.content + self.image_set.hashed_pixel_sizes()
+        """Hash paths and content of all files, whatever their order."""
+        return self.cached.content
+
+    def identity(self) -> dict[str, str]:
+        """Add the sizes of the pixels, where they are known."""
+        sizes = self.image_set.hashed_pixel_sizes()
+        return {**super().identity(), **({"pixel_sizes": sizes} if sizes else {})}
 
     def facts(self) -> dict[str, str]:
         """Add how many files were left out as copies, the bits of deep images, and the field of view."""

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from bcc_lightning.datasets.decoding import UnreadableImageError, decode, image_facts
 from bcc_lightning.datasets.depth import EIGHT
-from bcc_lightning.datasets.framing import Magnification, fit_square, show_field
+from bcc_lightning.datasets.framing import Magnification, fit_square, odd_frames, show_field
 from bcc_lightning.datasets.identity import content_hash
 from bcc_lightning.datasets.listing import CellListing
 from bcc_lightning.errors import UserError
@@ -70,6 +70,7 @@ class CachedImages:
         content: hash of the content of all files with their paths, independent of their order, hexadecimal.
         native_side: side in pixels of the largest square that is cropped from a file, before it is shrunk.
         field: side in micrometres of the square that is shown of each file; None where the size of pixels is unknown.
+        odd: files whose size fits the field of view badly, see `odd_frames`.
     """
 
     images: npt.NDArray[np.uint8]
@@ -77,6 +78,7 @@ class CachedImages:
     content: str
     native_side: int
     field: float | None = None
+    odd: int = 0
 
 
 def cached_images(
@@ -260,7 +262,8 @@ def open_cache(home: Path, survey: dict[str, Any], shape: StoredShape, cells: in
     if images.shape != (cells, side, side, 3) or digests.shape != (cells, 32):
         return None
     sides = survey["sides"]
-    return CachedImages(images, digests, survey["content"], shape.native_side(sides), shape.field(sides))
+    odd = int(odd_frames(shape.magnification.crops(shape.cropped(sides)), sides).sum()) if shape.magnification else 0
+    return CachedImages(images, digests, survey["content"], shape.native_side(sides), shape.field(sides), odd)
 
 
 def build(listing: CellListing, survey: dict[str, Any], folder: Path, shape: StoredShape) -> None:

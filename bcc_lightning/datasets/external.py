@@ -176,7 +176,7 @@ def read_whole(place: Path, trained_on: TrainedOn, pixel_size: float | None = No
         refuse_trained_on(images, own)
     labels = label_map(listing.class_names, trained_on.class_names, trained_on.class_map, str(place))
     cells, left_out = relabelled(shrink(images.cells(), size), labels, listing.class_names, str(place))
-    notices = (*listing.notices, *unknown, *images.copy_notices(), *left_out)
+    notices = (*listing.notices, *unknown, *images.notices(), *left_out)
     return ExternalSet(cells, listing.class_names, notices)
 
 

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from bcc_lightning.datasets.decoding import SUFFIXES
 from bcc_lightning.datasets.left_out import LeftOut, is_system_file, is_system_folder, is_thumbnail, is_thumbnail_folder
-from bcc_lightning.datasets.mask_files import is_mask_folder, mask_names
+from bcc_lightning.datasets.mask_files import is_mask_folder, masks_beside
 from bcc_lightning.datasets.spelling import quoted, same_names, set_name, shown
 from bcc_lightning.errors import UserError
 
@@ -72,9 +72,10 @@ def keep_own(root: Path, folder: str, folders: list[str], left_out: LeftOut) -> 
     own = []
     for name in folders:
         path = join(folder, name)
-        if is_thumbnail_folder(name) or is_mask_folder(name):
+        is_masks = is_mask_folder(name, images_in(root / path))
+        if is_thumbnail_folder(name) or is_masks:
             inside = [os.path.relpath(os.path.join(top, file), root) for top, _, files in os.walk(root / path) for file in files]
-            left_out.add("mask" if is_mask_folder(name) else "thumbnail", min(inside, default=path), len(inside))
+            left_out.add("mask" if is_masks else "thumbnail", min(inside, default=path), len(inside))
         elif is_system_folder(name):
             left_out.add("hidden", path)
         else:
@@ -82,14 +83,21 @@ def keep_own(root: Path, folder: str, folders: list[str], left_out: LeftOut) -> 
     return own
 
 
+def images_in(folder: Path) -> Iterator[Path]:
+    """Iterate over the image files directly in a folder; nothing where it cannot be read."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        yield from (Path(entry.path) for entry in entries if is_image_name(entry.name) and entry.is_file())
+
+
 def keep_own_images(root: Path, folder: str, images: list[str], left_out: LeftOut) -> list[str]:
     """Choose the images that are neither thumbnails nor masks of others."""
     stems = {os.path.splitext(name)[0].lower() for name in images}
     marked = any("thumb" in name.lower() or name[:3].lower() == "tn_" for name in images)
     small = {name for name in images if is_thumbnail(name, stems)} if marked else set()
-    masks = mask_names(root / folder, [name for name in images if name not in small])
+    masks, twins = masks_beside(root / folder, [name for name in images if name not in small])
     left_out.add("thumbnail", join(folder, min(small, default="")), len(small))
     left_out.add("mask", join(folder, min(masks, default="")), len(masks))
+    left_out.add_twins(join(folder, min(twins, default="")), len(twins))
     out = small | masks
     return [name for name in images if name not in out]
 
@@ -137,7 +145,7 @@ def has_images(root: Path, folder: str) -> bool:
                 folders.append(entry.name)
             elif is_image_name(entry.name) and entry.is_file():
                 return True
-    own = (name for name in folders if not (is_thumbnail_folder(name) or is_mask_folder(name) or is_system_folder(name)))
+    own = (name for name in folders if not (is_thumbnail_folder(name) or is_system_folder(name)))
     return any(has_images(root, join(folder, name)) for name in own)
 
 

@@ -25,6 +25,11 @@ MOST_ACROSS = math.isqrt(LARGEST)
 """Pixels that a field of view has across at most: as many as the largest image that is read."""
 
 
+ODD = 4
+"""Where the field of view and an image differ by such a factor, the size of the pixels is doubted. Crops that fit a cell tightly
+rightly show a third of what others show."""
+
+
 def fit_square(image: Pixels, side: int, crop: int | None = None) -> Pixels:
     """Crop the central square and resize it.
 
@@ -91,6 +96,26 @@ class Magnification:
     def __str__(self) -> str:
         """Identify it, for the key of a cache."""
         return f"{hashlib.sha256(self.pixel_sizes.tobytes()).hexdigest()} {self.field}"
+
+
+def odd_frames(crops: npt.NDArray[np.int64], sides: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Say of which images the square that is shown is far larger or far smaller than the image itself.
+
+    Args:
+        crops: (N,) side of the square in pixels.
+        sides: (N,) short side of the image in pixels.
+    """
+    return (crops > ODD * sides) | (ODD * crops < sides)
+
+
+def odd_notice(odd: int, images: int, field: float) -> str:
+    """Doubt the size of the pixels where most images are odd; empty if they are not."""
+    if 2 * odd <= images:
+        return ""
+    return (
+        f"{odd:,} of {images:,} images are far smaller or far larger than the field of view of the training, {field:.4g} "
+        "micrometres, so that they are mainly mirrored or mainly cut off: is the size of their pixels right?"
+    )
 
 
 def pixels_across(field: float, pixel_size: float) -> int:

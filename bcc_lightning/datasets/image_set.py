@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bcc_lightning.datasets.cache import CachedImages, cached_images
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.datasets.depth import EIGHT
-from bcc_lightning.datasets.framing import Magnification
+from bcc_lightning.datasets.framing import Magnification, odd_notice
 from bcc_lightning.datasets.identity import hash_array, in_order, without_copies
 from bcc_lightning.datasets.listing import CellListing
 from bcc_lightning.datasets.spelling import shown
@@ -78,7 +78,7 @@ class ImageSet:
         if self.listing.pixel_sizes is None:
             return ""
         _, order = in_order(self.listing.paths)
-        return f" {hash_array(self.listing.pixel_sizes[order])}"
+        return hash_array(self.listing.pixel_sizes[order])
 
     @cached_property
     def kept(self) -> npt.NDArray[np.bool_]:
@@ -91,6 +91,11 @@ class ImageSet:
     def dropped(self) -> list[str]:
         """Paths of the copies that were left out."""
         return list(self.listing.paths.take(np.flatnonzero(~self.kept)))
+
+    def notices(self) -> list[str]:
+        """Describe which files were left out as copies, and whether the sizes of the pixels can be right."""
+        odd = odd_notice(self.cached.odd, len(self.listing), self.cached.field) if self.cached.field else ""
+        return [*self.copy_notices(), *([odd] if odd else [])]
 
     def copy_notices(self) -> list[str]:
         """Describe in a sentence which files were left out as copies; empty if there are none."""

@@ -94,12 +94,15 @@ class LeftOut:
         counts: number of each kind.
         examples: the first of each kind, relative to the root.
         endings: files of kind ``other`` or ``microscope`` by ending.
+        twins: number of images that are called like another one but for the ending; they are read.
+        twin: the first of these.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[Kind] = Counter()
         self.examples: dict[Kind, str] = {}
         self.endings: dict[Kind, Counter[str]] = {"other": Counter(), "microscope": Counter()}
+        self.twins, self.twin = 0, ""
 
     def add(self, kind: Kind, path: str, count: int = 1) -> None:
         """Count entries that are left out.
@@ -112,6 +115,10 @@ class LeftOut:
         if count:
             self.counts[kind] += count
             self.examples.setdefault(kind, path)
+
+    def add_twins(self, path: str, count: int) -> None:
+        """Count images that are called like another one but for the ending; arguments as in `add`."""
+        self.twins, self.twin = self.twins + count, self.twin or (path if count else "")
 
     def add_file(self, path: str) -> None:
         """Count a file that is not an image by its ending."""
@@ -130,6 +137,11 @@ class LeftOut:
             which = f" ({endings})" if endings else ""
             advice = " To use these images, export them as PNG or TIFF." if kind == "microscope" else ""
             yield f"Left out: {count:,} {one if count == 1 else several}{which}, e.g. {shown(self.examples[kind])}.{advice}"
+        if self.twins:
+            yield (
+                f"{self.twins:,} images are called like another one but for the ending, e.g. {shown(self.twin)}: if they show "
+                "the same cells, each is counted twice. Move one of each pair away."
+            )
 
 
 def is_thumbnail_folder(name: str) -> bool:

@@ -1,63 +1,116 @@
 """Segmentation masks that lie beside the images that they belong to; they are no cells."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from bcc_lightning.datasets.decoding import LARGEST, UnreadableImageError, opened
 from bcc_lightning.datasets.spelling import letters
 
-MASK_FOLDERS = frozenset({"mask", "masks", "segmentationmask", "segmentationmasks"})
-"""Folder names, letters only, of folders that hold masks."""
+PERHAPS_MASK_FOLDERS = frozenset({"annotation", "annotations", "groundtruth", "gt", "label", "labels", "seg", "segmentation"})
+"""Folder names, letters only, of folders that hold masks if their images look so; with ``mask`` in its name one does anyway."""
 
-MARKS = ("mask", "masks", "segmentation")
-"""What a mask's name has before or after that of its image; not ``seg``, which stands for segmented neutrophils."""
+MASK = frozenset({"mask", "masks"})
+PERHAPS_MASK = frozenset({"gt", "groundtruth", "label", "labels", "seg", "segmentation"})
+"""Words that a mask's name has beside those of its image; ``seg`` may also stand for a segmented neutrophil."""
+
+PARTS = frozenset({"binary", "cell", "cyto", "cytoplasm", "nuc", "nucleus"})
+"""Words for what a mask shows."""
+
+PHOTOGRAPH = frozenset({"image", "img", "orig", "original", "rgb"})
+"""Words that an image's name has where that of its mask has another."""
 
 FEW_COLOURS = 16
 """A mask has a value for each part of the cell and each cell; an image of a cell has hundreds of colours."""
 
+LEVELS, LEVEL, NEARLY_ALL = 4, 16, 0.95
+"""A mask with soft edges, or one that was compressed, is grey, and nearly all of its pixels are within so few levels of so many
+grey values each."""
 
-def is_mask_folder(name: str) -> bool:
-    """Check whether a folder holds masks by its name."""
-    return letters(name) in MASK_FOLDERS
+COLOURED = 24
+"""Difference of two channels of a pixel that is not grey."""
 
 
-def mask_names(folder: Path, images: Sequence[str]) -> set[str]:
+class Found(NamedTuple):
+    """What lies beside the images of a folder.
+
+    Attributes:
+        masks: names of masks.
+        twins: names of images that are called like another one but for the ending, and are no masks.
+    """
+
+    masks: set[str]
+    twins: set[str]
+
+
+def is_mask_folder(name: str, images: Iterable[Path]) -> bool:
+    """Check whether a folder holds masks by its name, and by its first image where the name alone does not tell.
+
+    Args:
+        name: of the folder.
+        images: the files in it; read only where needed.
+    """
+    plain = letters(name)
+    if "mask" in plain:
+        return True
+    first = next(iter(images), None) if plain in PERHAPS_MASK_FOLDERS or plain.removesuffix("s") in PERHAPS_MASK_FOLDERS else None
+    return first is not None and is_flat(first)
+
+
+def masks_beside(folder: Path, images: Sequence[str]) -> Found:
     """Find the masks among the images of a folder.
 
-    A mask is called like another image and ``_mask`` or its like, as in ``01.png`` and ``01_mask.png``; or the same but for its
-    ending, as in ``01.bmp`` and ``01.png``, and has few colours where the other has many. Only the latter are opened.
+    A mask is called like another image and ``mask``, as in ``01.png`` and ``01_mask.png``, or ``01_img.png`` and
+    ``01_nucleus_mask.png``; or like it but for its ending or a word such as ``seg``, and is flat where the other is not. Only the
+    latter are opened.
 
     Args:
         folder: that holds them.
         images: names of its image files.
     """
-    by_stem: dict[str, list[str]] = {}
+    by_words: dict[tuple[str, ...], list[tuple[str, bool]]] = {}
+    marked: list[tuple[str, tuple[str, ...], bool]] = []
     for name in images:
-        by_stem.setdefault(os.path.splitext(name)[0].lower(), []).append(name)
-    found = set()
-    for stem, names in by_stem.items():
-        if any(rest in by_stem for rest in unmarked(stem)):
-            found.update(names)
-        elif len(names) > 1:
-            flat = {name for name in names if has_few_colours(folder / name)}
-            found.update(flat if len(flat) < len(names) else ())
-    return found
+        words = re.split(r"[_\-. ]+", os.path.splitext(name)[0].lower())
+        is_sure, perhaps = not MASK.isdisjoint(words), not PERHAPS_MASK.isdisjoint(words)
+        if is_sure or perhaps:
+            marked.append((name, tuple(word for word in words if word not in MASK | PERHAPS_MASK | PARTS), is_sure))
+        key = tuple(words) if is_sure or perhaps else tuple(word for word in words if word not in PHOTOGRAPH)
+        by_words.setdefault(key, []).append((name, is_sure))
+    masks = {name for name, key, is_sure in marked if key in by_words and (is_sure or is_flat(folder / name))}
+    twins: set[str] = set()
+    for same in by_words.values():
+        names = [name for name, _ in same if name not in masks]
+        if len(names) > 1 and len({os.path.splitext(name)[0].lower() for name in names}) == 1:
+            flat = {name for name in names if is_flat(folder / name)}
+            masks.update(flat if len(flat) < len(names) else ())
+            twins.update(set(names) - masks if len(set(names) - masks) > 1 else ())
+    return Found(masks, twins)
 
 
-def unmarked(stem: str) -> list[str]:
-    """List the names that an image would have whose mask is called so."""
-    if not any(mark in stem for mark in MARKS):
-        return []
-    ends = [stem.removesuffix(f"{sign}{mark}") for mark in MARKS for sign in "_-. " if stem.endswith(f"{sign}{mark}")]
-    begins = [stem.removeprefix(f"{mark}{sign}") for mark in MARKS for sign in "_-. " if stem.startswith(f"{mark}{sign}")]
-    return [*ends, *begins]
-
-
-def has_few_colours(file: Path) -> bool:
-    """Check whether an image has as few colours as a mask; one that cannot be read has not."""
+def is_flat(file: Path) -> bool:
+    """Check whether an image has no more colours than a mask; one that cannot be read is none."""
     try:
         with opened(file.read_bytes()) as image:
-            return image.width * image.height <= LARGEST and image.getcolors(FEW_COLOURS) is not None
+            if image.width * image.height > LARGEST:
+                return False
+            if image.mode.startswith(("I", "F")):
+                return len(np.unique(np.asarray(image))) <= FEW_COLOURS
+            return image.getcolors(FEW_COLOURS) is not None or is_flat_grey(image)
     except (OSError, UnreadableImageError):
         return False
+
+
+def is_flat_grey(image: Image.Image) -> bool:
+    """Check whether an image is grey, and nearly all of it of a few levels."""
+    pixels: npt.NDArray[np.int16] = np.asarray(image.convert("RGB"), np.int16)
+    if (np.ptp(pixels, axis=2) > COLOURED).mean() > 1 - NEARLY_ALL:
+        return False
+    levels = np.bincount(pixels[..., 1].ravel() // LEVEL)
+    return bool(np.sort(levels)[-LEVELS:].sum() >= NEARLY_ALL * levels.sum())

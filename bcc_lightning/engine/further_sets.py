@@ -139,8 +139,8 @@ def read_data_module(data: CellDataModule, classifier: TrainedClassifier, own: C
     if not has_test:
         read += " It has no test set of its own."
     cells, left_out = relabelled(cells, labels_of(data, cells, classifier), data.class_names, str(data.root))
-    copies = data.image_set.copy_notices() if isinstance(data, ImageFiles) else []
-    return FurtherSet(name_of(data.root), cells, read, (*data.file_notices(), *unknown, *copies, *left_out))
+    images = data.image_set.notices() if isinstance(data, ImageFiles) else []
+    return FurtherSet(name_of(data.root), cells, read, (*data.file_notices(), *unknown, *images, *left_out))
 
 
 def labels_of(data: CellDataModule, cells: CellImages, classifier: TrainedClassifier) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.datasets.cells import stored_side
 from bcc_lightning.datasets.decoding import UnreadableImageError, decode
 from bcc_lightning.datasets.depth import EIGHT
-from bcc_lightning.datasets.framing import FIELD_OF_VIEW, fit_square, pixels_across, show_field
+from bcc_lightning.datasets.framing import FIELD_OF_VIEW, fit_square, odd_frames, pixels_across, show_field
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules import CellClassifier, Ensemble
 from bcc_lightning.modules.checkpoint import load_classifier
@@ -64,6 +64,7 @@ class TrainedClassifier:
     Attributes:
         device: where the network computes: a GPU if there is one.
         field_pixels: side in pixels of the square that is shown of each image, from `set_pixel_size`; None goes by `crop`.
+        odd_frames: images so far whose size fits the field of view badly.
         sides: sides to which images are brought, the largest first: several where members of an ensemble were trained on
             cells of several sizes, and each sees its own.
     """
@@ -90,6 +91,7 @@ class TrainedClassifier:
         self.network = network
         self.field = field
         self.field_pixels: int | None = None
+        self.odd_frames = 0
 
     @classmethod
     def of(cls, network: TrainedNetwork, pixel_size: float | None = None) -> "TrainedClassifier":
@@ -210,6 +212,8 @@ class TrainedClassifier:
             kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise UserError(f"an image is {kind}; it must be a file, or an array uint8 (H, W, 3) with values from 0 to 255")
         field = pixels_across(self.field, pixel_size) if self.field and pixel_size else self.field_pixels
+        if field and odd_frames(np.array(field), np.array(min(image.shape[:2]))):
+            self.odd_frames += 1
         squares = [show_field(image, side, field) if field else fit_square(image, side, self.crop) for side in self.sides]
         return squares[0] if len(squares) == 1 else np.concatenate([one.reshape(-1, 3) for one in squares])
 

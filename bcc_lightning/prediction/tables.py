@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from bcc_lightning.argument_types import check_pixel_size
-from bcc_lightning.datasets.spelling import spelling_key
+from bcc_lightning.datasets.table import column_key
 from bcc_lightning.errors import UserError
 
 TABLES = {".csv", ".parquet"}
-PIXEL_SIZE = spelling_key("pixel_size")
+PIXEL_SIZE = "pixel_size"
 
 
 class Cell(NamedTuple):
@@ -46,7 +46,7 @@ def is_table(given: str) -> bool:
 
 def has_pixel_sizes(file: str) -> bool:
     """Check whether a table tells the size of the pixels."""
-    return PIXEL_SIZE in map(spelling_key, heads_of(file))
+    return PIXEL_SIZE in map(column_key, heads_of(file))
 
 
 def heads_of(file: str) -> list[str]:
@@ -144,9 +144,9 @@ def columns(file: str, heads: list[str], by: str | None) -> Columns:
     Raises:
         UserError: the table lacks one.
     """
-    keys = list(map(spelling_key, heads))
+    keys = list(map(column_key, heads))
     for name in ("path", *([by] if by else [])):
-        if spelling_key(name) not in keys:
+        if column_key(name) not in keys:
             raise UserError(f"{file} has no column {name}; its columns are {', '.join(heads) or 'none'}")
     size = keys.index(PIXEL_SIZE) if PIXEL_SIZE in keys else None
-    return Columns(keys.index("path"), keys.index(spelling_key(by)) if by else None, size)
+    return Columns(keys.index("path"), keys.index(column_key(by)) if by else None, size)

@@ -11,7 +11,7 @@ import pytest
 from bcc_lightning import PlainCNN
 from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.datamodules import CellFolder, CellTable
-from bcc_lightning.datasets.framing import mirrored, show_field
+from bcc_lightning.datasets.framing import mirrored, odd_notice, show_field
 from bcc_lightning.datasets.table import list_table
 from bcc_lightning.errors import UserError
 from bcc_lightning.prediction.classifier import TrainedClassifier
@@ -147,6 +147,11 @@ def test_a_trained_network_is_shown_as_much_as_its_training_images() -> None:
     assert diameters(classifier.square(image)[None])[0] == pytest.approx(15, abs=1)  # 10 of 20 micrometres
     classifier.set_pixel_size(0.1)
     np.testing.assert_array_equal(classifier.square(image), show_field(image, 30, 200))  # twice as many pixels as there are
+    assert diameters(classifier.square(image, 0.25)[None])[0] == pytest.approx(15, abs=1)  # an image's own size goes first
+    assert classifier.odd_frames == 0
+    classifier.square(image, 2.5)  # eight of its hundred pixels
+    assert odd_notice(classifier.odd_frames, 1, 20.0).startswith("1 of 1 images are far smaller or far larger than the field")
+    assert odd_notice(1, 2, 20.0) == ""
     with pytest.raises(UserError, match=r"pixels of 0.005 micrometres make .* 10,000 pixels wide, more than 8,000"):
         TrainedClassifier(module, field=50.0).set_pixel_size(0.005)
     with pytest.raises(UserError, match=r"whose pixels have an unknown size.*train with --data.pixel_size"):

@@ -243,6 +243,8 @@ def test_a_further_test_set_says_what_it_leaves_out_and_may_hold_one_class(tmp_p
     data = CellFolder(root=str(root), image_size=32, test_on=[str(other)], class_map={"blasts": "monocyte"})
     with pytest.raises(UserError, match=r"--data\.class_map names blasts, which no further test set holds"):
         data.setup()
+    with pytest.raises(UserError, match="names platelet, but there is no further test set"):
+        CellFolder(root=str(root), image_size=32, class_map={"platelet": None}).setup()
     data = CellFolder(root=str(root), image_size=32, test_on=[str(other)], class_map={"monocyte": None})
     with pytest.raises(UserError, match=r"--data\.class_map leaves out every cell of .*ward"):
         data.setup()

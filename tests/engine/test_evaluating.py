@@ -227,6 +227,31 @@ def test_several_sets_each_get_a_folder(work: Path) -> None:
     assert command(*flags, "--name", "both") == 2
 
 
+@pytest.mark.parametrize("option", ["class_map", "test_pixel_size"])
+def test_mappings_for_no_set(work: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    value = "{platelet: null}" if option == "class_map" else "{clinic: 0.1}"
+    assert command(f"--data.{option}", value) == 2
+    assert f"--data.{option} names {value[1:].partition(':')[0]}, but --data.test_on names no set" in capsys.readouterr().err
+
+
+def test_sizes_of_pixels_that_the_network_cannot_use_are_not_used_in_either_way(work: Path) -> None:
+    sized = work / "sized.csv"
+    files = sorted((work / "clinic").rglob("*.png"))
+    rows = [f"{file},{file.parent.name},{0.1 if number % 2 else 0.3}" for number, file in enumerate(files)]
+    sized.write_text("\n".join(["path,label,pixel_size", *rows]))
+    found = []
+    for named in (
+        ("--data.test_on", f"[{sized}]"),
+        ("--data", "CellTable", "--data.table", str(sized)),
+        ("--data.test_on", "[clinic]"),
+    ):
+        assert command(*named, "--gallery", "false", "--file", "false", "--name", "sized") == 0
+        found.append(figures(work / "out")["metrics"]["ece"])
+        told = "its pixel sizes are not used, since those of the training images are unknown"
+        assert (told in (work / "out" / "evaluation.html").read_text()) == ("clinic" not in named[1])
+    assert found == pytest.approx([found[0]] * 3, abs=1e-5)
+
+
 def test_a_class_that_the_class_map_leaves_out(work: Path) -> None:
     write_folder(work / "ward", ("monocyte", "platelet", "basophil"), per_class=3, seed=9, basophil="smudge cell")
     for named in (("--data.test_on", "[ward]"), ("--data", "CellFolder", "--data.root", "ward")):

@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +58,66 @@ def test_masks_beside_their_images_are_no_cells() -> None:
     inputs = CellInputs.of(["cells"])
     names = ["01.bmp", "02.png", "02.tif", "03.bmp", "03.png", "a.png", "b.png", "seg_mask.png"]
     assert [cell.path for cell in inputs] == [f"cells/{name}" for name in names]
-    assert list(inputs.left_out.notices()) == ["Left out: 4 segmentation masks, e.g. masks/c.png."]
+    assert list(inputs.left_out.notices()) == [
+        "Left out: 4 segmentation masks, e.g. masks/c.png.",
+        "4 images are called like another one but for the ending, e.g. 02.png: if they show the same cells, each is counted "
+        "twice. Move one of each pair away.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("01.png", "01_nucleus_mask.png"),
+        ("01_img.png", "01_mask.png"),
+        ("01.png", "01_seg.png"),
+        ("01.bmp", "01_gt.png"),
+        ("01.png", "GT/01.png"),
+        ("01.png", "ground_truth/01.png"),
+        ("01.png", "mask_images/01.png"),
+        ("01.png", "labels/01.png"),
+        ("01.bmp", "01.jpg"),
+    ],
+)
+def test_masks_in_other_layouts(image: str, mask: str) -> None:
+    touch(f"cells/{image}", f"cells/{mask}", "cells/seg/02.png", "cells/03_seg.png", "cells/03.png")
+    rng = np.random.default_rng(0)
+    for name in (image, "seg/02.png", "03.png", "03_seg.png"):  # cells, though two are called like masks
+        Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save(f"cells/{name}")
+    shape = np.zeros((24, 24), np.uint8)
+    shape[6:18, 6:18] = 255
+    Image.fromarray(shape).save(f"cells/{mask}")
+    inputs = CellInputs.of(["cells"])
+    assert sorted(cell.path for cell in inputs) == sorted(f"cells/{n}" for n in (image, "seg/02.png", "03.png", "03_seg.png"))
+    assert list(inputs.left_out.notices()) == [f"Left out: 1 segmentation mask, e.g. {mask}."]
+
+
+def test_tables_tell_the_size_of_the_pixels() -> None:
+    Path("cells.csv").write_text("path,Pixel Size\n1.png,0.1\n2.png,0.25\n")
+    pd.DataFrame({"path": ["1.png", "2.png"], "pixel_size": [0.1, 0.25]}).to_parquet("cells.parquet")
+    for name in ("cells.csv", "cells.parquet"):
+        inputs = CellInputs.of([name])
+        assert inputs.tells_pixel_sizes
+        assert [cell.pixel_size for cell in inputs] == [None, None]  # not asked for
+        assert [cell.pixel_size for cell in replace(inputs, with_sizes=True)] == [0.1, 0.25]
+    Path("bare.csv").write_text("path\n1.png\n")
+    assert not CellInputs.of(["bare.csv", "-"]).tells_pixel_sizes
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("", "line 3, column pixel_size is ''; it must be the micrometres"),
+        ('"0,1"', "line 3, column pixel_size is '0,1'; it must be the micrometres that a pixel covers, with a decimal point"),
+        ("0", "line 3, column pixel_size is 0"),
+        ("107", "If these are nanometres, write 0.107"),
+        ("nan", "line 3, column pixel_size is nan"),
+    ],
+)
+def test_sizes_that_are_none(size: str, message: str) -> None:
+    Path("cells.csv").write_text(f"path,pixel_size\n1.png,0.1\n2.png,{size}\n")
+    with pytest.raises(UserError, match=re.escape(message)):
+        list(replace(CellInputs.of(["cells.csv"]), with_sizes=True))
 
 
 def test_a_broken_link_is_a_cell_that_cannot_be_read_and_a_link_to_a_folder_is_not_followed() -> None:
