@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.data_sets import DataOptionParser, build_data, names_data
 from bcc_lightning.cli.options import add_network_options, refuse_unnamed_network
@@ -58,6 +59,8 @@ def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
     add_network_options(parser)
     options = parser.read_with_data(argv) if names_data(argv) else parser.read(argv)
     refuse_unwritable_folder("--out", Path(options["out"]))
+    for name, size in (options["data"]["test_pixel_size"] or {}).items():
+        check_pixel_size(size, f"--data.test_pixel_size of {name}")
     read_methods(options["adapt"])
     refuse_unnamed_network(options)
     return options, parser.flags

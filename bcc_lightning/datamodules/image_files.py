@@ -64,6 +64,8 @@ class ImageFiles(CellDataModule):
         self.test_pixel_size = test_pixel_size or {}
         if self.test_pixel_size and not self.test_on and not (self.few_shot and self.few_shot.place):
             raise UserError(f"--data.test_pixel_size names {', '.join(self.test_pixel_size)}, but --data.test_on names no set")
+        for name, size in self.test_pixel_size.items():
+            check_pixel_size(size, f"--data.test_pixel_size of {name}")
         self.crop = crop
         self.copies = copies
         self.bits = bits

@@ -64,6 +64,10 @@ class TrainedOn:
     pixel_sizes: Mapping[str, float] = dataclass_field(default_factory=dict)
     field: float | None = None
 
+    def pixel_size_of(self, name: str) -> float | None:
+        """Micrometres that a pixel of a further set covers; None where it is not told beside its table."""
+        return next((size for told, size in self.pixel_sizes.items() if folded(told) == folded(name)), None)
+
     @property
     def shown_field(self) -> float | None:
         """Side in micrometres of the square that images show; None if it is unknown."""
@@ -85,11 +89,11 @@ def read_external_sets(
     """
     places = [find_set(name, "--data.test_on") for name in names]
     named, beside = names_of(places), beside or {}
-    if strange := [name for name in trained_on.pixel_sizes if name not in {*named, *beside}]:
+    there = set(map(folded, [*named, *beside]))
+    if strange := [name for name in trained_on.pixel_sizes if folded(name) not in there]:
         raise UserError(f"--data.test_pixel_size names {', '.join(strange)}; the further sets are {', '.join([*named, *beside])}")
     sets = {
-        name: read_external(place, trained_on, trained_on.pixel_sizes.get(name))
-        for name, place in zip(named, places, strict=True)
+        name: read_external(place, trained_on, trained_on.pixel_size_of(name)) for name, place in zip(named, places, strict=True)
     }
     held = {class_key(name) for found in (*sets.values(), *beside.values()) for name in found.class_names}
     if held and (unused := [name for name in trained_on.class_map if class_key(name) not in held]):
@@ -168,7 +172,9 @@ def read_whole(place: Path, trained_on: TrainedOn, pixel_size: float | None = No
         UserError: one of its classes has no counterpart, or it holds cells that are trained on.
     """
     listing = list_table(place) if place.suffix.lower() in TABLES else list_cell_folder(place)
-    listing, unknown = at_magnification(with_pixel_size(listing, pixel_size, "--data.test_pixel_size"), trained_on.shown_field)
+    listing, unknown = at_magnification(
+        with_pixel_size(listing, pixel_size, f"--data.test_pixel_size of {place.name}"), trained_on.shown_field
+    )
     own, size, enlarge, field = trained_on.images, trained_on.image_size, trained_on.enlarge, trained_on.field
     as_told = ImageSet(listing, size, bits=trained_on.bits, enlarge=enlarge, field=field)
     images = own.read_alike(listing, size, enlarge) if own else as_told

@@ -95,7 +95,7 @@ def read_few_shot_set(few: FewShot, trained_on: TrainedOn, seed: int) -> FewShot
     """
     place = find_set(str(few.place), "--data.few_shot")
     name = names_of([place])[0]
-    whole = read_whole(place, trained_on, trained_on.pixel_sizes.get(name))
+    whole = read_whole(place, trained_on, trained_on.pixel_size_of(name))
     cells = whole.cells
     codes = np.full(len(cells), TRAIN, np.int8) if cells.splits is None else cells.splits
     pool, tested, share = np.flatnonzero(~np.isin(codes, (VAL, TEST))), np.flatnonzero(codes == TEST), 1.0

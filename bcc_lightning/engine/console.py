@@ -30,7 +30,7 @@ SHOWN_NOTES = 3
 TOGETHER = "\u00a0"
 """Space at which no line is broken; it is printed as an ordinary one."""
 
-NOTHING_LEARNT = "this network has learnt nothing: train for more epochs, or choose another experiment, such as house"
+NOTHING_LEARNT = "this network has learnt nothing: train for more epochs, with another learning rate, or with another experiment"
 
 Row = tuple[str, str]
 """Label and text."""

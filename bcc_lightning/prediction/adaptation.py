@@ -49,6 +49,10 @@ AT_ONCE = 64
 """Cells that the network sees at once while it is adapted."""
 
 
+ENOUGH = 64
+"""With fewer cells it depends on their draw whether a network becomes better or worse, see ``docs/laboratories.md``."""
+
+
 @dataclass(frozen=True)
 class Adaptation:
     """What a network was adapted to.
@@ -69,7 +73,8 @@ class Adaptation:
         """Describe it in a sentence."""
         resized = "enlarged" if self.zoom >= 1 else "shrunk"
         scaled = f" Images are {resized} to {self.zoom:.2f} times their size." if "scale" in self.methods else ""
-        return f"Adapted by {', '.join(self.methods)} to {self.cells:,} of these cells, without their labels.{scaled}"
+        few = " So few cells can make a network much worse." if self.cells < ENOUGH else ""
+        return f"Adapted by {', '.join(self.methods)} to {self.cells:,} of these cells, without their labels.{scaled}{few}"
 
 
 class AdaptedClassifier(TrainedClassifier):
