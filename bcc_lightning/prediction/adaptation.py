@@ -48,7 +48,6 @@ MOST = 2048
 AT_ONCE = 64
 """Cells that the network sees at once while it is adapted."""
 
-
 ENOUGH = 64
 """With fewer cells it depends on their draw whether a network becomes better or worse, see ``docs/laboratories.md``."""
 
