@@ -13,7 +13,7 @@ from bcc_lightning.files import refuse_missing
 DATA_DIR_VARIABLE = "BCC_DATA_DIR"
 """Environment variable that names the folder with all data sets."""
 
-NEEDED = "Required columns: path and label; optional: split, group, laboratory and weight; one-hot columns are not read"
+NEEDED = "Required columns: path and label; optional: split, group, laboratory, weight, pixel_size; one-hot columns are not read"
 """Columns of a table of cells."""
 
 SMALLEST_RESOLUTION = 28

@@ -1,6 +1,7 @@
 """Image files listed in a CSV or Parquet table."""
 
 import csv
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +60,9 @@ def list_table(file: Path, classes: tuple[str, ...] | None = None) -> CellListin
 
 TEXTS = ("path", "label", "split", "group", "laboratory")
 COLUMNS = (*TEXTS, "weight", "pixel_size")
+NEAR = 0.75
+"""Similarity from which on a column that is not read is taken for a misspelt one, see `difflib`."""
+
 EMPTY = {"", "nan"}
 """Values that count as empty."""
 
@@ -99,7 +103,10 @@ def named_columns(file: Path, table: pa.Table) -> tuple[pa.Table, list[str]]:
         raise UserError(f"{file} lacks the column {', '.join(missing)}; it has {', '.join(table.column_names)}. {NEEDED}")
     read = [same for (same,) in heads.values()]
     others = [shown(head) for head in table.column_names if head not in read]
-    hint = "" if "group" in heads else "; to keep each patient or slide in one set, call its column group"
+    absent = [name for name in COLUMNS if name not in heads]
+    near = [(head, found[0]) for head in others if (found := get_close_matches(column_key(head), absent, 1, NEAR))]
+    hint = "".join(f"; call {head} {name} if it is meant" for head, name in near)
+    hint += "" if "group" in heads else "; to keep each patient or slide in one set, call its column group"
     notices = [f"Columns of {file.name} that are not read: {', '.join(others)}{hint}."] if others else []
     chosen = table.select(read).rename_columns(list(heads))
     for name in heads:

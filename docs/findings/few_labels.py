@@ -74,7 +74,7 @@ def draw(tables: dict[str, tuple[Reached, dict[tuple[str, int], Reached]]]) -> F
             axes.minorticks_off()
             axes.grid(axis="y")
         figure.axes[0].set_ylabel("balanced accuracy on its other cells")
-        figure.axes[-1].legend(loc="lower right")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -92,6 +92,8 @@ def test_columns_in_any_spelling_and_those_that_are_not_read(tmp_path: Path) -> 
     assert list(found.paths) == PATHS
     assert found.groups is None
     assert found.notices[0].startswith("Columns of cells.csv that are not read: patient; to keep each patient or slide in one")
+    pd.read_csv(file).assign(**{"Pixel size (um)": 0.1, "sex": "f"}).to_csv(file, index=False)
+    assert "patient, Pixel size (um), sex; call Pixel size (um) pixel_size if it is meant; to keep" in list_table(file).notices[0]
     pd.read_csv(file).assign(Label=LABELS).to_csv(file, index=False)
     with pytest.raises(UserError, match="has the columns ' LABEL' and 'Label', which mean the same; keep one"):
         list_table(file)
