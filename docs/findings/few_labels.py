@@ -46,17 +46,20 @@ def reached(arm: str, laboratory: str, folder: Path) -> Reached:
     )
 
 
-def each(values: list[float]) -> str:
-    """Write the mean and each of the values."""
-    return f"{np.mean(values):.3f} ({', '.join(f'{value:.3f}' for value in values)})"
+def cells_of(one: Reached) -> str:
+    """Write three cells of the table."""
+    draws = f" ({', '.join(f'{value:.3f}' for value in one.accuracy)})" if len(one.accuracy) > 1 else ""
+    return f"{np.mean(one.accuracy):.3f}{draws} | {np.mean(one.balanced):.3f} | {np.mean(one.own):.3f}"
 
 
-def print_table(laboratory: str, before: Reached, found: dict[tuple[str, int], Reached]) -> None:
-    """Print a laboratory's table in Markdown."""
-    print(f"\n{laboratory}\n\n| tuned | cells of each class | accuracy | balanced accuracy | test set of PBC |\n|" + "---|" * 5)
-    print(f"| nothing | 0 | {before.accuracy[0]:.3f} | {before.balanced[0]:.3f} | {before.own[0]:.3f} |")
-    for (tuned, cells), one in found.items():
-        print(f"| {TUNED[tuned]} | {cells} | {each(one.accuracy)} | {each(one.balanced)} | {np.mean(one.own):.3f} |")
+def print_table(tables: dict[str, tuple[Reached, dict[tuple[str, int], Reached]]]) -> None:
+    """Print the table in Markdown."""
+    heads = " | ".join(f"`{name}`: accuracy (each draw) | balanced | test set of PBC then" for name in tables)
+    print(f"| tuned | cells of each class | {heads} |\n|" + "---|" * (2 + 3 * len(tables)))
+    print(f"| nothing | 0 | {' | '.join(cells_of(before) for before, _ in tables.values())} |")
+    for tuned, label in TUNED.items():
+        for cells in CELLS:
+            print(f"| {label} | {cells} | {' | '.join(cells_of(found[tuned, cells]) for _, found in tables.values())} |")
 
 
 def draw(tables: dict[str, tuple[Reached, dict[tuple[str, int], Reached]]]) -> Figure:
@@ -92,7 +95,7 @@ def main() -> None:
         before = Reached([float(found.mean())], [float(by_seed(found, counted(labels))[0])], [float(own.mean())])
         few = {(tuned, cells): reached(f"few_{tuned}_{cells}_{name}", name, options.folder) for tuned in TUNED for cells in CELLS}
         tables[name] = before, few
-        print_table(name, before, few)
+    print_table(tables)
     if options.figure:
         save_figure(draw(tables), options.figure)
 
