@@ -20,6 +20,8 @@ MASK = frozenset({"mask", "masks"})
 PERHAPS_MASK = frozenset({"gt", "groundtruth", "label", "labels", "seg", "segmentation"})
 """Words that a mask's name has beside those of its image; ``seg`` may also stand for a segmented neutrophil."""
 
+MARKED = re.compile("|".join(sorted(MASK | PERHAPS_MASK)))
+
 PARTS = frozenset({"binary", "cell", "cyto", "cytoplasm", "nuc", "nucleus"})
 """Words for what a mask shows."""
 
@@ -74,24 +76,35 @@ def masks_beside(folder: Path, images: Sequence[str]) -> Found:
         folder: that holds them.
         images: names of its image files.
     """
-    by_words: dict[tuple[str, ...], list[tuple[str, bool]]] = {}
-    marked: list[tuple[str, tuple[str, ...], bool]] = []
+    stems = {os.path.splitext(name)[0].lower() for name in images}
+    if len(stems) == len(images) and not any(map(MARKED.search, stems)):
+        return Found(set(), set())
+    by_words: dict[tuple[str, ...], list[str]] = {}
+    marked: list[tuple[str, list[str]]] = []
     for name in images:
         words = re.split(r"[_\-. ]+", os.path.splitext(name)[0].lower())
-        is_sure, perhaps = not MASK.isdisjoint(words), not PERHAPS_MASK.isdisjoint(words)
-        if is_sure or perhaps:
-            marked.append((name, tuple(word for word in words if word not in MASK | PERHAPS_MASK | PARTS), is_sure))
-        key = tuple(words) if is_sure or perhaps else tuple(word for word in words if word not in PHOTOGRAPH)
-        by_words.setdefault(key, []).append((name, is_sure))
-    masks = {name for name, key, is_sure in marked if key in by_words and (is_sure or is_flat(folder / name))}
+        if is_marked := not (MASK | PERHAPS_MASK).isdisjoint(words):
+            marked.append((name, words))
+        by_words.setdefault(tuple(words) if is_marked else without(words, PHOTOGRAPH), []).append(name)
+    masks = set()
+    for name, words in marked:
+        bare = without(words, MASK | PERHAPS_MASK)
+        is_beside = bare in by_words or without(bare, PARTS) in by_words
+        if is_beside and (not MASK.isdisjoint(words) or is_flat(folder / name)):
+            masks.add(name)
     twins: set[str] = set()
     for same in by_words.values():
-        names = [name for name, _ in same if name not in masks]
+        names = {name for name in same if name not in masks}
         if len(names) > 1 and len({os.path.splitext(name)[0].lower() for name in names}) == 1:
             flat = {name for name in names if is_flat(folder / name)}
-            masks.update(flat if len(flat) < len(names) else ())
-            twins.update(set(names) - masks if len(set(names) - masks) > 1 else ())
+            masks.update(flat if flat < names else ())
+            twins.update(names - masks if len(names - masks) > 1 else ())
     return Found(masks, twins)
+
+
+def without(words: Iterable[str], some: frozenset[str]) -> tuple[str, ...]:
+    """Leave out some words."""
+    return tuple(word for word in words if word not in some)
 
 
 def is_flat(file: Path) -> bool:

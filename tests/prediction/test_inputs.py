@@ -69,6 +69,8 @@ def test_masks_beside_their_images_are_no_cells() -> None:
     ("image", "mask"),
     [
         ("01.png", "01_nucleus_mask.png"),
+        ("cell_1.png", "cell_1_mask.png"),
+        ("image.png", "mask.png"),
         ("01_img.png", "01_mask.png"),
         ("01.png", "01_seg.png"),
         ("01.bmp", "01_gt.png"),
