@@ -160,7 +160,7 @@ def test_cells_are_shown_in_the_size_of_the_training_cells(classifier: TrainedCl
     assert adapted.adaptation.zoom == pytest.approx(1.5, abs=0.1)
     shown = adapted.images(small)[0].permute(1, 2, 0).numpy()
     assert nucleus_share(np.ascontiguousarray(shown)) == pytest.approx(0.375, abs=0.04)
-    assert str(adapted.adaptation).endswith(f"Images are enlarged to {adapted.adaptation.zoom:.2f} times their size.")
+    assert f"Images are enlarged to {adapted.adaptation.zoom:.2f} times their size. So few" in str(adapted.adaptation)
     assert adapt(classifier, small, ["scale"], trained_nucleus=0.9).adaptation.zoom == 2.0  # and no more
     with pytest.raises(UserError, match="--adapt scale needs the size of nuclei"):
         adapt(classifier, small, ["scale"])
