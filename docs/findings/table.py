@@ -25,6 +25,7 @@ PAGES = {
     "efficientswin": (("lite0", "efficientswin", "swin", "lite0+swin"), ("test",)),
     "ensemble": (("lite0+lite1+lite2", "lite0", "lite1", "lite2", "long"), ("test",)),
     "another-laboratory": (("traveller",), ("test", *LABORATORIES)),
+    "others": (("traveller", "house", "resnet18_28", "transfer_lite0"), ("test", *LABORATORIES)),
     "ablation": (
         ("whole", "plain", *(f"without_{part}" for part in ("normalisation", "stain", "frame", "camera", "background")), "mixup"),
         ("test", *LABORATORIES),
@@ -32,7 +33,7 @@ PAGES = {
 }
 """By page: the arms, the first of which the others are compared with, and the sets."""
 
-BALANCED = ("another-laboratory", "ablation")
+BALANCED = ("another-laboratory", "others", "ablation")
 """Pages on cells of other laboratories, where two cells of three are of one class."""
 
 DRAWS = 5000
