@@ -25,7 +25,7 @@ PAGES = {
     "efficientswin": (("lite0", "efficientswin", "swin", "lite0+swin"), ("test",)),
     "ensemble": (("lite0+lite1+lite2", "lite0", "lite1", "lite2", "long"), ("test",)),
     "another-laboratory": (("traveller",), ("test", *LABORATORIES)),
-    "others": (("traveller", "house", "resnet18_28", "transfer_lite0"), ("test", *LABORATORIES)),
+    "others": (("traveller", "house", "resnet18_28"), ("test", *LABORATORIES)),
     "ablation": (
         ("whole", "plain", *(f"without_{part}" for part in ("normalisation", "stain", "frame", "camera", "background")), "mixup"),
         ("test", *LABORATORIES),

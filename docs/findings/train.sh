@@ -26,10 +26,9 @@ jobs() {
     fit tuned "$seed" "$five" "$outside"
     for arm in frozen wrong_range; do fit $arm "$seed" "$five" --exp "$arms/$arm.yaml" "$outside"; done
     fit traveller "$seed" --exp traveller "$outside"
-    # Beside it, recipes that know nothing of other laboratories, of which two are cut short.
+    # Beside it, recipes that know nothing of other laboratories, the second cut short.
     fit house "$seed" --exp house --data PBC --data.split wbcatt "$outside" --data.image_size 28
     fit resnet18_28 "$seed" --exp resnet18_28 --data PBC --data.split wbcatt "$outside" --data.image_size 28 --trainer.max_epochs 8
-    fit transfer_lite0 "$seed" --exp transfer_lite0 --data.split wbcatt "$outside" --trainer.max_epochs 6
     fit swin "$seed" "$lite" --exp "$arms/swin.yaml"
     fit efficientswin "$seed" --exp "$arms/efficientswin.yaml"
     fit long "$seed" "$lite" --exp "$arms/long.yaml"
