@@ -1,9 +1,9 @@
 """Print the tables of the pages in this folder from the runs of `train.sh`: python docs/findings/table.py [PAGE ...].
 
-A row is an arm, or several joined by ``+``, whose probabilities are averaged: an ensemble. It is compared with the first row on
-the same cells and seeds, by accuracy or, on the pages of `BALANCED`, by balanced accuracy. The interval of a difference comes
-from 5,000 draws of test cells (for balanced accuracy within each class) and of seeds with replacement; p is that of the paired
-t-test over the seeds.
+A row is an arm, or several joined by ``+``, whose probabilities are averaged: an ensemble; ``arm@1`` is the arm with seed 1. It is
+compared with the first row on the same cells and seeds, by accuracy or, on the pages of `BALANCED`, by balanced accuracy. The
+interval of a difference comes from 5,000 draws of test cells (for balanced accuracy within each class) and of seeds with
+replacement; p is that of the paired t-test over the seeds.
 """
 
 import argparse
@@ -25,6 +25,7 @@ PAGES = {
     "efficientswin": (("lite0", "efficientswin", "swin", "lite0+swin"), ("test",)),
     "ensemble": (("lite0+lite1+lite2", "lite0", "lite1", "lite2", "long"), ("test",)),
     "another-laboratory": (("traveller",), ("test", *LABORATORIES)),
+    "vote": (("traveller@0+traveller@1+traveller@2", "traveller"), ("test", *LABORATORIES)),
     "others": (("traveller", "house", "resnet18_28"), ("test", *LABORATORIES)),
     "ablation": (
         ("whole", "plain", *(f"without_{part}" for part in ("normalisation", "stain", "frame", "camera", "background")), "mixup"),
@@ -33,7 +34,7 @@ PAGES = {
 }
 """By page: the arms, the first of which the others are compared with, and the sets."""
 
-BALANCED = ("another-laboratory", "others", "ablation")
+BALANCED = ("another-laboratory", "vote", "others", "ablation")
 """Pages on cells of other laboratories, where two cells of three are of one class."""
 
 DRAWS = 5000
@@ -48,7 +49,8 @@ def predictions(arm: str, seed: int, name: str, folder: Path) -> pd.DataFrame:
     """Read the filed probabilities of an arm, or the mean of those of several."""
     tables = []
     for one in arm.split("+"):
-        summary = json.loads((folder / "findings" / f"{one}-{seed}.json").read_text())
+        name_of_arm, _, own_seed = one.partition("@")
+        summary = json.loads((folder / "findings" / f"{name_of_arm}-{own_seed or seed}.json").read_text())
         files = Path(summary["checkpoint"]).parents[1]
         tables.append(pd.read_parquet(files / "predictions" / f"{name}.parquet").set_index("id").sort_index())
     mean = sum(table.drop(columns="label") for table in tables) / len(tables)
@@ -117,7 +119,7 @@ def main() -> None:
     for page in options.pages:
         arms, sets = PAGES[page]
         stored = [int(file.stem.rpartition("-")[2]) for file in (options.folder / "findings").glob("*.json")]
-        needed = {one for arm in arms for one in arm.split("+")}
+        needed = {one.partition("@")[0] for arm in arms for one in arm.split("+")}
         seeds = [
             seed
             for seed in sorted(set(stored))
