@@ -1,8 +1,8 @@
 """Print the tables of the pages in this folder from the runs of `train.sh`: python docs/findings/table.py [PAGE ...].
 
 A row is an arm, or several joined by ``+``, whose probabilities are averaged: an ensemble; ``arm@1`` is the arm with seed 1.
-It is compared with the first row on the same cells and seeds, by accuracy or, on the pages of `BALANCED`, by balanced accuracy. The
-interval of a difference comes from 5,000 draws of test cells (for balanced accuracy within each class) and of seeds with
+It is compared with the first row on the same cells and seeds, by accuracy or, on the pages of `BALANCED`, by balanced accuracy.
+The interval of a difference comes from 5,000 draws of test cells (for balanced accuracy within each class) and of seeds with
 replacement; p is that of the paired t-test over the seeds.
 """
 
