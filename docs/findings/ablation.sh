@@ -22,6 +22,7 @@ jobs() {
     fit without_frame "$seed" --data.laboratory "[background,stain,focus,light,noise,compression]" --data.augment light
     fit without_camera "$seed" --data.laboratory "[background,stain,rotation,magnification,tightness]"
     fit without_background "$seed" --data.laboratory "[stain,rotation,magnification,tightness,focus,light,noise,compression]"
+    fit frozen_norm "$seed" --model.norm frozen
     fit mixup "$seed" --data.mixing mixup
   done
 }
