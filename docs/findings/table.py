@@ -28,7 +28,13 @@ PAGES = {
     "vote": (("traveller@0+traveller@1+traveller@2", "traveller"), ("test", *LABORATORIES)),
     "others": (("traveller", "house", "resnet18_28"), ("test", *LABORATORIES)),
     "ablation": (
-        ("whole", "plain", *(f"without_{part}" for part in ("normalisation", "stain", "frame", "camera", "background")), "frozen_norm", "mixup"),
+        (
+            "whole",
+            "plain",
+            *(f"without_{part}" for part in ("normalisation", "stain", "frame", "camera", "background")),
+            "frozen_norm",
+            "mixup",
+        ),
         ("test", *LABORATORIES),
     ),
 }
