@@ -81,7 +81,7 @@ def test_the_few_cells_of_another_laboratory_have_a_size_too(tmp_path: Path) -> 
     own = write_cells(tmp_path / "own", lambda number: 80, 40)
     clinic = write_cells(tmp_path / "clinic", lambda number: 24 + 4 * number, 20)
     ward = write_cells(tmp_path / "ward", lambda number: 80, 20)
-    sizes = {"clinic": 0.5, "ward": 0.5}
+    sizes = {"Clinic": 0.5, "ward": 0.5}  # a name in any case
     known = {"pixel_size": 0.25, "few_shot": f"{clinic}:3", "cache_dir": "cache"}
     data = CellFolder(root=str(own), image_size=48, test_on=[str(ward)], test_pixel_size=sizes, **known)
     data.setup("test")
