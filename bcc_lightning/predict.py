@@ -108,7 +108,7 @@ def predict(argv: list[str]) -> int:
     options = read_options(argv)
     # Only now what takes seconds to load.
     from bcc_lightning.cli.networks import network_named
-    from bcc_lightning.datasets.classes import whole_of
+    from bcc_lightning.datasets.classes import counted_classes
     from bcc_lightning.datasets.framing import odd_notice
     from bcc_lightning.engine.adapting import adapt_network
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
@@ -125,7 +125,7 @@ def predict(argv: list[str]) -> int:
     network = network_named(options)
     classifier, identity = load_network(options, network, inputs)
     inputs = replace(inputs, with_sizes=classifier.field is not None)
-    of = whole_of(options["of"], classifier.class_names)
+    of = counted_classes(options["of"], classifier.class_names)
     labels, counts = read_examiner(options["reference"], by, classifier.class_names)
     guard = guard_of(network, classifier) if options["abstain"] else None
     if methods:

@@ -39,7 +39,7 @@ OTHER_NAMES = {
 LEUKOCYTES = "leukocytes"
 """Stands for all classes that a differential count is of."""
 
-NO_LEUKOCYTES = ("erythroblast", "erythrocyte", "red blood cell", "rbc", "platelet", "artefact", "artifact")
+NOT_LEUKOCYTES = ("erythroblast", "erythrocyte", "red blood cell", "rbc", "platelet", "artefact", "artifact")
 """Classes that a differential count of the leukocytes leaves out, as far as they are known by name."""
 
 CANONICAL = {spelling_key(other): name for name, others in OTHER_NAMES.items() for other in (name, *others)}
@@ -57,11 +57,11 @@ def class_key(name: str) -> str:
 
 def leukocytes(class_names: Sequence[str]) -> list[str]:
     """Return the classes that are leukocytes, or are not known to be anything else."""
-    others = set(map(class_key, NO_LEUKOCYTES))
+    others = set(map(class_key, NOT_LEUKOCYTES))
     return [name for name in class_names if class_key(name) not in others]
 
 
-def whole_of(given: str | None, class_names: Sequence[str]) -> list[str]:
+def counted_classes(given: str | None, class_names: Sequence[str]) -> list[str]:
     """Read which classes make up the 100 % of a differential.
 
     Args:

@@ -189,7 +189,7 @@ def read_whole(place: Path, trained_on: TrainedOn, pixel_size: float | None = No
 def relabelled(
     cells: CellImages, labels: npt.NDArray[np.int64], class_names: Sequence[str], whose: str
 ) -> tuple[CellImages, list[str]]:
-    """Give cells the labels of another data set, and leave out those whose class it lacks.
+    """Relabel cells by the classes of another data set, and leave out those whose class it lacks.
 
     Args:
         cells: N of them.

@@ -90,8 +90,8 @@ class Magnification:
     def crops(self, sides: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the side in pixels of the square that is shown of each file: (N,); `sides` as in `field_of`."""
         field = self.field_of(sides)
-        across = {size: pixels_across(field, size) for size in np.unique(self.pixel_sizes).tolist()}
-        return np.array([across[size] for size in self.pixel_sizes.tolist()], np.int64)
+        sizes, which = np.unique(self.pixel_sizes, return_inverse=True)
+        return np.array([pixels_across(field, size) for size in sizes.tolist()], np.int64)[which]
 
     def __str__(self) -> str:
         """Identify it, for the key of a cache."""
@@ -99,7 +99,7 @@ class Magnification:
 
 
 def odd_frames(crops: npt.NDArray[np.int64], sides: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Say of which images the square that is shown is far larger or far smaller than the image itself.
+    """Find the images that are far smaller or far larger than the square that is shown of them.
 
     Args:
         crops: (N,) side of the square in pixels.

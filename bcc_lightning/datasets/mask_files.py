@@ -13,8 +13,9 @@ from PIL import Image
 from bcc_lightning.datasets.decoding import LARGEST, UnreadableImageError, opened
 from bcc_lightning.datasets.spelling import letters
 
-PERHAPS_MASK_FOLDERS = frozenset({"annotation", "annotations", "groundtruth", "gt", "label", "labels", "seg", "segmentation"})
-"""Folder names, letters only, of folders that hold masks if their images look so; with ``mask`` in its name one does anyway."""
+PERHAPS_MASK_FOLDERS = frozenset({"annotation", "groundtruth", "gt", "label", "seg", "segmentation"})
+"""Names, letters only and without a plural, of folders that hold masks if their images look so; with ``mask`` in its name one
+does anyway."""
 
 MASK = frozenset({"mask", "masks"})
 PERHAPS_MASK = frozenset({"gt", "groundtruth", "label", "labels", "seg", "segmentation"})
@@ -61,7 +62,7 @@ def is_mask_folder(name: str, images: Iterable[Path]) -> bool:
     plain = letters(name)
     if "mask" in plain:
         return True
-    first = next(iter(images), None) if plain in PERHAPS_MASK_FOLDERS or plain.removesuffix("s") in PERHAPS_MASK_FOLDERS else None
+    first = next(iter(images), None) if plain.removesuffix("s") in PERHAPS_MASK_FOLDERS else None
     return first is not None and is_flat(first)
 
 

@@ -138,7 +138,7 @@ class TrainedClassifier:
         self.field_pixels = pixels_across(self.field, size)
 
     def size_notice(self) -> str:
-        """Say that images are shown as they are although those of the training had one field of view; else empty."""
+        """Return a notice that the size of the pixels is unknown; empty where it is known or not needed."""
         if self.field is None or self.field_pixels:
             return ""
         return (

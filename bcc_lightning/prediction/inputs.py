@@ -11,7 +11,7 @@ from bcc_lightning.datasets.folder_files import is_image_name, join, keep_own, k
 from bcc_lightning.datasets.left_out import LeftOut, is_system_file
 from bcc_lightning.errors import UserError
 from bcc_lightning.prediction.choices import STDIN, refuse_missing_input
-from bcc_lightning.prediction.tables import Cell, columns, has_pixel_sizes, heads_of, is_table, table_rows
+from bcc_lightning.prediction.tables import Cell, has_pixel_sizes, is_table, table_rows
 
 FOLDERS_ARE = ("slide", "patient")
 """What the folders directly below an input stand for, if cells are counted by one of these."""
@@ -64,7 +64,6 @@ class CellInputs:
             return
         refuse_missing_input(given)
         if is_table(given):
-            columns(given, heads_of(given), self.by)
             next(table_rows(given, self.by), None)
         elif not os.path.isdir(given) and self.by and self.by not in FOLDERS_ARE:
             raise UserError(f"--by {self.by}: {given} has no columns; name a table with the columns path and {self.by}")

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from bcc_lightning.argument_types import check_pixel_size
+from bcc_lightning.datasets.external import TABLES
 from bcc_lightning.datasets.table import column_key
 from bcc_lightning.errors import UserError
 
-TABLES = {".csv", ".parquet"}
 PIXEL_SIZE = "pixel_size"
 
 
