@@ -176,7 +176,7 @@ class CellDataModule(LightningDataModule):
         """
         cells = self.cells
         given = cells.splits if self.split_file is None else read_split(self.split_file, cells, self.dropped).codes
-        return divide(plan, cells.labels, given, cells.groups, self.group_names)
+        return divide(plan, cells.labels, given, cells.groups, self.group_names, self.class_names)
 
     def fold_sizes(self) -> list[dict[SetName, int]]:
         """Count the training, validation and test cells of each fold of one cross-validation."""

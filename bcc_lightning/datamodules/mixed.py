@@ -46,4 +46,4 @@ class Mixed(ImageFiles):
 
     def list_files(self) -> CellListing:
         """List the files of all laboratories."""
-        return join_laboratories(self.sets, self.classes, self.split_plan)
+        return join_laboratories(self.sets, self.classes, self.split_plan, self.leave_out)

@@ -13,24 +13,31 @@ from bcc_lightning.datasets.cell_folder import list_cell_folder
 from bcc_lightning.datasets.cells import Names
 from bcc_lightning.datasets.classes import find_classes, label_map
 from bcc_lightning.datasets.external import TABLES, find_set, names_of
-from bcc_lightning.datasets.listing import CellListing
+from bcc_lightning.datasets.listing import NO_SPLIT, CellListing
 from bcc_lightning.datasets.spelling import shown, spelling_key
-from bcc_lightning.datasets.splits import TEST, SplitPlan, divide
+from bcc_lightning.datasets.splits import TEST, TRAIN, SplitPlan, divide
 from bcc_lightning.datasets.table import list_table
 from bcc_lightning.errors import UserError
 
 FEWEST = 2
 
+FEWEST_IN_SETS = 3
+"""A laboratory's class of fewer cells cannot be in training, validation and test set; its other cells can."""
 
-def join_laboratories(sets: Sequence[str], classes: tuple[str, ...] | None, plan: SplitPlan) -> CellListing:
+
+def join_laboratories(
+    sets: Sequence[str], classes: tuple[str, ...] | None, plan: SplitPlan, tested: str | None = None
+) -> CellListing:
     """List the image files of several laboratories.
 
-    Sets that a laboratory lacks are cut from its own cells, so that each is in all of them.
+    Sets that a laboratory lacks are cut from its own cells, so that each is in all of them; classes of fewer than
+    three cells stay in the training set.
 
     Args:
         sets: folders of class folders, or tables, one of each laboratory.
         classes: class names in label order; by default all that one of them holds, in alphabetical order.
         plan: how a laboratory is divided.
+        tested: a laboratory that is the test set as a whole, in any spelling.
 
     Raises:
         UserError: there are fewer than two, one cannot be read, or has a class that is not among `classes`.
@@ -46,7 +53,10 @@ def join_laboratories(sets: Sequence[str], classes: tuple[str, ...] | None, plan
             counts[name] = counts.get(name, 0) + int(count)
     class_names = find_classes(counts, classes, ", ".join(map(str, places))).names
     root = Path(os.path.commonpath([str(listing.root.absolute()) for listing in listings]))
-    parts = [within(listing, root, class_names, plan, name) for listing, name in zip(listings, names, strict=True)]
+    parts = [
+        within(listing, root, class_names, None if tested and spelling_key(name) == spelling_key(tested) else plan, name)
+        for listing, name in zip(listings, names, strict=True)
+    ]
     groups = joined_groups(parts) if any(part.groups is not None for part in parts) else (None, ())
     return CellListing(
         root,
@@ -62,18 +72,37 @@ def join_laboratories(sets: Sequence[str], classes: tuple[str, ...] | None, plan
     )
 
 
-def within(listing: CellListing, root: Path, class_names: tuple[str, ...], plan: SplitPlan, name: str) -> CellListing:
-    """Return the listing of one laboratory as a part of all: paths below their common root, common classes, and its own sets."""
+def within(listing: CellListing, root: Path, class_names: tuple[str, ...], plan: SplitPlan | None, name: str) -> CellListing:
+    """Return the listing of one laboratory as a part of all: paths below their common root, common classes, and its own sets.
+
+    Without a plan all its cells are the test set.
+    """
     labels = label_map(listing.class_names, class_names, {}, name)[listing.labels]
     prefix = listing.root.absolute().relative_to(root).as_posix()
     paths = listing.paths if prefix == "." else Names.of(f"{prefix}/{path}" for path in listing.paths)
-    splits = listing.splits  # with folds all cells are divided together
-    try:
-        if not plan.folds:
-            splits = divide(plan, labels, splits, listing.groups, listing.group_names)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
+    splits = np.full_like(listing.splits, TEST)
+    if plan is not None:
+        splits = listing.splits if plan.folds else own_sets(listing, labels, class_names, plan, name)  # folds divide all together
     return replace(listing, root=root, paths=paths, class_names=class_names, labels=labels, splits=splits)
+
+
+def own_sets(
+    listing: CellListing, labels: npt.NDArray[np.int64], class_names: tuple[str, ...], plan: SplitPlan, name: str
+) -> npt.NDArray[np.int8]:
+    """Divide one laboratory; classes of fewer than `FEWEST_IN_SETS` cells stay in the training set."""
+    to_divide = np.isin(listing.splits, (NO_SPLIT, TRAIN))
+    rare = to_divide & (np.bincount(labels[to_divide], minlength=len(class_names))[labels] < FEWEST_IN_SETS)
+    if listing.groups is not None:  # a patient's cells stay together, whatever their classes
+        rare[:] = False
+    splits = np.where(rare, TRAIN, listing.splits).astype(np.int8)
+    others = np.flatnonzero(~rare)
+    if len(others):
+        groups = None if listing.groups is None else listing.groups[others]
+        try:
+            splits[others] = divide(plan, labels[others], listing.splits[others], groups, listing.group_names, class_names)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+    return splits
 
 
 def joined_groups(parts: Sequence[CellListing]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:

@@ -56,6 +56,7 @@ def divide(
     published: Codes | None = None,
     groups: Ints | None = None,
     group_names: Sequence[str] = (),
+    class_names: Sequence[str] = (),
 ) -> Codes:
     """Divide cells.
 
@@ -68,6 +69,7 @@ def divide(
         published: (N,) split codes, which are kept; `NO_SPLIT` counts as training.
         groups: (N,) group of each cell, such as a patient; cells of one group stay together.
         group_names: names of the groups, for messages.
+        class_names: names of the classes, for messages.
 
     Returns:
         (N,) split codes.
@@ -79,23 +81,23 @@ def divide(
     if not (codes == TRAIN).any():
         raise UserError(f"none of {len(codes)} cells is in the training set; choose another data set, or a --data.split_file")
     if plan.folds:
-        codes = hold_out_fold(plan, labels, codes.astype(np.int8), groups)
+        codes = hold_out_fold(plan, labels, codes.astype(np.int8), groups, class_names)
     else:
         for code, share in ((TEST, plan.test_share), (VAL, plan.val_share)):
             if not (codes == code).any():
                 pool = np.flatnonzero(codes == TRAIN)
-                codes[cut(pool, labels, groups, share * len(labels) / len(pool), plan.seed)] = code
+                codes[cut(pool, labels, groups, share * len(labels) / len(pool), plan.seed, class_names)] = code
     refuse_divided_groups(codes, groups, group_names)
     return codes.astype(np.int8)
 
 
-def cut(pool: Ints, labels: Ints, groups: Ints | None, share: float, seed: int) -> Ints:
+def cut(pool: Ints, labels: Ints, groups: Ints | None, share: float, seed: int, class_names: Sequence[str] = ()) -> Ints:
     """Cut the same share of each class from a pool; return the positions of the cells that are cut."""
     if groups is not None:
         folds = min(round(1 / share), len(np.unique(groups[pool])))  # with few patients, one of them is a larger share
         first = folds_of(max(2, folds), labels[pool], groups[pool], seed) == 0
         return np.asarray(pool[first])
-    refuse_too_few(labels[pool], 2, "validation and test sets can be cut")
+    refuse_too_few(labels[pool], 2, "validation and test sets can be cut", class_names)
     try:
         _, held = train_test_split(pool, test_size=share, stratify=labels[pool], random_state=seed)
     except ValueError as error:  # fewer cells than classes in one of the two sets
@@ -103,25 +105,25 @@ def cut(pool: Ints, labels: Ints, groups: Ints | None, share: float, seed: int) 
     return np.asarray(held)
 
 
-def hold_out_fold(plan: SplitPlan, labels: Ints, codes: Codes, groups: Ints | None) -> Codes:
+def hold_out_fold(plan: SplitPlan, labels: Ints, codes: Codes, groups: Ints | None, class_names: Sequence[str] = ()) -> Codes:
     """Hold out one fold, see `divide`."""
     seed, held_out = plan.seed + plan.fold // plan.folds, plan.fold % plan.folds
     has_test_set = (codes == TEST).any()
     pool = np.flatnonzero(codes != TEST)
-    number = folds_of(plan.folds, labels[pool], None if groups is None else groups[pool], seed)
+    number = folds_of(plan.folds, labels[pool], None if groups is None else groups[pool], seed, class_names)
     result = codes.copy()
     result[pool] = TRAIN
     result[pool[number == held_out]] = VAL if has_test_set else TEST
     if not has_test_set:
         others = pool[number != held_out]
-        result[cut(others, labels, groups, plan.val_share * len(labels) / len(others), seed)] = VAL
+        result[cut(others, labels, groups, plan.val_share * len(labels) / len(others), seed, class_names)] = VAL
     return result
 
 
-def folds_of(folds: int, labels: Ints, groups: Ints | None, seed: int) -> Ints:
+def folds_of(folds: int, labels: Ints, groups: Ints | None, seed: int, class_names: Sequence[str] = ()) -> Ints:
     """Return the fold of each cell, classes spread evenly: (N,) int64, 0 to K-1."""
     if groups is None:
-        refuse_too_few(labels, folds, f"{folds} folds can be made")
+        refuse_too_few(labels, folds, f"{folds} folds can be made", class_names)
         splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     else:
         found = len(np.unique(groups))
@@ -136,11 +138,15 @@ def folds_of(folds: int, labels: Ints, groups: Ints | None, seed: int) -> Ints:
     return number
 
 
-def refuse_too_few(labels: Ints, least: int, purpose: str) -> None:
+def refuse_too_few(labels: Ints, least: int, purpose: str, class_names: Sequence[str]) -> None:
     """Refuse classes with too few cells to be in each set."""
     numbers, counts = np.unique(labels, return_counts=True)
     if (counts < least).any():
-        few = ", ".join(f"class {number} has {count}" for number, count in zip(numbers, counts, strict=True) if count < least)
+        few = ", ".join(
+            f"{shown(class_names[number]) if class_names else f'class {number}'} has {count}"
+            for number, count in zip(numbers, counts, strict=True)
+            if count < least
+        )
         raise UserError(f"each class needs at least {least} images before {purpose}; {few}. Add images or leave the class out")
 
 

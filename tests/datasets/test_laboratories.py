@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bcc_lightning.balancing.balance import balance_cells
-from bcc_lightning.datamodules import CellTable, Mixed
+from bcc_lightning.datamodules import CellFolder, CellTable, Mixed
 from bcc_lightning.datasets.classes import WHITE_CELL_CLASSES
 from bcc_lightning.errors import UserError
 from tests.datamodules.miniatures import write_folder
@@ -39,6 +39,23 @@ def test_one_is_left_out(sets: list[str]) -> None:
     assert len(data.splits["test"]) == 100
     assert {cell.split("/")[0] for name in ("train", "val") for cell in data.splits[name].ids} == {"south"}  # type: ignore[index]
     assert len(data.splits["train"]) + len(data.splits["val"]) == 18  # the south's own test cells are not used
+
+
+def test_a_rare_class_of_one_laboratory_stays_in_training(sets: list[str], tmp_path: Path) -> None:
+    write_folder(tmp_path / "east", WHITE_CELL_CLASSES[1:], 10, seed=3)
+    write_folder(tmp_path / "east", WHITE_CELL_CLASSES[:1], 1, seed=4)
+    data = Mixed(sets=[sets[0], str(tmp_path / "east")], image_size=24)
+    alone = WHITE_CELL_CLASSES[0]
+    found = {name: np.sum((cells.laboratories == 1) & (cells.labels == 0)) for name, cells in data.splits.items()}
+    assert found == {"train": 1, "val": 0, "test": 0}
+    assert all((cells.laboratories == 1).any() for cells in data.splits.values())
+    # One that is left out is not divided at all: one cell of a class is no hindrance.
+    write_folder(tmp_path / "west", WHITE_CELL_CLASSES[:2], 1, seed=5)
+    left_out = Mixed(sets=[sets[0], str(tmp_path / "west")], image_size=24, leave_out="west")
+    assert np.bincount(left_out.splits["test"].labels).tolist() == [1, 1]
+    # Alone, the same folder cannot be divided, and the message names the class.
+    with pytest.raises(UserError, match=f"{alone} has 1"):
+        _ = CellFolder(root=str(tmp_path / "east"), image_size=24).splits
 
 
 def test_laboratories_are_drawn_equally_often() -> None:
