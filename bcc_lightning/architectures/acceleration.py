@@ -40,7 +40,7 @@ def runs_in_bf16(network: nn.Module, device: torch.device, precision: Precision)
         check_choice("model.precision", precision, Precision)
         return precision == "bf16"
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(gpu_has_bf16())
     return device.type == "cpu" and cpu_has_bf16() and not has_depthwise_convolution(network)
 
 
@@ -54,6 +54,13 @@ def suited_precision(network: nn.Module, device: torch.device, precision: Precis
     return torch.autocast(device.type, torch.bfloat16, enabled=runs_in_bf16(network, device, precision))
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def gpu_has_bf16() -> bool:
+    """Check whether the GPU multiplies bfloat16."""
+    return bool(torch.cuda.is_bf16_supported())
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def cpu_has_bf16() -> bool:
     """Check whether this CPU multiplies bfloat16 in hardware; emulated, it is slower than float32."""
     capabilities = cpu_capabilities()

@@ -342,13 +342,15 @@ class CellDataModule(LightningDataModule):
         dataset = CellDataset(cells, weights, self.pipeline, self.seed, self.mixing, len(self.class_names))
         return self._loader(dataset, sampler, drop_last, self.num_workers)
 
-    def on_after_batch_transfer(self, batch: CellBatch, dataloader_idx: int) -> CellBatch:
+    def transfer_batch_to_device(self, batch: CellBatch, device: torch.device, dataloader_idx: int) -> CellBatch:
         """Draw a laboratory for each cell, where the batch is: another in each epoch, and always the same in validation."""
+        moved: CellBatch = super().transfer_batch_to_device(batch, device, dataloader_idx)
         if self.laboratories is None or self.trainer is None or not (self.trainer.training or self.trainer.validating):
-            return batch
+            return moved
         epoch, views = (self.trainer.current_epoch, self.views) if self.trainer.training else (BEFORE_TRAINING, 1)
-        entropy = batch_entropy(self.seed, epoch, batch.position.cpu().numpy())
-        return in_laboratories(batch, self.laboratories, entropy, views)
+        # Of the batch before it was moved: reading positions back would wait until a GPU has finished the step before.
+        entropy = batch_entropy(self.seed, epoch, batch.position.numpy())
+        return in_laboratories(moved, self.laboratories, entropy, views)
 
     def val_dataloader(self) -> DataLoader[CellBatch]:
         """Load the validation set, in order."""

@@ -217,3 +217,9 @@ def test_images_reach_the_network_in_channels_last() -> None:
     """Weights alone do not choose the layout: mixed layouts are converted in every layer."""
     backbone = build(EFFICIENTNET)
     assert received_by_timm(backbone, noise(2, 64)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_network_is_compiled_as_one_graph() -> None:
+    backbone, images = build("test_efficientnet"), noise(2, 64)
+    compiled = torch.compile(backbone, fullgraph=True, backend="eager")  # it fails where the graph would break
+    torch.testing.assert_close(compiled(images), backbone(images))

@@ -114,7 +114,7 @@ def test_training_draws_anew_and_validation_always_the_same() -> None:
 
     def seen(**state: Any) -> torch.Tensor:
         data.trainer = cast(Any, SimpleNamespace(**{"training": False, "validating": False, "current_epoch": 0, **state}))
-        return data.on_after_batch_transfer(batch, 0).image
+        return data.transfer_batch_to_device(batch, torch.device("cpu"), 0).image
 
     assert torch.equal(seen(), batch.image)  # the test
     assert torch.equal(seen(validating=True), seen(validating=True, current_epoch=3))
@@ -127,11 +127,11 @@ def test_two_views_of_each_cell_are_in_one_batch() -> None:
     data = SyntheticSmear(train_cells=16, val_cells=8, test_cells=8, image_size=32, batch_size=8, laboratory="all", views=2)
     data.trainer = cast(Any, SimpleNamespace(training=True, validating=False, current_epoch=0, global_rank=0, world_size=1))
     batch = next(iter(data.train_dataloader()))
-    found = data.on_after_batch_transfer(batch, 0)
+    found = data.transfer_batch_to_device(batch, torch.device("cpu"), 0)
     first, second = found.image.chunk(2)
     assert first.shape == batch.image.shape
     assert not torch.equal(first, second)
     assert torch.equal(found.position, batch.position.repeat(2))
     assert torch.equal(found.label, batch.label.repeat(2))
     data.trainer.training, data.trainer.validating = False, True
-    assert len(data.on_after_batch_transfer(batch, 0).image) == len(batch.image)
+    assert len(data.transfer_batch_to_device(batch, torch.device("cpu"), 0).image) == len(batch.image)
