@@ -22,6 +22,11 @@ from bcc_lightning.tracking import store
 from bcc_lightning.tracking.store import make_database
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Start one process more than there are cores: many of the slow tests wait for servers, or for processes that they stop."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, so that runs go to its own `mlruns` and decoded images to its own cache."""
