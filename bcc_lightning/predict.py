@@ -75,7 +75,7 @@ def read_options(argv: list[str]) -> Namespace:
         "columns familiarity and abstained, and an alarm for cells from elsewhere"
     )
     parser.add_argument("--abstain", type=float | None, default=None, help=abstain)
-    adapt = "adapt the network to these cells first, without labels: scale, bn, tent, prior, or several joined by commas"
+    adapt = "adapt the network to these cells first, without labels: scale, bn, tent, prior, blood, or several joined by commas"
     parser.add_argument("--adapt", type=str | None, default=None, metavar="METHODS", help=adapt)
     size = "micrometres that a pixel covers, for a run that was trained with --data.pixel_size or a column pixel_size"
     parser.add_argument("--pixel_size", type=float | None, default=None, metavar="SIZE", help=size)

@@ -2,10 +2,10 @@
 
     python benchmarks/gpu.py --root /cells/pbc_96
 
-Speed is that of painted cells at 224 pixels beside a bare loop over one resident batch, in turn. Accuracy is that on the
-validation set of `--root`, a folder of class folders, after a short training on 250 cells of each class. A GPU waits from the end
-of a training step to the beginning of the next, by events in its own stream. ``--tiny`` tries everything on a processor in a few
-minutes; its figures mean nothing.
+Speed is measured on painted cells of 224 pixels, in turn with a bare loop over one resident batch. Accuracy is that on the
+validation set of ``--root``, a folder of class folders, after a short training on 250 cells of each class. The GPU waits between
+the end of a training step and the beginning of the next; events in its own stream mark both. ``--tiny`` tries everything on a
+processor in a few minutes; its figures mean nothing.
 """
 
 import argparse

@@ -40,6 +40,9 @@ FURTHER = {
 ALIKE = {
     *(f"dinobloom_base_{kind}" for kind in ("probe", "tune", "lora")),
     *(name for name in experiment_names() if name.startswith("lite/")),
+    *(f"{folder}efficientnet_b{size}" for folder in ("", "as_published/") for size in (1, 2, 3)),
+    *(f"{folder}efficientswin_b3" for folder in ("", "as_published/")),
+    "an2dl_efficientnet_b2",
 }
 """Experiments that differ from another one that runs only in the network, or in learning rates."""
 

@@ -20,7 +20,7 @@ def adapt_network(
     network: TrainedNetwork, classifier: TrainedClassifier, pixels: Pixels, methods: Sequence[Method]
 ) -> AdaptedClassifier:
     """Adapt a network to the pixels of cells, and to nothing else; parameters and faults as of `adapt`."""
-    shares = mean_probability(network, classifier.class_names) if "prior" in methods else None
+    shares = mean_probability(network, classifier.class_names) if {"prior", "blood"} & set(methods) else None
     nucleus = trained_nucleus(network) if "scale" in methods else None
     return adapt(classifier, pixels, methods, shares, nucleus)
 

@@ -6,6 +6,7 @@
 - ``tent``: gain and offset of the normalisation layers are trained to give surer answers (Wang et al., ICLR 2021).
 - ``prior``: probabilities are corrected for other shares of the classes than in training, which the EM algorithm estimates
   (Saerens, Latinne and Decaestecker, Neural Computation 14 (2002) 21).
+- ``blood``: probabilities are corrected for the shares of the classes in the blood of healthy adults, without looking at cells.
 
 Nothing here is given a label of the cells.
 """
@@ -26,7 +27,7 @@ from bcc_lightning.datasets.nucleus import median_nucleus
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.test_time_augmentation import zoomed
 from bcc_lightning.prediction.choices import Method
-from bcc_lightning.prediction.class_shares import Shares, estimated_shares, reweighted
+from bcc_lightning.prediction.class_shares import Shares, blood_shares, estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import PACKED_DIMENSIONS, Pixels, TrainedClassifier
 from bcc_lightning.transforms.square import WAYS, lay
 
@@ -60,7 +61,7 @@ class Adaptation:
         methods: in the order in which they were applied.
         cells: number of unlabelled cells that were looked at.
         zoom: factor by which images are enlarged; 1 without ``scale``.
-        shares: estimated share of each class among them; empty without ``prior``.
+        shares: share of each class among them, estimated by ``prior`` or assumed by ``blood``; empty without them.
     """
 
     methods: tuple[Method, ...]
@@ -73,7 +74,10 @@ class Adaptation:
         resized = "enlarged" if self.zoom >= 1 else "shrunk"
         scaled = f" Images are {resized} to {self.zoom:.2f} times their size." if "scale" in self.methods else ""
         few = " So few cells can make a network much worse." if self.cells < ENOUGH else ""
-        return f"Adapted by {', '.join(self.methods)} to {self.cells:,} of these cells, without their labels.{scaled}{few}"
+        looked = ", ".join(method for method in self.methods if method != "blood")
+        adapted = [f"Adapted by {looked} to {self.cells:,} of these cells, without their labels.{scaled}{few}"] if looked else []
+        blood = ["Probabilities are corrected for the shares of the classes in the blood of healthy adults."]
+        return " ".join(adapted + (blood if "blood" in self.methods else []))
 
 
 class AdaptedClassifier(TrainedClassifier):
@@ -118,7 +122,8 @@ def adapt(
         classifier: the network; it is not changed.
         pixels: (N, S, S, 3) uint8, cells of the laboratory from `TrainedClassifier.square`.
         methods: what is done, in the order of `METHODS`.
-        trained_shares: (C,) mean probability of each class that the network gives to its validation set, needed for ``prior``.
+        trained_shares: (C,) mean probability of each class that the network gives to its validation set, needed for
+            ``prior`` and ``blood``.
         trained_nucleus: median diameter of nuclei in the training cells, as a share of the side, needed for ``scale``.
 
     Raises:
@@ -132,14 +137,18 @@ def adapt(
         adapt_statistics(adapted, pixels)
     if "tent" in methods:
         adapt_entropy(adapted, pixels)
-    if "prior" not in methods:
+    if not {"prior", "blood"} & set(methods):
         return adapted
     if trained_shares is None:
         raise UserError(
-            "--adapt prior needs the answers of the network for its validation set, which are not filed; name a run with --run"
+            f"--adapt {methods[-1]} needs the answers of the network for its validation set, which are not filed; name a run "
+            "with --run"
         )
-    probability = torch.cat([adapted.classify(part) for part in parts_of(pixels)]).double().numpy()
-    shares = estimated_shares(probability, trained_shares)
+    if "blood" in methods:
+        shares = blood_shares(classifier.class_names, trained_shares)
+    else:
+        probability = torch.cat([adapted.classify(part) for part in parts_of(pixels)]).double().numpy()
+        shares = estimated_shares(probability, trained_shares)
     adapted.odds = shares / np.maximum(trained_shares, np.finfo(np.float64).tiny)
     named = dict(zip(classifier.class_names, shares.tolist(), strict=True))
     adapted.adaptation = replace(adapted.adaptation, shares=named)

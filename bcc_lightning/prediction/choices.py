@@ -11,7 +11,7 @@ INPUTS = "image files, folders (searched through), tables with a column path, or
 
 STDIN = "-"
 
-Method = Literal["scale", "bn", "tent", "prior"]
+Method = Literal["scale", "bn", "tent", "prior", "blood"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
@@ -29,10 +29,12 @@ def read_methods(given: str | None) -> tuple[Method, ...]:
     """Read ``bn,tent,prior``; the order is always this one.
 
     Raises:
-        UserError: a name is unknown.
+        UserError: a name is unknown, or two methods exclude each other.
     """
     named = [name.strip() for name in (given or "").split(",") if name.strip()]
     if unknown := [name for name in named if name not in METHODS]:
         near = nearest(unknown[0], METHODS) or "."
         raise UserError(f"--adapt {unknown[0]} does not exist{near} It takes {', '.join(METHODS)}, or several joined by commas")
+    if {"prior", "blood"} <= set(named):
+        raise UserError("--adapt prior and blood both say how frequent the classes are; name one of them")
     return tuple(method for method in METHODS if method in named)

@@ -26,7 +26,8 @@ PAGES = {
     "ensemble": (("lite0+lite1+lite2", "lite0", "lite1", "lite2", "long"), ("test",)),
     "another-laboratory": (("traveller",), ("test", *LABORATORIES)),
     "vote": (("traveller@0+traveller@1+traveller@2", "traveller"), ("test", *LABORATORIES)),
-    "others": (("traveller", "house", "resnet18_28"), ("test", *LABORATORIES)),
+    "others": (("traveller", "transfer_lite0", "head_alone", "house", "resnet18_28"), ("test", *LABORATORIES)),
+    "left_out": (tuple(f"left_out_{name}" for name in (*LABORATORIES, "pbc")), ()),
     "ablation": (
         (
             "whole",
@@ -82,16 +83,19 @@ def by_seed(found: npt.NDArray[Any], groups: list[npt.NDArray[np.int_]]) -> npt.
     return means
 
 
+def figures(found: Right, labels: npt.NDArray[np.str_]) -> str:
+    """Write the accuracy of each seed and the mean balanced accuracy."""
+    accuracy = found.mean(axis=1)
+    seeds = ", ".join(f"{value:.4f}" for value in accuracy)
+    return f"{accuracy.mean():.4f} ({seeds}) | {by_seed(found, counted(labels)).mean():.4f}"
+
+
 def row(arm: str, seeds: list[int], name: str, folder: Path, reference: Right | None, is_balanced: bool) -> str:
     """Write a row of the table."""
     found, labels = right(arm, seeds, name, folder)
-    every = [np.arange(len(labels))]
-    accuracy, classes = by_seed(found, every), counted(labels)
-    balanced = by_seed(found, classes).mean()
-    figures = f"{accuracy.mean():.4f} ({', '.join(f'{value:.4f}' for value in accuracy)}) | {balanced:.4f}"
     if reference is None:
-        return f"| `{arm}` | {figures} | | |"
-    groups = classes if is_balanced else every
+        return f"| `{arm}` | {figures(found, labels)} | | |"
+    groups = counted(labels) if is_balanced else [np.arange(len(labels))]
     difference = found.astype(np.float64) - reference
     draw = np.random.default_rng(0)
     drawn = []
@@ -102,7 +106,7 @@ def row(arm: str, seeds: list[int], name: str, folder: Path, reference: Right | 
     p = ttest_rel(by_seed(found, groups), by_seed(reference, groups)).pvalue if len(seeds) > 1 else float("nan")
     shown = "< 0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004 - the three digits that are shown
     mean = by_seed(difference, groups).mean()
-    return f"| `{arm}` | {figures} | {100 * mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {shown} |"
+    return f"| `{arm}` | {figures(found, labels)} | {100 * mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f}) | {shown} |"
 
 
 def divisions(seeds: list[int], folder: Path) -> None:
@@ -114,6 +118,15 @@ def divisions(seeds: list[int], folder: Path) -> None:
     share, cells = found[0].mean(), found[0].size
     deviation = 100 * np.sqrt(share * (1 - share) / cells)
     print(f"\nBy chance alone, the accuracy on {cells:,} test cells varies by {deviation:.2f} points (one standard deviation).")
+
+
+def left_out(seeds: list[int], folder: Path) -> None:
+    """Print how well two laboratories together prepare for the third, beside PBC alone."""
+    print("\n| tested on | trained on | accuracy (each seed) | balanced accuracy |\n|---|---|---|---|")
+    for name in (*LABORATORIES, "pbc"):
+        print(f"| {name} | the two others | {figures(*right(f'left_out_{name}', seeds, 'test', folder))} |")
+        if name in LABORATORIES:
+            print(f"| {name} | PBC alone | {figures(*right('traveller', seeds, name, folder))} |")
 
 
 def main() -> None:
@@ -144,6 +157,8 @@ def main() -> None:
             print(f"| always {cells.index[0]} | {cells.iloc[0] / len(labels):.4f} | {1 / len(counted(labels)):.4f} | | |")
         if page == "hybrid":
             divisions(seeds, options.folder)
+        if page == "left_out":
+            left_out(seeds, options.folder)
 
 
 if __name__ == "__main__":

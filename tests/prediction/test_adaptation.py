@@ -19,7 +19,7 @@ from bcc_lightning.engine.evaluator import Evaluator
 from bcc_lightning.errors import UserError
 from bcc_lightning.prediction.adaptation import PRIOR_CELLS, adapt
 from bcc_lightning.prediction.choices import read_methods
-from bcc_lightning.prediction.class_shares import estimated_shares, reweighted
+from bcc_lightning.prediction.class_shares import blood_shares, estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import column_name
 
@@ -110,6 +110,29 @@ def test_shares_of_classes_that_are_told_apart_with_known_confusions() -> None:
     )
 
 
+def test_shares_in_the_blood_of_healthy_adults() -> None:
+    """Reference ranges of 40 to 80, 20 to 40 and 1 to 6 %: 60, 30 and 3.5 parts of what the three have together."""
+    trained = np.array([0.3, 0.4, 0.2, 0.1])
+    found = blood_shares(["EO", "Platelets", "lymphocyte", "Neutrophils"], trained)
+    assert found == pytest.approx([0.6 * 3.5 / 93.5, 0.4, 0.6 * 30 / 93.5, 0.6 * 60 / 93.5])
+    with pytest.raises(UserError, match="this network tells fewer than two of them apart"):
+        blood_shares(["neutrophil", "blast"], np.array([0.5, 0.5]))
+
+
+def test_blood_corrects_probabilities_without_looking_at_cells(classifier: TrainedClassifier) -> None:
+    classifier.module.class_names = ["neutrophil", "eosinophil", "blast"]
+    trained = np.array([0.2, 0.6, 0.2])
+    adapted = adapt(classifier, PIXELS[:1], ["blood"], trained)
+    before, after = classifier.classify(PIXELS).double(), adapted.classify(PIXELS).double()
+    # Of the 80 % of both, 60 of 63.5 parts are neutrophils: three times and a bit as many as in training.
+    odds = torch.tensor([0.8 * 60 / 63.5 / 0.2, 0.8 * 3.5 / 63.5 / 0.6, 1.0], dtype=torch.float64)
+    assert torch.allclose(after[:, 0] / after[:, 1], before[:, 0] / before[:, 1] * odds[0] / odds[1], rtol=1e-4)
+    assert torch.allclose(after[:, 0] / after[:, 2], before[:, 0] / before[:, 2] * odds[0], rtol=1e-4)
+    assert str(adapted.adaptation) == (
+        "Probabilities are corrected for the shares of the classes in the blood of healthy adults."
+    )
+
+
 def test_reweighting() -> None:
     found = reweighted(torch.tensor([[0.5, 0.25, 0.25]]), np.array([1.0, 2.0, 0.0]))
     assert found.tolist() == [[0.5, 0.5, 0.0]]
@@ -136,10 +159,12 @@ def test_what_cannot_be_adapted(classifier: TrainedClassifier) -> None:
         adapt(classifier, PIXELS, ["prior"])
     with pytest.raises(UserError, match="no cells to adapt to"):
         adapt(classifier, PIXELS[:0], ["bn"])
-    with pytest.raises(UserError, match=r"--adapt bm does not exist\. It takes scale, bn, tent, prior"):
+    with pytest.raises(UserError, match=r"--adapt bm does not exist\. It takes scale, bn, tent, prior, blood"):
         read_methods("bn,bm")
     assert read_methods(" prior, bn ") == ("bn", "prior")
     assert read_methods(None) == ()
+    with pytest.raises(UserError, match="--adapt prior and blood both say how frequent the classes are"):
+        read_methods("blood,prior")
 
 
 def blob(radius: int, side: int = 64) -> np.ndarray[Any, np.dtype[np.uint8]]:
