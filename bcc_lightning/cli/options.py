@@ -17,7 +17,7 @@ from bcc_lightning.errors import UserError, nearest
 from bcc_lightning.tracking.run_files import refuse_missing_checkpoint
 from bcc_lightning.tracking.settings import FOUND_BY, Tracking
 
-RUN = "a run id or its beginning, the name of an experiment (its newest finished run), or models:/NAME@ALIAS"
+RUN = "a run id or its beginning, the name of an experiment (its newest finished run), last (of all), or models:/NAME@ALIAS"
 
 ALWAYS = (
     ("--help", "this list"),

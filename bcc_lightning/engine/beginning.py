@@ -121,7 +121,8 @@ def plan_of(experiment: ExperimentCLI, trainer: Trainer) -> str:
     epochs, done = trainer.max_epochs, experiment.progress.epochs
     limited = isinstance(trainer.limit_train_batches, int) or trainer.limit_train_batches < 1
     per_epoch = f"{data.balancing.draws.size:,} cells in batches of {data.batch_size}"
-    parts = [f"{epochs if epochs and epochs > 0 else 'any number of'} epochs of {per_epoch}"]
+    times = "any number of epochs" if not epochs or epochs < 0 else "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    parts = [f"{times} of {per_epoch}"]
     parts += [f"limited to {trainer.limit_train_batches} batches" if limited else ""]
     parts += [f"at most {trainer.max_steps:,} steps" if trainer.max_steps > 0 else ""]
     limit = experiment.config["trainer"]["max_time"]

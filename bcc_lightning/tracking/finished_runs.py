@@ -173,6 +173,9 @@ LISTED = 5
 SHORTEST_PREFIX = 4
 """Characters of a run id from which on it may be cut short."""
 
+LAST = "last"
+"""Means the newest finished run, if no experiment has this name."""
+
 FINISHED = "attributes.status = 'FINISHED'"
 
 
@@ -181,15 +184,15 @@ def find_run(tracking: Tracking, wanted: str) -> FinishedRun:
 
     Args:
         tracking: the store.
-        wanted: a run id, at least the first four characters of one, or the name of an experiment, which means its newest
-            finished run.
+        wanted: a run id, at least the first four characters of one, the name of an experiment, which means its newest
+            finished run, or `LAST`.
 
     Raises:
         UserError: there is none, several ids begin like this, or the run has not finished.
     """
     client = open_for_reading(tracking)
     named = find_named(client, tracking, wanted)
-    run = named or the_only(runs_by_id(client, wanted), wanted)
+    run = named or the_only(runs_by_id(client, wanted), wanted) or (find_last(client, tracking) if wanted == LAST else None)
     if run is None:
         raise UserError(unknown(client, tracking, wanted))
     if run.info.status != "FINISHED":
@@ -251,6 +254,11 @@ def find_named(client: MlflowClient, tracking: Tracking, experiment: str) -> Run
     return next((run for run in found if run.data.tags.get("experiment") == experiment and PARENT not in run.data.tags), None)
 
 
+def find_last(client: MlflowClient, tracking: Tracking) -> Run | None:
+    """Find the newest finished run of any experiment that does not belong to another run."""
+    return next((run for run in search(client, tracking, FINISHED) if PARENT not in run.data.tags), None)
+
+
 def runs_by_id(client: MlflowClient, wanted: str) -> list[Run]:
     """Find the runs whose id begins like this, in all of the store's experiments."""
     if len(wanted) < SHORTEST_PREFIX or not wanted.isalnum():
@@ -275,10 +283,10 @@ def unknown(client: MlflowClient, tracking: Tracking, wanted: str) -> str:
     runs = search(client, tracking, FINISHED)
     names = {run.data.tags.get("experiment", ""): None for run in runs} | {str(run.info.run_id): None for run in runs}
     near = get_close_matches(wanted, names, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    hint = f"did you mean {' or '.join(near)}? The" if near else "the"
     return (
         f"no finished run '{wanted}' in {without_password(tracking.resolved_uri)}, experiment '{tracking.experiment}'; {hint}"
-        f"The newest are: {listed(runs)}"
+        f" newest are: {listed(runs)}"
     )
 
 

@@ -69,6 +69,20 @@ def test_folds_and_trials_do_not_stand_for_their_experiment(tracking: Tracking) 
     assert [run.run_id for run in finished_runs(tracking)] == [parent]
 
 
+def test_the_newest_of_all(tracking: Tracking) -> None:
+    add_run(tracking, "house", "KILLED")
+    with pytest.raises(UserError, match="no finished run 'last'"):
+        find_run(tracking, "last")
+    add_run(tracking, "house")
+    newest = add_run(tracking, "swin_tiny")
+    add_run(tracking, "swin_tiny", tags={"mlflow.parentRunId": newest})
+    add_run(tracking, "house", "KILLED")
+    assert find_run(tracking, "last").run_id == newest
+    own = add_run(tracking, "last")
+    add_run(tracking, "house")
+    assert find_run(tracking, "last").run_id == own
+
+
 def test_only_finished_runs_count(tracking: Tracking) -> None:
     finished = add_run(tracking, "house")
     killed = add_run(tracking, "house", "KILLED")
