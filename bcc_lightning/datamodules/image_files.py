@@ -19,8 +19,11 @@ from bcc_lightning.datasets.image_set import Copies, ImageSet
 from bcc_lightning.datasets.laboratories import leave_out
 from bcc_lightning.datasets.listing import NO_SPLIT, CellListing, with_pixel_size
 from bcc_lightning.datasets.places import refuse_missing_folder
-from bcc_lightning.datasets.spelling import shown
+from bcc_lightning.datasets.spelling import LONG_NAMES, shown
 from bcc_lightning.errors import UserError
+
+NAMED = 10
+"""Laboratories that a run names."""
 
 
 class ImageFiles(CellDataModule):
@@ -156,7 +159,23 @@ class ImageFiles(CellDataModule):
         return {**super().identity(), **({"pixel_sizes": sizes} if sizes else {})}
 
     def facts(self) -> dict[str, str]:
-        """Add how many files were left out as copies, the bits of deep images, and the field of view."""
+        """Add the laboratories, how many files were left out as copies, the bits of deep images, and the field of view."""
         deep = {"data.bits": str(self.bits)} if self.bits != EIGHT else {}
         shown_field = {FIELD_OF_VIEW: f"{self.cached.field:.10g}"} if self.cached.field else {}
-        return {**super().facts(), "data.copies_left_out": str(int((~self.kept).sum())), **deep, **shown_field}
+        laboratories = {"data.laboratories": self.laboratory_counts()} if self.listing.laboratory_names else {}
+        copies = {"data.copies_left_out": str(int((~self.kept).sum()))}
+        return {**super().facts(), **laboratories, **copies, **deep, **shown_field}
+
+    def laboratory_counts(self) -> str:
+        """List the laboratories with their cells in each set, the first ones where there are many."""
+        names = self.listing.laboratory_names
+        counts = {
+            LONG_NAMES[name]: np.bincount(cells.laboratories, minlength=len(names))
+            for name, cells in self.splits.items()
+            if cells.laboratories is not None  # the few cells of another laboratory have none
+        }
+        described = [
+            f"{shown(name)} ({', '.join(f'{count[number]:,} {part}' for part, count in counts.items() if count[number])})"
+            for number, name in enumerate(names[:NAMED])
+        ]
+        return ", ".join(described + ([f"{len(names) - NAMED} more"] if len(names) > NAMED else []))

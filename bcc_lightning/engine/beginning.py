@@ -34,6 +34,7 @@ def print_beginning(experiment: ExperimentCLI, run: TrackedRun, summary: Summary
         print_rows(
             [
                 ("data", cells_of(summary)),
+                ("from", summary.data.get("data.laboratories", "")),
                 ("classes", classes_of(summary)),
                 ("network", f"{network}{trained}{origin}"),
                 ("device", device_of(trainer, experiment.model)),

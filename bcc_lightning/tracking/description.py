@@ -36,6 +36,7 @@ PAINTED = "SyntheticSmear"
 FACTS = {
     "data.name": "Data set",
     "data.cells": "Cells",
+    "data.laboratories": "Laboratories",
     "data.few_shot": "Training cells drawn",
     "data.resolution": "Pixels a side",
     "data.bits": "Bits per channel",
@@ -167,6 +168,11 @@ class Description:
         return self.summary.data.get("data.name") == PAINTED
 
     @property
+    def left_out(self) -> str:
+        """The laboratory whose cells are the test set and were not trained on; empty without one."""
+        return self.setting("data", "leave_out") or ""
+
+    @property
     def network(self) -> str:
         """The network in words."""
         kind = str((self.config.get("model") or {}).get("class_path", "")).rpartition(".")[2]
@@ -189,18 +195,22 @@ class Description:
         summary, own, found = self.summary, self.own, []
         if self.is_painted:
             found.append("The cells are painted by a program. The figures say nothing about real cells.")
-        elif self.further and own:
+        elif self.left_out:
+            found.append(f"The test cells come from {self.left_out}, a laboratory that was not trained on.")
+        elif not self.further:
+            several = "data.laboratories" in summary.data
+            source = "the laboratories that were trained on" if several else "the source of the training cells"
+            found.append(
+                f"All cells come from {source}. How the network performs with another stain, camera or laboratory has not been "
+                "measured."
+            )
+        if self.further and own and not self.is_painted and not self.left_out:
             found += [
                 f"On {one.name}, {one.cells:,} cells from elsewhere, the accuracy is {one.share('accuracy')}, against "
                 f"{own.share('accuracy')} on its own test set. Expect such a difference in any other laboratory."
                 for one in self.further
             ]
-        else:
-            found.append(
-                "All cells come from the source of the training cells. How the network performs with another stain, camera or "
-                "laboratory has not been measured."
-            )
-        if summary.grouped is False and not self.is_painted:
+        if summary.grouped is False and not self.is_painted and not self.left_out:
             found.append(
                 "The data do not say which cells are of one patient or slide, so cells of one smear may be both in the training "
                 "and in the test set. The figures are then too high for new patients."

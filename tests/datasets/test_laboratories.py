@@ -39,6 +39,7 @@ def test_one_is_left_out(sets: list[str]) -> None:
     assert len(data.splits["test"]) == 100
     assert {cell.split("/")[0] for name in ("train", "val") for cell in data.splits[name].ids} == {"south"}  # type: ignore[index]
     assert len(data.splits["train"]) + len(data.splits["val"]) == 18  # the south's own test cells are not used
+    assert data.facts()["data.laboratories"] == "north (100 test), south (14 training, 4 validation)"
 
 
 def test_a_rare_class_of_one_laboratory_stays_in_training(sets: list[str], tmp_path: Path) -> None:
