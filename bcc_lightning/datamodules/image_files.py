@@ -73,6 +73,10 @@ class ImageFiles(CellDataModule):
         self.copies = copies
         self.bits = bits
         self.reread = reread
+        if leave_out is not None:
+            if self.split_file:
+                raise UserError("--data.leave_out and --data.split_file both say which cells are tested; leave one of them out")
+            self.split_plan = replace(self.split_plan, left_out=True)
         self.leave_out = leave_out
         self.cache_dir = cache_dir
 

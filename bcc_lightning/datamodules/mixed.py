@@ -7,16 +7,18 @@ from typing import Any
 
 from bcc_lightning.argument_types import check_types
 from bcc_lightning.datamodules.image_files import ImageFiles
-from bcc_lightning.datasets.laboratories import join_laboratories
+from bcc_lightning.datasets.laboratories import divide_laboratories, join_laboratories
 from bcc_lightning.datasets.listing import CellListing
 from bcc_lightning.datasets.places import data_folder
+from bcc_lightning.datasets.splits import Codes, SplitPlan
 
 
 class Mixed(ImageFiles):
     """Folders of class folders, or tables, each of another laboratory, with the classes that they have together.
 
-    Each laboratory is in all sets: those that it lacks are cut from its own cells. ``--data.balance laboratories`` draws from all
-    equally often, ``--data.leave_out NAME`` tests on one that is not trained on.
+    Each laboratory is in all sets: those that it lacks are cut from its own cells, while a class of fewer than three cells in
+    one laboratory is only trained on. ``--data.folds`` divides all cells together. ``--data.balance laboratories`` draws from
+    all equally often, ``--data.leave_out NAME`` tests on one that is not trained on.
 
     Args:
         sets: the folders and tables, below ``$BCC_DATA_DIR`` or anywhere; a laboratory has the name of its own.
@@ -46,4 +48,10 @@ class Mixed(ImageFiles):
 
     def list_files(self) -> CellListing:
         """List the files of all laboratories."""
-        return join_laboratories(self.sets, self.classes, self.split_plan, self.leave_out)
+        return join_laboratories(self.sets, self.classes)
+
+    def codes_of(self, plan: SplitPlan) -> Codes:
+        """Divide each laboratory by itself; a split file, and folds, divide all cells together."""
+        if plan.folds or self.split_file:
+            return super().codes_of(plan)
+        return divide_laboratories(plan, self.cells, self.listing.laboratory_names, self.group_names, self.class_names)

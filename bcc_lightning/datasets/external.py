@@ -120,10 +120,14 @@ def find_set(name: str, option: str) -> Path:
     return place
 
 
-def names_of(places: list[Path]) -> list[str]:
+def names_of(places: list[Path], option: str = "--data.test_on") -> list[str]:
     """Name further test sets by the last part of their paths that does not itself mean a set, such as ``test``.
 
     Sets of the same name, apart from case and Unicode form, also get the name of the folder above: ``clinic-ward``.
+
+    Args:
+        places: folders and tables.
+        option: that gave them, for the message.
 
     Raises:
         UserError: two of them still have the same name, or one has none.
@@ -133,9 +137,7 @@ def names_of(places: list[Path]) -> list[str]:
     names = [name_of(places[row], 2) if known.count(folded(name)) > 1 else name for row, name in enumerate(names)]
     known = list(map(folded, names))
     if same := [str(place) for place, name in zip(places, known, strict=True) if known.count(name) > 1 or not name]:
-        raise UserError(
-            f"--data.test_on {', '.join(same)} would have the same name in the run, or none; rename one of the folders"
-        )
+        raise UserError(f"{option} {', '.join(same)} would have the same name in the run, or none; rename one of the folders")
     return names
 
 

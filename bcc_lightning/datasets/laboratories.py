@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bcc_lightning.datasets.cell_folder import list_cell_folder
-from bcc_lightning.datasets.cells import Names
+from bcc_lightning.datasets.cells import CellImages, Names
 from bcc_lightning.datasets.classes import find_classes, label_map
 from bcc_lightning.datasets.external import TABLES, find_set, names_of
 from bcc_lightning.datasets.listing import NO_SPLIT, CellListing
 from bcc_lightning.datasets.spelling import shown, spelling_key
-from bcc_lightning.datasets.splits import TEST, TRAIN, SplitPlan, divide
+from bcc_lightning.datasets.splits import TEST, TRAIN, Codes, SplitPlan, divide
 from bcc_lightning.datasets.table import list_table
 from bcc_lightning.errors import UserError
 
@@ -25,27 +25,23 @@ FEWEST_IN_SETS = 3
 """A laboratory's class of fewer cells cannot be in training, validation and test set; its other cells can."""
 
 
-def join_laboratories(
-    sets: Sequence[str], classes: tuple[str, ...] | None, plan: SplitPlan, tested: str | None = None
-) -> CellListing:
-    """List the image files of several laboratories.
-
-    Sets that a laboratory lacks are cut from its own cells, so that each is in all of them; classes of fewer than
-    three cells stay in the training set.
+def join_laboratories(sets: Sequence[str], classes: tuple[str, ...] | None) -> CellListing:
+    """List the image files of several laboratories, with the sets that each of them has.
 
     Args:
         sets: folders of class folders, or tables, one of each laboratory.
         classes: class names in label order; by default all that one of them holds, in alphabetical order.
-        plan: how a laboratory is divided.
-        tested: a laboratory that is the test set as a whole, in any spelling.
 
     Raises:
-        UserError: there are fewer than two, one cannot be read, or has a class that is not among `classes`.
+        UserError: there are fewer than two, two have the same name, one cannot be read, or has a class that is not among
+            `classes`.
     """
     if len(sets) < FEWEST:
         raise UserError(f"--data.sets names {len(sets)} laboratories, at least two are needed; name their folders or tables")
     places = [find_set(name, "--data.sets") for name in sets]
-    names = names_of(places)
+    names = names_of(places, "--data.sets")
+    if len(set(map(spelling_key, names))) < len(names):
+        raise UserError(f"--data.sets: two of the laboratories {', '.join(names)} have the same name; rename a folder or table")
     listings = [list_table(place) if place.suffix.lower() in TABLES else list_cell_folder(place) for place in places]
     counts: dict[str, int] = {}
     for listing in listings:
@@ -53,10 +49,7 @@ def join_laboratories(
             counts[name] = counts.get(name, 0) + int(count)
     class_names = find_classes(counts, classes, ", ".join(map(str, places))).names
     root = Path(os.path.commonpath([str(listing.root.absolute()) for listing in listings]))
-    parts = [
-        within(listing, root, class_names, None if tested and spelling_key(name) == spelling_key(tested) else plan, name)
-        for listing, name in zip(listings, names, strict=True)
-    ]
+    parts = [within(listing, root, class_names, name) for listing, name in zip(listings, names, strict=True)]
     groups = joined_groups(parts) if any(part.groups is not None for part in parts) else (None, ())
     return CellListing(
         root,
@@ -64,7 +57,7 @@ def join_laboratories(
         class_names,
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.splits for part in parts]),
-        *(groups[0], None, groups[1]),
+        *(groups[0], joined_weights(parts), groups[1]),
         notices=tuple(f"{name}: {notice}" for name, part in zip(names, parts, strict=True) for notice in part.notices),
         laboratories=np.repeat(np.arange(len(parts)), list(map(len, parts))),
         laboratory_names=tuple(names),
@@ -72,37 +65,59 @@ def join_laboratories(
     )
 
 
-def within(listing: CellListing, root: Path, class_names: tuple[str, ...], plan: SplitPlan | None, name: str) -> CellListing:
-    """Return the listing of one laboratory as a part of all: paths below their common root, common classes, and its own sets.
-
-    Without a plan all its cells are the test set.
-    """
+def within(listing: CellListing, root: Path, class_names: tuple[str, ...], name: str) -> CellListing:
+    """Return the listing of one laboratory as a part of all: paths below their common root, and common classes."""
     labels = label_map(listing.class_names, class_names, {}, name)[listing.labels]
     prefix = listing.root.absolute().relative_to(root).as_posix()
     paths = listing.paths if prefix == "." else Names.of(f"{prefix}/{path}" for path in listing.paths)
-    splits = np.full_like(listing.splits, TEST)
-    if plan is not None:
-        splits = listing.splits if plan.folds else own_sets(listing, labels, class_names, plan, name)  # folds divide all together
-    return replace(listing, root=root, paths=paths, class_names=class_names, labels=labels, splits=splits)
+    several = len(listing.laboratory_names) > 1
+    told = ("its column laboratory is not read: here it is one of several laboratories",) if several else ()
+    return replace(listing, root=root, paths=paths, class_names=class_names, labels=labels, notices=(*listing.notices, *told))
 
 
-def own_sets(
-    listing: CellListing, labels: npt.NDArray[np.int64], class_names: tuple[str, ...], plan: SplitPlan, name: str
-) -> npt.NDArray[np.int8]:
-    """Divide one laboratory; classes of fewer than `FEWEST_IN_SETS` cells stay in the training set."""
-    to_divide = np.isin(listing.splits, (NO_SPLIT, TRAIN))
-    rare = to_divide & (np.bincount(labels[to_divide], minlength=len(class_names))[labels] < FEWEST_IN_SETS)
-    if listing.groups is not None:  # a patient's cells stay together, whatever their classes
-        rare[:] = False
-    splits = np.where(rare, TRAIN, listing.splits).astype(np.int8)
-    others = np.flatnonzero(~rare)
-    if len(others):
-        groups = None if listing.groups is None else listing.groups[others]
+def divide_laboratories(
+    plan: SplitPlan, cells: CellImages, names: Sequence[str], group_names: Sequence[str], class_names: Sequence[str]
+) -> Codes:
+    """Divide the cells of each laboratory, so that each is in all sets; one that is left out is the test set.
+
+    Args:
+        plan: how a laboratory is divided.
+        cells: of several laboratories, with the sets that these have.
+        names: of the laboratories.
+        group_names: names of the groups, for messages.
+        class_names: names of the classes, for messages.
+
+    Returns:
+        (N,) split codes.
+
+    Raises:
+        UserError: a laboratory cannot be divided.
+    """
+    codes = np.full(len(cells), TEST, np.int8)
+    for number, name in enumerate(names):
+        part = cells.part(np.flatnonzero(cells.laboratories == number))
+        if plan.left_out and part.splits is not None and (part.splits == TEST).all():
+            continue
         try:
-            splits[others] = divide(plan, labels[others], listing.splits[others], groups, listing.group_names, class_names)
+            codes[cells.laboratories == number] = own_sets(plan, part, group_names, class_names)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
-    return splits
+    return codes
+
+
+def own_sets(plan: SplitPlan, cells: CellImages, group_names: Sequence[str], class_names: Sequence[str]) -> Codes:
+    """Divide the cells of one laboratory; classes of fewer than `FEWEST_IN_SETS` cells stay in the training set."""
+    published = np.full(len(cells), NO_SPLIT, np.int8) if cells.splits is None else cells.splits
+    to_divide = np.isin(published, (NO_SPLIT, TRAIN))
+    rare = to_divide & (np.bincount(cells.labels[to_divide], minlength=len(class_names))[cells.labels] < FEWEST_IN_SETS)
+    if cells.groups is not None:  # a patient's cells stay together, whatever their classes
+        rare[:] = False
+    codes = np.where(rare, TRAIN, published).astype(np.int8)
+    others = np.flatnonzero(~rare)
+    if (to_divide & ~rare).any():
+        groups = None if cells.groups is None else cells.groups[others]
+        codes[others] = divide(plan, cells.labels[others], published[others], groups, group_names, class_names)
+    return codes
 
 
 def joined_groups(parts: Sequence[CellListing]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
@@ -114,6 +129,13 @@ def joined_groups(parts: Sequence[CellListing]) -> tuple[npt.NDArray[np.int64], 
         numbers.append(own + len(names))
         names += part.paths if part.groups is None else part.group_names
     return np.concatenate(numbers), tuple(names)
+
+
+def joined_weights(parts: Sequence[CellListing]) -> npt.NDArray[np.float32] | None:
+    """Join the weights of the cells of all laboratories, 1 where one has none; None where none of them has any."""
+    if all(part.weights is None for part in parts):
+        return None
+    return np.concatenate([np.ones(len(part), np.float32) if part.weights is None else part.weights for part in parts])
 
 
 def joined_pixel_sizes(parts: Sequence[CellListing], names: Sequence[str]) -> npt.NDArray[np.float64] | None:

@@ -3,6 +3,7 @@
 Published sets are kept; only missing sets are cut from the training set.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class SplitPlan:
         seed: seed of the division.
         folds: number of folds K; 0 divides once.
         fold: the fold that is held out; from K on, the cells are divided again (repeated k-fold).
+        left_out: whether another laboratory is the test set: the shares are those of the other cells, and no test set is cut.
     """
 
     val_share: float = 0.1
@@ -37,6 +39,7 @@ class SplitPlan:
     seed: int = 0
     folds: int = 0
     fold: int = 0
+    left_out: bool = False
 
     def __post_init__(self) -> None:
         """Refuse shares that leave no training cells, and a fold that does not exist."""
@@ -83,10 +86,15 @@ def divide(
     if plan.folds:
         codes = hold_out_fold(plan, labels, codes.astype(np.int8), groups, class_names)
     else:
-        for code, share in ((TEST, plan.test_share), (VAL, plan.val_share)):
-            if not (codes == code).any():
-                pool = np.flatnonzero(codes == TRAIN)
-                codes[cut(pool, labels, groups, share * len(labels) / len(pool), plan.seed, class_names)] = code
+        has_test_set = plan.left_out or bool((codes == TEST).any())
+        divided = np.count_nonzero(codes != TEST) if plan.left_out else len(labels)
+        if not has_test_set:
+            codes[cut(np.flatnonzero(codes == TRAIN), labels, groups, plan.test_share, plan.seed, class_names)] = TEST
+        if not (codes == VAL).any():
+            pool = np.flatnonzero(codes == TRAIN)
+            share = plan.val_share * divided / len(pool)
+            # Beside a large published test set, a share of all cells may be more than are left.
+            codes[cut(pool, labels, groups, min(share, 0.5) if has_test_set else share, plan.seed, class_names)] = VAL
     refuse_divided_groups(codes, groups, group_names)
     return codes.astype(np.int8)
 
@@ -98,10 +106,8 @@ def cut(pool: Ints, labels: Ints, groups: Ints | None, share: float, seed: int, 
         first = folds_of(max(2, folds), labels[pool], groups[pool], seed) == 0
         return np.asarray(pool[first])
     refuse_too_few(labels[pool], 2, "validation and test sets can be cut", class_names)
-    try:
-        _, held = train_test_split(pool, test_size=share, stratify=labels[pool], random_state=seed)
-    except ValueError as error:  # fewer cells than classes in one of the two sets
-        raise UserError(f"{len(pool)} cells cannot be divided by class: {error}; add images or raise --data.val_share") from error
+    size = max(math.ceil(share * len(pool)), len(np.unique(labels[pool])))  # one cell of each class, however few there are
+    _, held = train_test_split(pool, test_size=size, stratify=labels[pool], random_state=seed)
     return np.asarray(held)
 
 

@@ -9,6 +9,7 @@ import pytest
 from bcc_lightning.balancing.balance import balance_cells
 from bcc_lightning.datamodules import CellFolder, CellTable, Mixed
 from bcc_lightning.datasets.classes import WHITE_CELL_CLASSES
+from bcc_lightning.datasets.splits import TEST
 from bcc_lightning.errors import UserError
 from tests.datamodules.miniatures import write_folder
 
@@ -30,7 +31,7 @@ def test_each_laboratory_is_in_every_set(sets: list[str]) -> None:
     # A tenth and a fifth of the 100 cells of the north; of the south's own test set nothing is lost, and a tenth of 36 validates.
     assert found == {"train": [70, 14], "val": [10, 4], "test": [20, 18]}
     assert {cell.split("/")[0] for cell in data.splits["test"].ids} == {"north", "south"}
-    assert data.identity()["laboratories"] != Mixed(sets=sets[::-1], image_size=24, leave_out="south").identity()["laboratories"]
+    assert data.identity() == Mixed(sets=sets[::-1], image_size=24).identity()
 
 
 def test_one_is_left_out(sets: list[str]) -> None:
@@ -39,7 +40,9 @@ def test_one_is_left_out(sets: list[str]) -> None:
     assert len(data.splits["test"]) == 100
     assert {cell.split("/")[0] for name in ("train", "val") for cell in data.splits[name].ids} == {"south"}  # type: ignore[index]
     assert len(data.splits["train"]) + len(data.splits["val"]) == 18  # the south's own test cells are not used
-    assert data.facts()["data.laboratories"] == "north (100 test), south (14 training, 4 validation)"
+    assert (
+        data.facts()["data.laboratories"] == "north (100 test), south (15 training, 3 validation)"
+    )  # a tenth of 18, but one of each class
 
 
 def test_a_rare_class_of_one_laboratory_stays_in_training(sets: list[str], tmp_path: Path) -> None:
@@ -54,9 +57,46 @@ def test_a_rare_class_of_one_laboratory_stays_in_training(sets: list[str], tmp_p
     write_folder(tmp_path / "west", WHITE_CELL_CLASSES[:2], 1, seed=5)
     left_out = Mixed(sets=[sets[0], str(tmp_path / "west")], image_size=24, leave_out="west")
     assert np.bincount(left_out.splits["test"].labels).tolist() == [1, 1]
+    with pytest.raises(UserError, match=r"--data\.leave_out and --data\.split_file both say which cells are tested"):
+        Mixed(sets=sets, leave_out="south", split_file="split.csv")
     # Alone, the same folder cannot be divided, and the message names the class.
     with pytest.raises(UserError, match=f"{alone} has 1"):
         _ = CellFolder(root=str(tmp_path / "east"), image_size=24).splits
+
+
+def test_of_another_laboratory_only_published_sets_are_kept_back(sets: list[str]) -> None:
+    """Without its own test set, a laboratory that is not left out trains and validates with all its cells."""
+    data = Mixed(sets=sets, image_size=24, leave_out="south")
+    found = {name: np.bincount(cells.laboratories, minlength=2).tolist() for name, cells in data.splits.items()}  # type: ignore[arg-type]
+    assert found == {"train": [90, 0], "val": [10, 0], "test": [0, 36]}
+    # What an evaluation reads: the south's 18 published test cells, and nothing that only a division would choose.
+    assert Mixed(sets=sets, image_size=24).cells.splits.tolist().count(TEST) == 18  # type: ignore[union-attr]
+
+
+def test_the_size_of_the_laboratory_that_is_left_out_does_not_matter(tmp_path: Path) -> None:
+    def sizes(cells: int) -> tuple[int, int]:
+        folder = write_folder(tmp_path / str(cells), WHITE_CELL_CLASSES, per_class=max(cells // 5, 12))
+        files = sorted(folder.rglob("*.png"))
+        rows = [
+            (file.relative_to(tmp_path), file.parent.name, "small" if number % 12 < 4 else "big")
+            for number, file in enumerate(files)
+        ]
+        with (tmp_path / f"{cells}.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows([("path", "label", "laboratory"), *rows])
+        data = CellTable(table=str(tmp_path / f"{cells}.csv"), image_size=24, leave_out="big")
+        return len(data.splits["train"]), len(data.splits["val"])
+
+    assert sizes(60) == (15, 5)  # 20 of the small one: a tenth is 2, but one of each class
+    assert sizes(300) == (90, 10)
+
+
+def test_weights_of_cells_are_joined(sets: list[str], tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "west", WHITE_CELL_CLASSES, per_class=6, seed=7)
+    with (tmp_path / "west.csv").open("w", newline="") as stream:
+        files = [(file.relative_to(tmp_path), file.parent.name, 5) for file in sorted(folder.rglob("*.png"))]
+        csv.writer(stream).writerows([("path", "label", "weight"), *files])
+    weights = Mixed(sets=[sets[0], str(tmp_path / "west.csv")], image_size=24).cells.weights
+    assert sorted(weights.tolist()) == [1.0] * 100 + [5.0] * 30  # type: ignore[union-attr]
 
 
 def test_laboratories_are_drawn_equally_often() -> None:
@@ -94,6 +134,9 @@ def test_a_table_says_where_cells_come_from(tmp_path: Path) -> None:
 
 
 def test_sets_that_cannot_be_joined(sets: list[str], tmp_path: Path) -> None:
+    twins = [str(write_folder(tmp_path / name, WHITE_CELL_CLASSES, per_class=2)) for name in ("lab01", "lab1")]
+    with pytest.raises(UserError, match=r"--data\.sets: two of the laboratories lab01, lab1 have the same name"):
+        _ = Mixed(sets=twins).listing
     with pytest.raises(UserError, match=r"--data\.sets names 1 laboratories, at least two are needed"):
         _ = Mixed(sets=sets[:1]).listing
     with pytest.raises(UserError, match=r"--data\.sets .*nowhere: neither"):
