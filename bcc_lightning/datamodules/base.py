@@ -18,7 +18,7 @@ from bcc_lightning.balancing.smote import refuse_single_cells
 from bcc_lightning.datasets.batches import CellBatch, CellDataset, EpochSampler, in_laboratories, keep_batch
 from bcc_lightning.datasets.cells import CellImages, resolution, shrink, split_sha256, with_synthetic_cells
 from bcc_lightning.datasets.external import ExternalSet, TrainedOn, read_external_sets
-from bcc_lightning.datasets.few_shot import FewShot, FewShotSet, draw_few, few_notices, read_few_shot_set
+from bcc_lightning.datasets.few_shot import FewShot, FewShotSet, draw_few, few_notices, read_few_shot_set, refuse_few_among
 from bcc_lightning.datasets.identity import identify, whole
 from bcc_lightning.datasets.listing import SPLITS
 from bcc_lightning.datasets.places import data_folder
@@ -223,6 +223,8 @@ class CellDataModule(LightningDataModule):
                 f"--data.test_on and --data.few_shot both name {self.few_shot_set.name}: few cells of it are trained on, and all "
                 "others are tested on already; leave it out of --data.test_on"
             )
+        if self.few_shot_set:
+            refuse_few_among(self.few_shot_set, further)
         return {**few, **further}
 
     def as_trained_on(self) -> TrainedOn:

@@ -16,6 +16,9 @@ from bcc_lightning.errors import UserError
 
 CHUNK = 65_536
 
+AT_ONCE = 256
+"""Images whose pixels are hashed at once."""
+
 
 class Names(Sequence[str]):
     """A sequence of strings in one Arrow array, which may be memory-mapped from a file.
@@ -136,6 +139,13 @@ def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], sour
             f"{source} has {len(wrong)} labels outside 0 to {len(class_names) - 1} ({', '.join(class_names)}), "
             f"the first is {labels[wrong[0]]} at row {wrong[0]}; correct the file or choose the data set it belongs to"
         )
+
+
+def pixel_hashes(cells: CellImages) -> Iterator[bytes]:
+    """Hash the pixels of each cell, some cells at a time: the images of a large set do not fit into memory."""
+    for start in range(0, len(cells), AT_ONCE):
+        for image in cells.take(np.arange(start, min(start + AT_ONCE, len(cells)))):
+            yield hashlib.sha256(image.tobytes()).digest()
 
 
 def split_sha256(splits: Mapping[SetName, CellImages]) -> str:

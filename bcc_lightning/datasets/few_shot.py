@@ -1,16 +1,17 @@
 """Training on a few labelled cells of each class: of the data set itself, or of another laboratory."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.datasets.cells import CellImages, pixel_hashes
 from bcc_lightning.datasets.external import ExternalSet, TrainedOn, find_set, names_of, read_whole
-from bcc_lightning.datasets.splits import TEST, TRAIN, VAL, cut
+from bcc_lightning.datasets.listing import NO_SPLIT
+from bcc_lightning.datasets.splits import TEST, TRAIN, VAL, cut, refuse_divided_groups
 from bcc_lightning.errors import UserError
 
 Positions = npt.NDArray[np.int64]
@@ -97,7 +98,13 @@ def read_few_shot_set(few: FewShot, trained_on: TrainedOn, seed: int) -> FewShot
     name = names_of([place])[0]
     whole = read_whole(place, trained_on, trained_on.pixel_size_of(name))
     cells = whole.cells
-    codes = np.full(len(cells), TRAIN, np.int8) if cells.splits is None else cells.splits
+    codes = (
+        np.full(len(cells), TRAIN, np.int8) if cells.splits is None else np.where(cells.splits == NO_SPLIT, TRAIN, cells.splits)
+    )
+    try:
+        refuse_divided_groups(codes, cells.groups)
+    except UserError as error:
+        raise UserError(f"--data.few_shot {few.place}: {error}") from error
     pool, tested, share = np.flatnonzero(~np.isin(codes, (VAL, TEST))), np.flatnonzero(codes == TEST), 1.0
     if not len(tested) and cells.groups is not None:
         tested = np.sort(cut(pool, cells.labels, cells.groups, 0.5, seed))
@@ -115,6 +122,21 @@ def read_few_shot_set(few: FewShot, trained_on: TrainedOn, seed: int) -> FewShot
     notices = (*whole.notices, *few_notices(trained.labels, few.per_class, trained_on.class_names))
     further = ExternalSet(replace(cells.part(tested), splits=None), whole.class_names, notices)
     return FewShotSet(name, replace(trained, splits=None), further, pixels_sha256(trained))
+
+
+def refuse_few_among(few: FewShotSet, sets: Mapping[str, ExternalSet]) -> None:
+    """Refuse further test sets that hold some of the few cells, under another name.
+
+    Raises:
+        UserError: with the number of shared cells.
+    """
+    trained = set(pixel_hashes(few.trained))
+    for name, found in sets.items():
+        if shared := sum(pixels in trained for pixels in pixel_hashes(found.cells)):
+            raise UserError(
+                f"--data.test_on: {name} holds {shared} of the {len(few.trained)} cells of {few.name} that --data.few_shot trains"
+                f" on; leave it out, since all other cells of {few.name} are tested on already"
+            )
 
 
 def few_notices(labels: npt.NDArray[np.int64], per_class: int, class_names: Sequence[str]) -> Iterator[str]:

@@ -124,10 +124,8 @@ def empty_rows(column: pa.ChunkedArray) -> int:
     """Count the rows without a value."""
     if pa.types.is_floating(column.type):
         return int(column.null_count + pc.sum(pc.is_nan(column)).as_py())
-    if column.null_count or not pa.types.is_string(column.type):
-        return int(column.null_count)
-    bare = pc.utf8_lower(pc.utf8_trim_whitespace(column))
-    return int(pc.sum(pc.is_in(bare, value_set=pa.array(sorted(EMPTY)))).as_py())
+    bare = pc.utf8_lower(pc.utf8_trim_whitespace(as_text(column)))  # Parquet has several types of text
+    return int(column.null_count + pc.sum(pc.is_in(bare, value_set=pa.array(sorted(EMPTY)))).as_py())
 
 
 class Values(NamedTuple):

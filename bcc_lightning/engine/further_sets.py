@@ -1,7 +1,6 @@
 """Sets that a finished run is evaluated on later: read with its classes and its image size, never with cells that it has seen."""
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datamodules.image_files import ImageFiles
-from bcc_lightning.datasets.cells import CellImages, Names
+from bcc_lightning.datasets.cells import CellImages, Names, pixel_hashes
 from bcc_lightning.datasets.classes import class_key, label_map
 from bcc_lightning.datasets.external import (
     TrainedOn,
@@ -22,6 +21,7 @@ from bcc_lightning.datasets.external import (
 from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.datasets.identity import content_hash
 from bcc_lightning.datasets.splits import TEST
+from bcc_lightning.engine.ancestors import ancestors, refuse_learnt
 from bcc_lightning.engine.rebuild import build_data, data_config, refuse_other_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import TEST as OWN_TEST
@@ -29,9 +29,6 @@ from bcc_lightning.evaluation.metrics import VALIDATION
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import folded, refuse_names
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
-
-AT_ONCE = 256
-"""Images whose pixels are hashed at once."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +186,9 @@ def refuse_unusable(found: FurtherSet, class_names: Sequence[str]) -> None:
 
 
 def refuse_seen(found: FurtherSet, network: TrainedNetwork, own: CellDataModule) -> None:
-    """Refuse cells whose pixels are among the data that a network was trained, validated or tested on.
+    """Refuse cells whose pixels are among the data that a network, or one that it started from, was trained or validated on.
+
+    Its own test cells are refused too: they have been evaluated.
 
     Args:
         found: the set.
@@ -211,13 +210,8 @@ def refuse_seen(found: FurtherSet, network: TrainedNetwork, own: CellDataModule)
             "cells that the network has not seen. Next step: leave them out; the run's own test set is evaluated without --data "
             "and --data.test_on"
         )
-
-
-def pixel_hashes(cells: CellImages) -> Iterator[bytes]:
-    """Hash the pixels of each cell, some cells at a time: the images of a large set do not fit into memory."""
-    for start in range(0, len(cells), AT_ONCE):
-        for image in cells.take(np.arange(start, min(start + AT_ONCE, len(cells)))):
-            yield hashlib.sha256(image.tobytes()).digest()
+    if network.run:
+        refuse_learnt({found.name: found.cells}, ancestors(network.run.tracking, network), own.image_size)
 
 
 def at_side(images: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.datamodules.base import CellDataModule
+from bcc_lightning.engine.ancestors import ancestors, refuse_learnt
 from bcc_lightning.engine.console import print_result
 from bcc_lightning.engine.recorder import Recorder, RunRecorder, publish
 from bcc_lightning.engine.training import Learner, Training, refuse_idle_training
@@ -102,11 +103,20 @@ def prepare(experiment: ExperimentCLI, trial: TrialChannel | None = None) -> Non
     if trial:
         refuse_changed_data(trial, data.facts())
     experiment.refuse_networks_of_other_data()
+    for notice in refuse_learnt_cells(experiment):
+        print(printable(f"warning: {notice}"), file=sys.stderr)
     if warning := experiment.warning():
         print(printable(f"warning: {warning}"), file=sys.stderr)
     if is_first_process() and not is_hushed():
         for notice in data.notices():
             print(printable(notice))
+
+
+def refuse_learnt_cells(experiment: ExperimentCLI) -> list[str]:
+    """Refuse test cells that the network has learnt from which the weights come; return what could not be compared."""
+    data, tracking = experiment.datamodule, experiment.tracking
+    before = [earlier for source in experiment.starts.values() for earlier in (source, *ancestors(tracking, source))]
+    return refuse_learnt({TEST: data.splits["test"], **data.external}, before, data.image_size) if before else []
 
 
 def read_cells(data: CellDataModule) -> None:

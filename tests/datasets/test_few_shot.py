@@ -1,6 +1,7 @@
 """Training on a few cells of each class: which are drawn, of whom, and that none of them is tested on."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,11 @@ def test_of_another_laboratory(tmp_path: Path) -> None:
     both = CellFolder(root=str(own), image_size=24, few_shot=f"{lab}:4", test_on=[str(lab)])
     with pytest.raises(UserError, match=r"--data.test_on and --data.few_shot both name lab"):
         both.setup()
+    copied = shutil.copytree(lab, tmp_path / "elsewhere")
+    with pytest.raises(
+        UserError, match=r"--data.test_on: elsewhere holds 12 of the 12 cells of lab that --data.few_shot trains on"
+    ):
+        CellFolder(root=str(own), image_size=24, few_shot=f"{lab}:4", test_on=[str(copied)]).setup()
 
 
 def test_a_patient_is_not_in_both(tmp_path: Path) -> None:
@@ -85,6 +91,11 @@ def test_a_patient_is_not_in_both(tmp_path: Path) -> None:
     assert trained.counts(5).tolist() == [2] * 5
     assert not set(trained.groups.tolist()) & set(tested.groups.tolist())
     assert len(set(tested.groups.tolist())) == 3  # half of six patients
+    lines = table.read_text().splitlines()
+    sets = ["split", *(("train", "test")[number % 4 == 0] for number in range(len(lines) - 1))]
+    table.write_text("".join(f"{line},{part}\n" for line, part in zip(lines, sets, strict=True)))
+    with pytest.raises(UserError, match=r"--data\.few_shot .*lab\.csv: group 0 is in several sets"):
+        _ = CellFolder(root=str(own), image_size=24, few_shot=f"{table}:2").splits
 
 
 def test_the_class_map_may_name_a_class_of_the_few_alone(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from bcc_lightning.datamodules import CellFolder, CellTable
 from bcc_lightning.datasets.cells import CellImages
@@ -102,6 +104,17 @@ def test_columns_in_any_spelling_and_those_that_are_not_read(tmp_path: Path) -> 
 def test_sets_in_several_spellings(tmp_path: Path) -> None:
     found = read(tmp_path, split=["Train", " train", "Valid", "valid ", "TESTING", "testing", "train", "testing"])
     assert found.splits.tolist() == [0, 0, 1, 1, 2, 2, 0, 2]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_empty_texts_of_every_type_are_found(tmp_path: Path, kind: pa.DataType) -> None:
+    groups = pa.array(["", *["P1"] * 4], pa.string()).cast(kind)
+    file = tmp_path / "cells.parquet"
+    parquet.write_table(
+        pa.table({"path": [f"{n}.png" for n in range(5)], "label": ["a", "b", "a", "b", "a"], "group": groups}), file
+    )
+    with pytest.raises(UserError, match="column group: 1 rows are empty"):
+        list_table(file)
 
 
 @pytest.mark.parametrize(
