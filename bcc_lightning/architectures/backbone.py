@@ -155,9 +155,10 @@ class Backbone(nn.Module):
         check_name(name)
         refuse_files(timm_arguments)
         check_image_size(name, image_size, small_stem)
+        has_fixed_size = bool(getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False))
         if name.startswith("swin_"):
             timm_arguments = {"img_size": image_size, "window_size": swin_window(image_size), **timm_arguments}
-        elif name.startswith("vit_"):
+        elif has_fixed_size:
             timm_arguments = {"img_size": image_size, **timm_arguments}  # published position tables are resampled
         self.network, self.origin = network_with_weights(name, pretrained, weights, timm_arguments)
         if small_stem:
@@ -174,6 +175,8 @@ class Backbone(nn.Module):
         width = getattr(self.network, "head_hidden_size", None) if pooled else None
         self.num_features = int(width or self.network.num_features)
         self.normalise = InputNormalisation(mean or cfg["mean"], std or cfg["std"], order, stain)
+        if has_fixed_size and not name.startswith(("vit_", "swin_")):
+            self._refuse_unusable(name)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute features.
@@ -219,10 +222,34 @@ class Backbone(nn.Module):
         lost = max(0, -(-self.image_size // int(str(stage["reduction"]))) - side)
         return CamTarget(name, layer, int(str(stage["num_chs"])), side, self.channels_last, lost)
 
+    def _refuse_unusable(self, name: str) -> None:
+        """Refuse a transformer that cannot be built for the image size, or whose maps cannot be drawn: timm has many kinds.
+
+        Raises:
+            UserError: before a run is opened, where it would otherwise fail after the training.
+        """
+        try:
+            _ = self.map_side() if not self.pooled else self.cam_target("trial")
+            self.eval()(torch.zeros(1, 3, self.image_size, self.image_size))
+        except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError) as error:
+            raise UserError(
+                f"{name} cannot be used at {self.image_size} pixels ({str(error) or type(error).__name__:.200}). Next step: "
+                "another --data.image_size, a multiple of its patch, or a backbone whose name begins with vit_ or swin_, or a "
+                "convolutional network"
+            ) from error
+        finally:
+            self.train()
+
     def _map_side(self, layer: nn.Module, axis: int) -> int:
         """Measure the side of a layer's map: without padding it is less than image size divided by reduction."""
         sides: list[int] = []
-        hook = layer.register_forward_hook(lambda _module, _inputs, output: sides.append(output.shape[axis]))
+
+        def measure(_module: nn.Module, _inputs: Any, output: Tensor) -> None:  # noqa: ANN401 - whatever the layer takes
+            if output.ndim != MAP_DIMENSIONS:
+                raise RuntimeError("a stage returns tokens, of which no map can be drawn")
+            sides.append(output.shape[axis])
+
+        hook = layer.register_forward_hook(measure)
         training = [module for module in self.modules() if module.training]
         try:
             with torch.no_grad():

@@ -47,7 +47,7 @@ def refuse_learnt(sets: Mapping[str, CellImages], sources: Iterable[TrainedNetwo
         try:
             data = build_data(data_config(source.config, image_size=image_size))
             refuse_other_data(source, data)
-            learnt = {pixels for name in ("train", "val") for pixels in pixel_hashes(data.splits[name])}  # type: ignore[index]
+            learnt = {pixels for name in ("train", "val") for pixels in pixel_hashes(data.splits[name])}
         except UserError as error:
             notices.append(f"Whether {source.title} was trained on cells that are tested on here is not known: {error}")
             continue

@@ -223,3 +223,16 @@ def test_a_network_is_compiled_as_one_graph() -> None:
     backbone, images = build("test_efficientnet"), noise(2, 64)
     compiled = torch.compile(backbone, fullgraph=True, backend="eager")  # it fails where the graph would break
     torch.testing.assert_close(compiled(images), backbone(images))
+
+
+@pytest.mark.parametrize(("name", "patch"), [("deit_tiny_patch16_224", 16), ("eva02_tiny_patch14_224", 14), ("test_vit", 16)])
+def test_transformers_take_any_multiple_of_their_patch(name: str, patch: int) -> None:
+    backbone = build(name, 3 * patch)
+    assert backbone(noise(2, 3 * patch)).shape == (2, backbone.num_features)
+    assert backbone.cam_target("map").side == 3
+
+
+@pytest.mark.parametrize("name", ["pit_ti_224", "xcit_nano_12_p16_224", "levit_128s"])
+def test_transformers_of_which_no_map_can_be_drawn_are_refused_before_they_train(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} cannot be used at 224 pixels"):
+        build(name, 224)
