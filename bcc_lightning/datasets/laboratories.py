@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from bcc_lightning.datasets.cell_folder import list_cell_folder
 from bcc_lightning.datasets.cells import CellImages, Names
-from bcc_lightning.datasets.classes import find_classes, label_map
+from bcc_lightning.datasets.classes import class_key, find_classes, label_map
 from bcc_lightning.datasets.external import TABLES, find_set, names_of
 from bcc_lightning.datasets.listing import NO_SPLIT, CellListing
 from bcc_lightning.datasets.spelling import shown, spelling_key
@@ -67,6 +67,12 @@ def join_laboratories(sets: Sequence[str], classes: tuple[str, ...] | None) -> C
 
 def within(listing: CellListing, root: Path, class_names: tuple[str, ...], name: str) -> CellListing:
     """Return the listing of one laboratory as a part of all: paths below their common root, and common classes."""
+    known = set(map(class_key, class_names))
+    if foreign := [one for one in listing.class_names if class_key(one) not in known]:
+        raise UserError(
+            f"{name} holds the class {', '.join(foreign)}, which is not among {', '.join(class_names)}; add it to --data.classes,"
+            " or leave its cells out of the folder or table"
+        )
     labels = label_map(listing.class_names, class_names, {}, name)[listing.labels]
     prefix = listing.root.absolute().relative_to(root).as_posix()
     paths = listing.paths if prefix == "." else Names.of(f"{prefix}/{path}" for path in listing.paths)
@@ -171,6 +177,12 @@ def leave_out(listing: CellListing, name: str) -> CellListing:
     if spelling_key(name) not in known:
         raise UserError(f"--data.leave_out {name} is none of the laboratories {', '.join(map(shown, listing.laboratory_names))}")
     tested = listing.laboratories == known[spelling_key(name)]
+    if listing.groups is not None and len(shared := np.intersect1d(listing.groups[tested], listing.groups[~tested])):
+        raise UserError(
+            f"--data.leave_out {name}: the patient or slide {shown(listing.group_names[shared[0]])} has cells in this laboratory "
+            "and in another one. Next step: if each laboratory numbers its own, write its name before the number; else leave out "
+            "these cells"
+        )
     kept = np.flatnonzero(tested | (listing.splits != TEST))
     splits = np.where(tested, TEST, listing.splits).astype(np.int8)[kept]
     return replace(

@@ -47,6 +47,8 @@ class SplitPlan:
             raise UserError(
                 f"--data.val_share {self.val_share} and --data.test_share {self.test_share} must be above 0 and their sum below 1"
             )
+        if self.seed < 0:
+            raise UserError(f"--data.split_seed is {self.seed}, it must be 0 or more")
         if self.fold < 0 or self.folds < 0 or self.folds == 1 or (self.fold and not self.folds):
             raise UserError(
                 f"--data.fold {self.fold} of --data.folds {self.folds} does not exist; folds are 2 or more, 0 for none"
@@ -102,7 +104,13 @@ def divide(
 def cut(pool: Ints, labels: Ints, groups: Ints | None, share: float, seed: int, class_names: Sequence[str] = ()) -> Ints:
     """Cut the same share of each class from a pool; return the positions of the cells that are cut."""
     if groups is not None:
-        folds = min(round(1 / share), len(np.unique(groups[pool])))  # with few patients, one of them is a larger share
+        found = len(np.unique(groups[pool]))
+        if found == 1:
+            raise UserError(
+                f"{len(pool):,} cells are all of one patient or slide, of which none can be kept back; add another one, or leave "
+                "out the column group"
+            )
+        folds = min(round(1 / share), found)  # with few patients, one of them is a larger share
         first = folds_of(max(2, folds), labels[pool], groups[pool], seed) == 0
         return np.asarray(pool[first])
     refuse_too_few(labels[pool], 2, "validation and test sets can be cut", class_names)

@@ -23,6 +23,7 @@ STORE = (
 SURROUNDINGS = (
     *STORE,
     "data.root",
+    "data.sets",
     "data.table",
     "data.wbcatt",
     "data.cache_dir",

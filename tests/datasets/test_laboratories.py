@@ -133,7 +133,21 @@ def test_a_table_says_where_cells_come_from(tmp_path: Path) -> None:
         _ = CellTable(table=two, leave_out="C").listing
 
 
+def test_a_patient_of_two_laboratories_is_in_no_test_of_one(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "cells", WHITE_CELL_CLASSES, per_class=12)
+    files = [file.relative_to(tmp_path) for file in sorted(folder.rglob("*.png"))]
+    with (tmp_path / "two.csv").open("w", newline="") as stream:
+        rows = [(file, file.parent.name, "AB"[number % 2], f"P{number % 3}") for number, file in enumerate(files)]
+        csv.writer(stream).writerows([("path", "label", "laboratory", "group"), *rows])
+    with pytest.raises(
+        UserError, match=r"--data\.leave_out A: the patient or slide P0 has cells in this laboratory and in another"
+    ):
+        _ = CellTable(table=str(tmp_path / "two.csv"), leave_out="A").listing
+
+
 def test_sets_that_cannot_be_joined(sets: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="south holds the class lymphocyte, which is not among basophil, eosinophil; add it to"):
+        _ = Mixed(sets=sets[::-1], classes=["basophil", "eosinophil"]).listing
     twins = [str(write_folder(tmp_path / name, WHITE_CELL_CLASSES, per_class=2)) for name in ("lab01", "lab1")]
     with pytest.raises(UserError, match=r"--data\.sets: two of the laboratories lab01, lab1 have the same name"):
         _ = Mixed(sets=twins).listing

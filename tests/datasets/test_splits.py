@@ -154,3 +154,20 @@ def test_a_published_split_that_divides_a_group() -> None:
     codes = np.array([TRAIN, TRAIN, VAL, TEST, TEST], np.int8)
     with pytest.raises(UserError, match=r"group 7 is in several sets \(train, test\); a patient or slide may be in one only"):
         divide(SplitPlan(), np.zeros(5, np.int64), codes, np.array([7, 1, 2, 3, 7]))
+
+
+def test_one_patient_alone_cannot_be_kept_back() -> None:
+    with pytest.raises(UserError, match="10 cells are all of one patient or slide, of which none can be kept back"):
+        divide(SplitPlan(), np.arange(10) % 2, groups=np.zeros(10, np.int64))
+
+
+def test_a_seed_is_no_negative_number() -> None:
+    with pytest.raises(UserError, match=r"--data\.split_seed is -1, it must be 0 or more"):
+        SplitPlan(seed=-1)
+
+
+def test_beside_a_large_published_test_set_at_most_half_of_the_others_validates() -> None:
+    """A tenth of all 100 cells, of which 10 are not in the test set."""
+    published = np.where(np.arange(100) < 10, NO_SPLIT, TEST).astype(np.int8)
+    assert np.bincount(divide(SplitPlan(), np.arange(100) % 2, published)).tolist() == [5, 5, 90]
+    assert np.bincount(divide(SplitPlan(left_out=True), np.arange(100) % 2, published)).tolist() == [8, 2, 90]
