@@ -12,6 +12,7 @@ from bcc_lightning.audit.thresholds import Thresholds
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.data_sets import DataOptionParser, build_data, names_data
 from bcc_lightning.cli.help import first_sentence, rows
+from bcc_lightning.cli.options import refuse_below
 from bcc_lightning.errors import UserError, nearest
 from bcc_lightning.files import refuse_missing, refuse_unwritable, refuse_unwritable_folder, write_json
 from bcc_lightning.printable import plain, printable
@@ -96,6 +97,9 @@ def read_options(command: str, argv: list[str]) -> tuple[Any, list[str]]:
         parser.add_argument("--per_class", type=int, default=1, help="cells of each class")
         parser.add_argument("--draws", type=int, default=3, help="draws of each pipeline")
     options = parser.instantiate(parser.read_with_data(argv))
+    refuse_below(0, seed=options["seed"])
+    if command == "preview":
+        refuse_below(1, per_class=options["per_class"], draws=options["draws"])
     flags = parser.flags
     if not names_data(argv):
         if not options["root"]:

@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.data_sets import DataOptionParser
+from bcc_lightning.cli.options import refuse_below
 from bcc_lightning.embedding.choices import BATCH, refuse_wrong_name
 from bcc_lightning.embedding.options import add_extractor_options, extractor_and_data, read_extractor_options
 from bcc_lightning.files import refuse_unwritable
@@ -41,6 +42,7 @@ def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--batch_size", type=int, default=BATCH, help="cells that the network sees at once")
     add_extractor_options(parser)
     options = read_extractor_options(parser, argv)
+    refuse_below(1, batch_size=options["batch_size"])
     refuse_unwritable("--out", Path(options["out"]))
     refuse_wrong_name(Path(options["out"]))
     return options, parser.flags

@@ -1,7 +1,8 @@
 """Measure how much simple classifiers read from the features of a pretrained backbone, or of a trained network."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,17 @@ from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.data_sets import DataOptionParser
-from bcc_lightning.embedding.choices import FOLDS, PAGE
+from bcc_lightning.cli.early import arguments_of_data
+from bcc_lightning.embedding.choices import FOLDS, PAGE, chosen_folds
 from bcc_lightning.embedding.options import add_extractor_options, extractor_and_data, read_extractor_options
-from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.printable import print_table, printable
 from bcc_lightning.verb import Verb
 
 if TYPE_CHECKING:
+    from bcc_lightning.embedding.features import Embedded
     from bcc_lightning.embedding.report import Probe
+    from bcc_lightning.tracking.trained_networks import TrainedNetwork
 
 EXAMPLE = "--backbone resnet18 --data CellFolder --data.root cells --out probed"
 
@@ -42,13 +45,12 @@ def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
     """
     parser = DataOptionParser("probe", __doc__, EXAMPLE)
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help=f"folder of {PAGE}, its tables and figures")
-    folds = "stratified folds, by default as the field's protocol has them; 0 takes the data set's own training and test sets"
-    parser.add_argument("--folds", type=int, default=FOLDS, help=folds)
+    folds = f"stratified folds; 0: the data set's own training and test sets [{FOLDS}; with --data.leave_out 0]"
+    parser.add_argument("--folds", type=int | None, default=None, metavar="N", help=folds)
     parser.add_argument("--few_shot", type=bool, default=True, help="whether few labelled cells are tried as well")
     add_extractor_options(parser)
     options = read_extractor_options(parser, argv)
-    if options["folds"] < 0 or options["folds"] == 1:
-        raise UserError(f"--folds is {options['folds']}; it must be 0, or a whole number from 2")
+    options["folds"] = chosen_folds(options["folds"], arguments_of_data(parser.flags).get("leave_out"))
     refuse_unwritable_folder("--out", Path(options["out"]))
     return options, parser.flags
 
@@ -61,14 +63,48 @@ def run(argv: list[str]) -> None:
     """
     options, flags = read_options(argv)
     # Only now what takes seconds to load.
-    from bcc_lightning.embedding.features import embed
+    from bcc_lightning.embedding.features import OWN, embed
     from bcc_lightning.embedding.report import probe
 
     out = Path(options["out"])
     extractor, data = extractor_and_data(options, flags)
-    found = probe(embed(data, extractor), out, options["folds"], options["few_shot"])
+    embedded = embed(data, extractor)
+    if extractor.trained:
+        seen = learnt_from(extractor.trained, embedded, OWN if options["folds"] else ("test",))
+        embedded = replace(embedded, contamination=(*embedded.contamination, *seen))
+    found = probe(embedded, out, options["folds"], options["few_shot"])
     show(found)
     print(printable(f"written to {out / PAGE}"))
+
+
+def learnt_from(network: "TrainedNetwork", embedded: "Embedded", evaluated: Sequence[str]) -> list[str]:
+    """Say how many of the evaluated cells a network was trained on, by their pixels, or why that is not known.
+
+    Args:
+        network: the network.
+        embedded: the cells and their features.
+        evaluated: names of the sets whose cells are classified.
+
+    Returns:
+        A sentence; none where it has seen none of them.
+    """
+    from bcc_lightning.datasets.cells import pixel_hashes
+    from bcc_lightning.datasets.splits import TEST
+    from bcc_lightning.engine.further_sets import own_data
+
+    own = own_data(network)
+    if isinstance(own, str):
+        return [f"Whether {network.title} was trained on these cells is not known: {own}."]
+    sets = [own.splits["train"], own.splits["val"]]
+    if network.folds:  # the cells that one of them is tested on, the next was trained on, unless the data set has a test set
+        following = own.codes_of(replace(own.split_plan, fold=1))
+        sets.append(own.cells.part((following != TEST).nonzero()[0]))
+    known = {pixels for cells in sets for pixels in pixel_hashes(cells)}
+    tested = [pixels for one in embedded.sets if one.name in evaluated for pixels in pixel_hashes(one.cells)]
+    if seen := sum(pixels in known for pixels in tested):
+        many = f"{seen:,} of the {len(tested):,} cells that are classified here"
+        return [f"{network.title} was trained on {many}, or chosen by them: the figures say little about new cells."]
+    return []
 
 
 def show(probe: "Probe") -> None:

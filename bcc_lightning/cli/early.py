@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from bcc_lightning.argument_types import Range, check_choice
 from bcc_lightning.cli.accepted import Accepted, Argument, accepted
 from bcc_lightning.cli.experiment_files import find_experiment
 from bcc_lightning.cli.values import NOTHING, refusing_types
@@ -12,6 +13,7 @@ from bcc_lightning.cli.wording import PRINTED, refused_value, unknown_class
 from bcc_lightning.datasets import places
 from bcc_lightning.errors import UserError, nearest
 from bcc_lightning.files import read_mapping
+from bcc_lightning.tracking.recipe import flatten
 from bcc_lightning.transforms.recipes import refuse_unknown_pipeline
 
 WHOLE = {
@@ -38,6 +40,52 @@ NESTED = {"init_args", "class_path", "dict_kwargs", "help"}
 """What may stand between a group and its arguments."""
 
 
+def numbers(allowed: str, least: float, besides: float | None = None) -> Range:
+    """Return the range of a number; a text that is none is left to the parser.
+
+    Args:
+        allowed: the range in words.
+        least: the smallest number that is allowed.
+        besides: a number below it that is allowed too.
+    """
+
+    def holds(value: str) -> bool:
+        """Check a value as it is written."""
+        try:
+            return float(value) >= least or float(value) == besides
+        except ValueError:
+            return True
+
+    return allowed, holds
+
+
+MOST_SEED = 2**32 - 1
+"""NumPy's generators take no larger one."""
+
+RANGES: dict[str, Range] = {
+    "seed_everything": (f"0 to {MOST_SEED}", lambda value: not re.fullmatch(r"[+-]?\d+", value) or 0 <= int(value) <= MOST_SEED),
+    "trainer.devices": numbers("-1, which takes all GPUs, or 1 or more", 1, besides=-1),
+    "trainer.num_nodes": numbers("1 or more", 1),
+    "trainer.max_epochs": numbers("-1, which sets no limit, or 0 or more", 0, besides=-1),
+    "trainer.max_steps": numbers("-1, which sets no limit, or 0 or more", 0, besides=-1),
+    "trainer.max_time": (
+        "DD:HH:MM:SS, such as 00:01:30:00 for an hour and a half",
+        lambda value: value.lower() in {*NOTHING, "none"} or bool(re.fullmatch(r"\d+(:\d\d){3}|\{.*\}", value.strip())),
+    ),
+    "trainer.accumulate_grad_batches": numbers("1 or more", 1),
+    "trainer.check_val_every_n_epoch": numbers("1 or more", 1),
+    "trainer.log_every_n_steps": numbers("0 or more", 0),
+    **{f"trainer.limit_{part}_batches": numbers("0 or more", 0) for part in ("train", "val", "test")},
+}
+"""Numbers and texts that Lightning takes; what is wrong with them it says only once a run is open."""
+
+CHOICES: dict[str, Any] = {
+    "trainer.accelerator": Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"],
+    "selection.monitor": Literal["val/accuracy", "val/f1_macro", "val/loss", "train/accuracy", "train/loss"],
+}
+"""Names that Lightning takes, and metrics of an epoch."""
+
+
 def refuse_misspelt(argv: Sequence[str], listed: str = PRINTED, further: Sequence[str] = ()) -> None:
     """Refuse names and values that do not exist, with the nearest one that does.
 
@@ -57,6 +105,32 @@ def refuse_misspelt(argv: Sequence[str], listed: str = PRINTED, further: Sequenc
             refuse_class(group, named)
     for key, value in pairs(argv):
         refuse_key(key, value, chosen, listed, further)
+    refuse_out_of_range(argv, chosen)
+
+
+def refuse_out_of_range(argv: Sequence[str], chosen: dict[str, str | None]) -> None:
+    """Refuse values of Lightning's that fail only once a run is open, in a flag or in an experiment's file.
+
+    Raises:
+        UserError: with the first, and what is allowed.
+    """
+    given = {key: value for key, value in settings(argv).items() if value and not value.startswith("--")}  # which has no value
+    for key, (allowed, holds) in RANGES.items():
+        if key in given and not holds(given[key]):
+            raise UserError(f"--{key} is {given[key]}, it must be {allowed}")
+    for key, choices in CHOICES.items():
+        # What has a dot is a class of another package; so may be the network, with metrics of its own.
+        own = key != "selection.monitor" or is_known(chosen["model"], accepted()["model"])
+        if own and "." not in given.get(key, "."):
+            check_choice(key, given[key], choices)
+
+
+def settings(argv: Sequence[str]) -> dict[str, str]:
+    """Return the values that experiments and flags give by key, as they would be written; flags win."""
+    found: dict[str, str] = {}
+    for file in experiments_named(argv):
+        found |= flatten(file)
+    return found | {key.replace(".init_args.", "."): value for key, value in pairs(argv)}
 
 
 def chosen_classes(argv: Sequence[str]) -> dict[str, str | None]:
@@ -171,11 +245,5 @@ def refuse_missing_data(argv: Sequence[str]) -> None:
 
 def arguments_of_data(argv: Sequence[str]) -> dict[str, str]:
     """Return the arguments of the data set that experiments and flags give, as they would be written."""
-    found: dict[str, str] = {}
-    for section in (file.get("data") for file in experiments_named(argv)):
-        arguments = section.get("init_args") if isinstance(section, dict) else None
-        found |= {name: str(value) for name, value in arguments.items()} if isinstance(arguments, dict) else {}
-    for key, value in pairs(argv):
-        if key.startswith("data."):
-            found[key.removeprefix("data.").removeprefix("init_args.")] = value
-    return {name: value for name, value in found.items() if value.lower() not in NOTHING}
+    own = {key.removeprefix("data."): value for key, value in settings(argv).items() if key.startswith("data.")}
+    return {name: value for name, value in own.items() if value.lower() not in NOTHING}

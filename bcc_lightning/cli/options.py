@@ -148,6 +148,21 @@ def placeholder(action: Action) -> str:
     return own or PLACEHOLDERS.get(kinds[0], "VALUE")
 
 
+def refuse_below(least: int, **values: int | None) -> None:
+    """Refuse whole numbers that are too small, before anything is computed with them.
+
+    Args:
+        least: the smallest that is allowed.
+        **values: values by option; None where one was not given.
+
+    Raises:
+        UserError: with the first that is too small, and what is allowed.
+    """
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise UserError(f"--{name} is {value}, it must be {least} or more")
+
+
 def add_network_options(parser: OptionParser) -> None:
     """Declare which trained network a command takes, and where its run is kept."""
     which = parser.add_argument_group("Trained network")

@@ -53,14 +53,14 @@ class Extractor:
         origin: where its weights come from.
         side: side in pixels at which it wants cells stored.
         network: images (N, 3, S, S) uint8 to features (N, F) float32.
-        run_id: of a trained network.
+        trained: the trained network; None for a backbone.
     """
 
     name: str
     origin: str
     side: int
     network: nn.Module
-    run_id: str | None = None
+    trained: TrainedNetwork | None = None
 
     @classmethod
     def of_backbone(cls, name: str, image_size: int, pretrained: bool = True, weights: str | None = None) -> "Extractor":
@@ -77,7 +77,7 @@ class Extractor:
         """
         classifier = TrainedClassifier.of(network)
         features = on_device(NetworkFeatures(classifier.module))
-        return cls(network.title, f"run {network.run_id or network.name}", classifier.side, features, network.run_id)
+        return cls(network.title, f"run {network.run_id or network.name}", classifier.side, features, network)
 
     @cached_property
     def sha256(self) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from bcc_lightning.architectures.contamination import contamination
+from bcc_lightning.cli.options import refuse_below
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.datasets.cache import cache_home
 from bcc_lightning.datasets.cells import CellImages
@@ -51,6 +52,7 @@ class Embedded:
         data: name of the data set.
         extractor: the network.
         contamination: sentences on sets that its weights were trained on.
+        left_out: the laboratory that is the test set as a whole; None where the sets are of the same ones.
     """
 
     sets: tuple[EmbeddedSet, ...]
@@ -59,6 +61,7 @@ class Embedded:
     data: str
     extractor: Extractor
     contamination: tuple[str, ...] = ()
+    left_out: str | None = None
 
     @property
     def width(self) -> int:
@@ -70,11 +73,13 @@ class Embedded:
         chosen = [one for one in self.sets if one.name in names]
         return np.concatenate([one.features for one in chosen]), np.concatenate([one.cells.labels for one in chosen])
 
-    def in_order(self) -> tuple[Features, npt.NDArray[np.int64]]:
-        """Return features and labels of the data set's cells in the order of their names, for folds without shuffling."""
+    def in_order(self) -> tuple[Features, npt.NDArray[np.int64], npt.NDArray[np.int64] | None]:
+        """Return features, labels and groups of the data set's cells in the order of their names, for folds without shuffling."""
         features, labels = self.of(*OWN)
-        order = np.argsort(np.array([name for one in self.sets if one.name in OWN for name in one.cells.ids]), kind="stable")
-        return features[order], labels[order]
+        cells = [one.cells for one in self.sets if one.name in OWN]
+        order = np.argsort(np.array([name for one in cells for name in one.ids]), kind="stable")
+        known = [one.groups for one in cells if one.groups is not None]
+        return features[order], labels[order], np.concatenate(known)[order] if known else None
 
 
 def embed(data: CellDataModule, extractor: Extractor, cache_dir: str | None = None, batch_size: int = BATCH) -> Embedded:
@@ -87,8 +92,9 @@ def embed(data: CellDataModule, extractor: Extractor, cache_dir: str | None = No
         batch_size: cells that the network sees at once.
 
     Raises:
-        UserError: the data cannot be read, or a feature is not a number.
+        UserError: the data cannot be read, a feature is not a number, or `batch_size` is below 1.
     """
+    refuse_below(1, batch_size=batch_size)
     data.prepare_data()
     weights, found = extractor.sha256, []
     sets: dict[str, CellImages] = {**{str(name): part for name, part in data.splits.items()}, **data.external}
@@ -98,7 +104,8 @@ def embed(data: CellDataModule, extractor: Extractor, cache_dir: str | None = No
         found.append(EmbeddedSet(name, part, features_of(part, extractor, file, batch_size, name)))
     seen = contamination([extractor.name, extractor.origin], [data.folder, str(data.root), *data.test_on])
     groups = tuple(data.group_names or ())
-    return Embedded(tuple(found), tuple(data.class_names), groups, data.folder, extractor, tuple(seen))
+    left_out: str | None = getattr(data, "leave_out", None)  # data sets that are no files have none
+    return Embedded(tuple(found), tuple(data.class_names), groups, data.folder, extractor, tuple(seen), left_out)
 
 
 def pixels_hash(cells: CellImages) -> str:
@@ -115,13 +122,22 @@ def features_of(cells: CellImages, extractor: Extractor, file: Path, batch_size:
     Raises:
         UserError: a feature is not a number.
     """
-    if not file.is_file():
+    if kept_features(file, len(cells)) is None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(file) as draft:
             write_features(cells, extractor, draft, batch_size, title)
     features: Features = np.load(file, mmap_mode="r")
     os.utime(file)  # what has been used lately is kept longest
     return features
+
+
+def kept_features(file: Path, cells: int) -> Features | None:
+    """Map features that were computed before into memory; None where there are none, or not one row for each cell."""
+    try:
+        features: Features = np.load(file, mmap_mode="r")
+    except (FileNotFoundError, ValueError, EOFError):  # the latter two of a file that is cut off or of another kind
+        return None
+    return features if len(features) == cells else None
 
 
 def write_features(cells: CellImages, extractor: Extractor, file: Path, batch_size: int, title: str) -> None:

@@ -2,6 +2,7 @@
 
 The protocol is that of the field's foundation models (Koch et al. 2024, arXiv 2404.05022): k nearest neighbours with k = 1 and
 20, and logistic regression by L-BFGS whose penalty is 100 / (features x classes), on five stratified folds without shuffling.
+Where patients or slides are known, no fold shares one with another, which the protocol does not ask for.
 """
 
 import warnings
@@ -16,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 
+from bcc_lightning.datasets.splits import folds_of
 from bcc_lightning.embedding.choices import FOLDS
 from bcc_lightning.embedding.features import Features
 from bcc_lightning.errors import UserError
@@ -65,7 +67,9 @@ def classifiers(features: int, classes: int) -> dict[str, Callable[[], Classifie
     return {**neighbours, "logistic regression": lambda: logistic_regression(features, classes)}
 
 
-def probe_folds(features: Features, labels: Labels, classes: int, folds: int = FOLDS) -> Iterator[ProbeResult]:
+def probe_folds(
+    features: Features, labels: Labels, classes: int, folds: int = FOLDS, groups: Labels | None = None
+) -> Iterator[ProbeResult]:
     """Probe by cross-validation: each cell is classified once, by what was fitted on the other folds.
 
     Args:
@@ -73,15 +77,16 @@ def probe_folds(features: Features, labels: Labels, classes: int, folds: int = F
         labels: (N,).
         classes: number C of classes.
         folds: number of folds.
+        groups: (N,) patient or slide of each cell, whose cells are in one fold; None where none are known.
 
     Yields:
         The result of each classifier.
 
     Raises:
-        UserError: there is one class, or one has fewer cells than there are folds.
+        UserError: there is one class, one has fewer cells than there are folds, or there are fewer groups.
     """
     refuse_few(labels, folds)
-    divided = list(StratifiedKFold(folds).split(features, labels))
+    divided = list(divisions(labels, folds, groups))
     for name, build in classifiers(features.shape[1], len(np.unique(labels))).items():
         answers, parts = np.empty_like(labels), []
         for train, test in divided:
@@ -89,6 +94,26 @@ def probe_folds(features: Features, labels: Labels, classes: int, folds: int = F
             parts.append(figures(labels[test], answers[test], classes))
         by_fold = {metric: [part[metric] for part in parts] for metric in METRICS}
         yield assessed(name, labels, answers, classes, by_fold)
+
+
+def divisions(labels: Labels, folds: int, groups: Labels | None) -> Iterator[tuple[Labels, Labels]]:
+    """Yield the positions of the training and of the test cells of each fold.
+
+    Raises:
+        UserError: there are fewer groups than folds, or a fold leaves one class only to learn from.
+    """
+    if groups is None:
+        yield from StratifiedKFold(folds).split(np.empty(len(labels)), labels)
+        return
+    numbers = folds_of(folds, labels, groups, seed=0)
+    for fold in np.unique(numbers):
+        train, test = np.flatnonzero(numbers != fold), np.flatnonzero(numbers == fold)
+        if len(np.unique(labels[train])) < 2:  # noqa: PLR2004 - a class and another
+            raise UserError(
+                f"with {folds} folds of whole groups (patients or slides), one leaves cells of one class only to learn from; use "
+                "other --folds, or --folds 0 for the data set's own sets"
+            )
+        yield train, test
 
 
 def probe_sets(train: tuple[Features, Labels], test: tuple[Features, Labels], classes: int) -> Iterator[ProbeResult]:

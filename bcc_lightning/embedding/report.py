@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bcc_lightning.embedding.choices import FOLDS, PAGE
+from bcc_lightning.embedding.choices import PAGE, chosen_folds
 from bcc_lightning.embedding.features import Embedded
 from bcc_lightning.embedding.probing import METRICS, FewShot, ProbeResult, few_shot, probe_folds, probe_sets
 from bcc_lightning.embedding.projection import NEAREST, Drawn, embedding_figure, projections
@@ -49,24 +49,28 @@ class Probe:
     contamination: str | None = None
 
 
-def probe(embedded: Embedded, out: Path, folds: int = FOLDS, with_few: bool = True) -> Probe:
+def probe(embedded: Embedded, out: Path, folds: int | None = None, with_few: bool = True) -> Probe:
     """Probe features, and write page, tables and figures.
 
     Args:
         embedded: the features.
         out: folder of ``probe.html``, ``.csv``, ``.json`` and the figures.
-        folds: stratified folds; 0 takes the data set's own training and test sets.
+        folds: stratified folds, see `chosen_folds`; 0 takes the data set's own training and test sets.
         with_few: whether few labelled cells are tried as well.
 
     Raises:
-        UserError: there is one class, or one has fewer cells than there are folds.
+        UserError: there is one class, one has fewer cells than there are folds, or the data cannot be divided into them.
     """
     classes, extractor = len(embedded.class_names), embedded.extractor
+    folds = chosen_folds(folds, embedded.left_out)
     if folds:
-        division = f"{folds} stratified folds, each cell classified by what was fitted on the others"
-        results = list(probe_folds(*embedded.in_order(), classes, folds))
+        features, labels, groups = embedded.in_order()
+        whole = "" if groups is None else " of whole patients or slides"
+        division = f"{folds} stratified folds{whole}, each cell classified by what was fitted on the others"
+        results = list(probe_folds(features, labels, classes, folds, groups))
     else:
-        division = "fitted on the training and validation set, evaluated on the test set"
+        tested = f"all cells of {embedded.left_out}, which was left out" if embedded.left_out else "the test set"
+        division = f"fitted on the training and validation set, evaluated on {tested}"
         results = list(probe_sets(embedded.of("train", "val"), embedded.of("test"), classes))
     drawn = Drawn(embedded)
     several = len(set(drawn.laboratories)) > 1

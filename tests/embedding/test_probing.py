@@ -7,6 +7,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
+from bcc_lightning.embedding.choices import chosen_folds
 from bcc_lightning.embedding.probing import few_shot, probe_folds, probe_sets
 from bcc_lightning.errors import UserError
 
@@ -39,6 +40,40 @@ def test_folds_are_those_of_scikit_learn() -> None:
         low, high = found[name].intervals["accuracy"]
         assert low < metrics["accuracy"] < high
         assert found[name].most_frequent == 0.5
+
+
+def test_folds_hold_whole_groups() -> None:
+    """The cells of a group are alike, and next to each group is one of the other class.
+
+    Folds of single cells find a cell's own group again. The two folds of whole groups hold either {A, B} and {C, D}: then A and D
+    are nearer to a group of their class, B and C are not; or {A, D} and {B, C}: then no group is.
+    """
+    positions, classes = np.array([0, 1, 100, 101], np.float32), np.array([0, 1, 0, 1])
+    groups = np.tile(np.arange(4), 6)
+    features, labels = positions[groups][:, None], classes[groups]
+    pooled, whole = (next(probe_folds(features, labels, 2, 2, known)) for known in (None, groups))
+    assert pooled.metrics["accuracy"] == 1
+    assert whole.metrics["accuracy"] in {0, 0.5}
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([0, 1] * 12, "2 groups \\(patients or slides\\) cannot be divided into 3 folds"),
+        ([0] * 8 + [1] * 8 + [2] * 8, "one class"),
+    ],
+)
+def test_groups_that_cannot_be_divided(groups: list[int], message: str) -> None:
+    labels = np.array([0] * 20 + [1] * 4)
+    with pytest.raises(UserError, match=message):
+        list(probe_folds(np.zeros((24, 2), np.float32), labels, 2, 3, np.array(groups)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "left_out", "folds"), [(None, None, 5), (None, "east", 0), (0, "east", 0), (0, None, 0), (3, None, 3)]
+)
+def test_folds_by_default(asked: int | None, left_out: str | None, folds: int) -> None:
+    assert chosen_folds(asked, left_out) == folds
 
 
 def test_own_sets() -> None:
