@@ -279,7 +279,7 @@ class CellDataModule(LightningDataModule):
             found += group_notices(cells.labels, cells.groups, self.class_names, self.group_names, sets)
         if self.split_file is not None:
             found += read_split(self.split_file, cells, self.dropped).notices
-        elif cells.splits is not None:
+        elif cells.splits is not None and not self.split_plan.left_out:
             found += cut_notices(cells.splits, codes)
         if self.few_shot and not self.few_shot_set:
             found += few_notices(self.splits["train"].labels, self.few_shot.per_class, self.class_names)

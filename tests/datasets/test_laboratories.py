@@ -69,6 +69,7 @@ def test_of_another_laboratory_only_published_sets_are_kept_back(sets: list[str]
     data = Mixed(sets=sets, image_size=24, leave_out="south")
     found = {name: np.bincount(cells.laboratories, minlength=2).tolist() for name, cells in data.splits.items()}  # type: ignore[arg-type]
     assert found == {"train": [90, 0], "val": [10, 0], "test": [0, 36]}
+    assert not any("The data set has no" in notice for notice in data.notices())
     # What an evaluation reads: the south's 18 published test cells, and nothing that only a division would choose.
     assert Mixed(sets=sets, image_size=24).cells.splits.tolist().count(TEST) == 18  # type: ignore[union-attr]
 
