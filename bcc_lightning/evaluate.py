@@ -10,6 +10,7 @@ from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.data_sets import DataOptionParser, build_data, names_data
 from bcc_lightning.cli.options import add_network_options, refuse_unnamed_network
+from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
 from bcc_lightning.prediction.choices import read_methods
 from bcc_lightning.printable import printable
@@ -62,8 +63,25 @@ def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
     for name, size in (options["data"]["test_pixel_size"] or {}).items():
         check_pixel_size(size, f"--data.test_pixel_size of {name}")
     read_methods(options["adapt"])
+    if options["robustness"]:
+        refuse_beside_robustness(options, parser.flags)
     refuse_unnamed_network(options)
     return options, parser.flags
+
+
+def refuse_beside_robustness(options: Namespace, flags: list[str]) -> None:
+    """Refuse what goes with further sets only: faults are measured on the own test set, of the network as it is.
+
+    Raises:
+        UserError: with the options.
+    """
+    given = {f"--data.{name}": options["data"][name] for name in ("test_on", "class_map", "test_pixel_size")}
+    given = {"--data": flags, **given, **{f"--{name}": options[name] for name in ("name", "adapt")}}
+    if named := [option for option, value in given.items() if value]:
+        raise UserError(
+            f"--robustness tests the network as it is on the run's own test set, without {' and '.join(named)}. Next step: leave "
+            f"{'it' if len(named) == 1 else 'them'} out, or leave --robustness out to evaluate on further sets"
+        )
 
 
 def run(argv: list[str]) -> None:

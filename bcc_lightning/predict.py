@@ -10,10 +10,10 @@ from jsonargparse import Namespace
 
 from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
+from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_below, refuse_unnamed_network
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_missing, refuse_unwritable
-from bcc_lightning.novelty.choices import read_share
+from bcc_lightning.novelty.choices import read_share, refuse_few_cells
 from bcc_lightning.prediction.choices import INPUTS, read_methods, refuse_missing_input
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def read_options(argv: list[str]) -> Namespace:
     for name in ("out", "sheet"):
         if options[name]:
             refuse_unwritable(f"--{name}", Path(options[name]))
+    refuse_below(1, batch_size=options["batch_size"])
     read_share(options["abstain"])
     read_methods(options["adapt"])
     if options["pixel_size"] is not None:
@@ -128,6 +129,8 @@ def predict(argv: list[str]) -> int:
     of = counted_classes(options["of"], classifier.class_names)
     labels, counts = read_examiner(options["reference"], by, classifier.class_names)
     guard = guard_of(network, classifier) if options["abstain"] else None
+    if guard:
+        refuse_few_cells(len(guard.own), options["abstain"])
     if methods:
         classifier = adapt_network(network, classifier, sample(classifier, inputs), methods)
         identity = f"{identity} {classifier.adaptation}"
@@ -141,7 +144,7 @@ def predict(argv: list[str]) -> int:
     if guard:
         print(printable(str(drift_of(guard, tally.familiarity))))
     if by:
-        count_by_unit(tally, network, table, counts, of)
+        count_by_unit(tally, network, table, counts, of, is_adapted=bool(methods))
     if labels is not None:
         compare_labels(table, labels, classifier.class_names)
     if options["sheet"]:
@@ -162,7 +165,7 @@ def load_network(options: Namespace, network: "TrainedNetwork", inputs: "CellInp
     if is_told and size:
         raise UserError("--pixel_size beside a table with a column pixel_size; leave one of the two out")
     classifier = TrainedClassifier.of(network, size)
-    if options["batch_size"]:
+    if options["batch_size"] is not None:
         classifier.batch_size = options["batch_size"]
     if is_told and classifier.field is None:
         print("the column pixel_size is not used: the size of the pixels of the training images is unknown")
@@ -192,7 +195,13 @@ def read_examiner(file: str | None, by: str | None, class_names: list[str]) -> "
 
 
 def count_by_unit(
-    tally: "Tally", network: "TrainedNetwork", table: "AnswerTable", reference: "DataFrame | None", of: list[str]
+    tally: "Tally",
+    network: "TrainedNetwork",
+    table: "AnswerTable",
+    reference: "DataFrame | None",
+    of: list[str],
+    *,
+    is_adapted: bool = False,
 ) -> None:
     """Write and print the differential count of each slide, and compare it with an examiner's.
 
@@ -202,6 +211,7 @@ def count_by_unit(
         table: of their answers.
         reference: the examiner's counts, if any.
         of: classes that make up the 100 %.
+        is_adapted: whether it was adapted to these cells. Its confusions are known from before that: shares are not corrected.
     """
     from bcc_lightning.datasets.classes import LEUKOCYTES, leukocytes
     from bcc_lightning.differential.agreement import agree, by_slide, unmatched
@@ -211,7 +221,7 @@ def count_by_unit(
     from bcc_lightning.printable import print_table, printable
 
     target = table.target
-    confusion = known_confusions(network, tally.class_names)
+    confusion = None if is_adapted else known_confusions(network, tally.class_names)
     found = differential(tally.counts(), confusion, of=of)
     write_differential(found, target.with_name(f"{target.stem}.differential.csv"))
     slides = list(dict.fromkeys(found["slide"]))
@@ -227,7 +237,9 @@ def count_by_unit(
         print(f"{len(slides) - PRINTED} more are in the table")
     if others := [name for name in of if name not in leukocytes(of)]:
         print(printable(f"the 100 % are all cells, {' and '.join(others)} included; --of {LEUKOCYTES} leaves them out"))
-    if confusion is None:
+    if is_adapted:
+        print("not corrected: what the network confuses is known of it only as it was before --adapt")
+    elif confusion is None:
         print("not corrected: nothing is filed of what the network answers for its validation set; name a run with --run")
     if reference is not None:
         reference = reference[[name for name in reference if name in of]]
@@ -272,11 +284,15 @@ def report(tally: "Tally", notices: Iterable[str], out: Path) -> None:
     if tally.resumed:
         print(f"{tally.resumed:,} rows of an interrupted call were kept")
     if tally.unreadable:
+        named = "; ".join(tally.first_unreadable)
         more = " ..." if tally.unreadable > len(tally.first_unreadable) else ""
+        # What reads images advises what training takes; afterwards the bits are those of the run.
+        told = ". predict takes no --data.bits: save the images with 8 bits, or train the run with it"
+        advice = told if "--data.bits" in named else ""
         print(
             printable(
                 f"error: {tally.unreadable:,} of {tally.cells:,} files could not be read: "
-                f"{'; '.join(tally.first_unreadable)}{more}. The others were classified"
+                f"{named}{more}{advice}. The others were classified"
             ),
             file=sys.stderr,
         )

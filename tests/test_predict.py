@@ -173,11 +173,29 @@ def test_adaptation_says_what_it_has_done(painted_folder: Path, capsys: pytest.C
     assert not np.allclose(plain["probability"], adapted["probability"])
 
 
+def test_shares_of_an_adapted_network_are_not_corrected_by_its_confusions_before(
+    painted_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = str(painted_folder / "cells/test")
+    assert run(painted_folder, cells, "--out", "adapted.csv", "--adapt", "bn", "--by", "slide") == 0
+    assert pd.read_csv("adapted.differential.csv")["corrected"].isna().all()
+    assert "not corrected: what the network confuses is known of it only as it was before --adapt" in capsys.readouterr().out
+
+
+def test_deep_images_get_advice_that_predict_takes(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.full((32, 32), 4000, np.uint16)).save("deep.png")
+    assert run(painted_folder, "deep.png", "--out", "deep.csv") == 1
+    assert "predict takes no --data.bits: save the images with 8 bits, or train the run with it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--abstain", "5"], "--abstain is 5.0, it must be above 0 and below 1"),
+        (["--abstain", "0.03"], "--abstain 0.03 needs 33 validation cells or more, but there are 24"),
         (["--adapt", "size"], "--adapt size does not exist"),
+        (["--batch_size", "0"], "--batch_size is 0, it must be 1 or more"),
+        (["--batch_size", "-1"], "--batch_size is -1, it must be 1 or more"),
     ],
 )
 def test_what_cannot_be_asked_for(

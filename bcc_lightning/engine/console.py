@@ -79,9 +79,14 @@ def print_rows(rows: Iterable[Row], width: float | None = None) -> None:
 
 def named(run: TrackedRun, tracking: Tracking) -> str:
     """Write the flags by which a command finds a run."""
+    return f"--run {run.run_id[:SHORT_ID]}{in_store(tracking)}"
+
+
+def in_store(tracking: Tracking) -> str:
+    """Write the flags by which a command finds the store of a run, behind others; empty for the usual one."""
     folder = f" --tracking.folder {shlex.quote(tracking.folder)}" if tracking.folder != Tracking.folder else ""
     uri = f" --tracking.uri {shlex.quote(without_password(tracking.uri) or '')}" if tracking.uri else ""
-    return f"--run {run.run_id[:SHORT_ID]}{folder}{uri}"
+    return f"{folder}{uri}"
 
 
 def launcher() -> str:
@@ -108,7 +113,8 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
         epoch = "" if summary.best_epoch is None else f", of epoch {summary.best_epoch + 1}"
         print(printable(f"Best checkpoint so far{epoch}: {best}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
-        print(f"Resume it with: {launcher()}python -m bcc_lightning.fit --resume {run.run_id}")
+        resume = f"{launcher()}python -m bcc_lightning.fit --resume {run.run_id}{in_store(run.tracking)}"
+        print(printable(f"Resume it with: {resume}"))
     if waiting:
         print(printable(waiting))
 

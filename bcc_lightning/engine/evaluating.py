@@ -8,7 +8,7 @@ import pandas as pd
 
 from bcc_lightning.argument_types import fits, refusal
 from bcc_lightning.datamodules.base import CellDataModule
-from bcc_lightning.engine.evaluator import ADAPTED, Evaluation, Evaluator
+from bcc_lightning.engine.evaluator import Evaluation, Evaluator, adapted_by
 from bcc_lightning.engine.further_sets import (
     FurtherSet,
     own_data,
@@ -54,7 +54,7 @@ def evaluate(
         file: whether results are filed in the network's run.
         gallery: whether cells are drawn.
         methods: how the network is adapted to each further set, without its labels; the results are filed beside those of the
-            network as it is, under the name of the set and ``-adapted``.
+            network as it is, under the name of the set and, e.g., ``-adapted-bn``.
 
     Returns:
         One evaluation per set.
@@ -81,7 +81,7 @@ def evaluate(
     if name and len(sets) > 1:
         raise UserError(f"--name {name} names one set, but {len(sets)} are evaluated; evaluate them one by one")
     sets = [replace(one, name=name) for one in sets] if name else sets
-    sets = [replace(one, name=f"{one.name}{ADAPTED}") for one in sets] if methods else sets
+    sets = [replace(one, name=f"{one.name}{adapted_by(methods)}") for one in sets] if methods else sets
     for one in sets:
         refuse_unusable(one, classifier.class_names)
         if not isinstance(own, str):

@@ -15,6 +15,7 @@ from bcc_lightning.architectures.contamination import contamination
 from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.datasets.cells import CellImages
 from bcc_lightning.engine.adapting import adapt_network
+from bcc_lightning.engine.comparable import by_cell
 from bcc_lightning.engine.drawing import predictions_table
 from bcc_lightning.engine.evaluation_page import EvaluatedSet, Look, shown_cells, write_page
 from bcc_lightning.engine.further_sets import FurtherSet, at_side
@@ -34,11 +35,13 @@ from bcc_lightning.tracking.trained_networks import TrainedNetwork
 PAGE, FIGURES, ANSWERS = "evaluation.html", "evaluation.json", "predictions.parquet"
 """Files of an evaluation in its folder."""
 
-ADAPTED = "-adapted"
-"""Behind the name of a set to which the network was adapted."""
-
 FILED_PAGE, FILED_ANSWERS = (PAGE, FIGURES), (ANSWERS,)
 """Those that are filed below ``evaluation/`` and ``predictions/``, under the name of the set."""
+
+
+def adapted_by(methods: Sequence[Method]) -> str:
+    """Return what stands behind the name of a set to which a network was adapted; each way of adapting files its own results."""
+    return "-".join(("-adapted", *methods))
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,20 @@ class Evaluator:
     def own_test(self) -> tuple[EvaluatedSet, pd.DataFrame]:
         """Read what the network answered in its own test, and assess it; raises as `on_own_test`."""
         tables = [part.predictions(TEST) for part in self.parts]
-        table = pd.concat(tables, ignore_index=True)
+        answers = pd.concat(tables, ignore_index=True)
+        is_repeated = answers["id"].duplicated()  # by folds that share a test set, or that are drawn several times over
+        table = by_cell(answers).reset_index()
         predictions, class_names = read_predictions(table)
         assessment = assess(TEST, predictions, self.validation(), class_names)
         data = self.network.facts.get("data.name", "its data")
         read = f"The answers that the run filed in its test, on {len(table):,} cells of {data}."
         if self.network.folds:
             read += f" Those of {len(self.parts)} folds are pooled: each answered for cells that it was not trained on."
-        part = np.repeat(np.arange(len(tables)), list(map(len, tables)))
+        if is_repeated.any():
+            read += (
+                " Where several answered for the same cell, their probabilities are averaged, and the map is that of the first."
+            )
+        part = np.repeat(np.arange(len(tables)), list(map(len, tables)))[~is_repeated]
         look = self.look_at_own(list(table["id"]), part, predictions, class_names)
         return EvaluatedSet("Own test set", read, (), assessment, predictions, look), table
 
@@ -111,7 +120,7 @@ class Evaluator:
     def look_at_own(
         self, ids: list[str], part: npt.NDArray[np.int64], predictions: Predictions, class_names: list[str]
     ) -> Look | str:
-        """Prepare the gallery of the own test set; `part` is the fold of each cell (N,), `ids` are the names of the cells."""
+        """Prepare the gallery of the own test set; `part` is the fold that explains each cell (N,), `ids` are their names."""
         if isinstance(self.own, str) or not self.gallery:
             reason = self.own if self.gallery else "images were not requested"
             return f"No cells are drawn: {reason}"
@@ -135,7 +144,8 @@ class Evaluator:
         names = classifier.class_names
         before, notices = [], [*one.notices, *self.further_notices(one.name)]
         if self.methods:
-            title, plain = f"{one.name.removesuffix(ADAPTED)}, before adaptation", classify(classifier, one.cells, one.name)
+            title = f"{one.name.removesuffix(adapted_by(self.methods))}, before adaptation"
+            plain = classify(classifier, one.cells, one.name)
             unadapted = assess(title, plain, self.validation(), names)
             before = [EvaluatedSet(title, one.read, (), unadapted, plain, "No cells are drawn of the network before adaptation.")]
             classifier = self.adapted(classifier, one.cells)
@@ -222,8 +232,7 @@ class Evaluator:
             **(more or {}),
         }
         test_time = self.network.summary.test_time if self.network.summary else None
-        adapted = first.assessment.name.endswith(ADAPTED)
-        write_page(folder / PAGE, self.network.title, self.network.run_id, sets, test_time, adapted=adapted)
+        write_page(folder / PAGE, self.network.title, self.network.run_id, sets, test_time, adapted=bool(self.methods))
         with whole_file(folder / ANSWERS) as draft:
             table.to_parquet(draft, index=False)
         write_json(folder / FIGURES, content)

@@ -6,7 +6,7 @@ from bcc_lightning.evaluation.conformal import conformal
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, metrics_of
 from bcc_lightning.evaluation.reliability import Interval, wilson
 from bcc_lightning.modules.base import CellClassifier
-from bcc_lightning.novelty.choices import ABSTAIN
+from bcc_lightning.novelty.choices import ABSTAIN, cells_needed
 from bcc_lightning.novelty.guard import Guard, Reference, look_at_own_cells
 from bcc_lightning.prediction.classifier import TrainedClassifier
 
@@ -24,7 +24,8 @@ def measure_outside(model: CellClassifier, data: CellDataModule) -> tuple[Measur
     Returns:
         ``coverage_95``, the share of cells whose prediction set holds their class where 95 % is promised, and ``abstained``, the
         share of cells that are less familiar to the network than 95 % of its own; and the features of its own cells, by which
-        that was measured. Without the latter where several networks vote, which have no features in common.
+        that was measured. Without the latter where several networks vote, which have no features in common; without
+        ``abstained`` beside so few validation cells that no cell can be less familiar.
     """
     names = [TEST, *data.external]
     found: Measured = {}
@@ -37,6 +38,8 @@ def measure_outside(model: CellClassifier, data: CellDataModule) -> tuple[Measur
         reference = look_at_own_cells(classifier, data.splits["train"], data.evaluated_cells(VALIDATION))
     except UserError:
         return found, None
+    if len(reference.validation) < cells_needed(ABSTAIN):
+        return found, reference
     guard = Guard(classifier, reference)
     for name in names:
         strange = guard.familiarity(guard.scores_of(data.evaluated_cells(name))) < ABSTAIN

@@ -53,9 +53,10 @@ def evaluate_robustness(network: TrainedNetwork, out: Path, file: bool = True) -
         file: whether they are filed in the run, below ``evaluation/``.
 
     Raises:
-        UserError: the data are not here.
+        UserError: the data are not here, or folds of a cross-validation were trained on test cells of others.
     """
     refuse_unwritable_folder("--out", out)
+    refuse_trained_on(network)
     data = own_data(network)
     if isinstance(data, str):
         raise UserError(f"--robustness needs the cells of the run's own test set, which are not here: {data}")
@@ -80,6 +81,19 @@ def evaluate_robustness(network: TrainedNetwork, out: Path, file: bool = True) -
         metrics = {f"robustness/{name}": value for name, value in found.as_dict().items() if name in {"BE", "rBE"}}
         add_to_run(network.run, {f"evaluation/{PAGE}": out / PAGE, f"evaluation/{FIGURES}": out / FIGURES}, metrics)
     return RobustnessReport(found, len(cells), out)
+
+
+def refuse_trained_on(network: TrainedNetwork) -> None:
+    """Refuse the vote of folds that were trained on one another's test cells; a test set that all share none was trained on.
+
+    Raises:
+        UserError: with the run of a fold.
+    """
+    if len({frozenset(fold.predictions(TEST)["id"]) for fold in network.folds}) > 1:
+        raise UserError(
+            f"--robustness: {network.title} are tested on different cells, and each was trained on test cells of the others, so "
+            f"that their vote on these says nothing. Next step: name the run of one fold, such as --run {network.folds[0].run_id}"
+        )
 
 
 def examples(cells: CellImages, classifier: TrainedClassifier) -> Pixels:

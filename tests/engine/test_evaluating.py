@@ -15,6 +15,8 @@ from PIL import Image
 
 from bcc_lightning.datasets.classes import EIGHT_CELL_CLASSES, WHITE_CELL_CLASSES
 from bcc_lightning.engine.evaluating import evaluate
+from bcc_lightning.engine.robustness import evaluate_robustness
+from bcc_lightning.errors import UserError
 from bcc_lightning.evaluate import main
 from bcc_lightning.fit import main as fit
 from bcc_lightning.prediction.classifier import TrainedClassifier
@@ -306,6 +308,8 @@ def test_folds_are_pooled_for_their_own_test_and_vote_on_a_further_set(trained: 
     right = pooled[list(EIGHT_CELL_CLASSES)].idxmax(axis=1) == pooled["label"]
     assert own.assessment.accuracy == pytest.approx(right.mean())
     assert "No cells are drawn" not in Path("own/evaluation.html").read_text()
+    with pytest.raises(UserError, match=r"2 folds of efficientnet_b0 .* are tested on different cells"):
+        evaluate_robustness(folds, Path("faults"))
     (found,) = evaluate(folds, Path("far"), test_on=[str(trained / "clinic")], gallery=False)
     assert found.own_test == own.assessment
     filed = network().predictions("clinic")
@@ -335,13 +339,13 @@ def test_an_adapted_network_stands_beside_itself_before(work: Path) -> None:
     assert sum(figures["adaptation"]["shares"].values()) == pytest.approx(1)
     assert figures["before"]["confusion"] == plain.assessment.confusion
     assert figures["own_test"]["accuracy"] == plain.own_test.accuracy  # type: ignore[union-attr]
-    assert found.assessment.name == "clinic-adapted"
+    assert found.assessment.name == "clinic-adapted-bn-prior"
     page = (work / "adapted/evaluation.html").read_text()
     assert "Adapted by bn, prior to 25 of these cells, without their labels." in page
     assert "clinic, before adaptation" in page
     run = find_network(Tracking(folder=str(work / "mlruns")), "efficientnet_b0").run
     assert run is not None
-    assert {"clinic", "clinic-adapted"} <= set(run.evaluated_sets)
+    assert {"clinic", "clinic-adapted-bn-prior"} <= set(run.evaluated_sets)
 
 
 def test_faults_of_images_are_measured_and_filed(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

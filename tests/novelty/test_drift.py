@@ -28,3 +28,14 @@ def test_few_cells_raise_nothing() -> None:
     assert watch(OWN, np.array([5.0])).at is None
     assert watch(OWN, np.empty(0)).largest == pytest.approx(0)
     assert str(watch(OWN, OWN[:50])).startswith("No alarm: the 50 cells")
+
+
+def test_without_enough_cells_silence_promises_nothing() -> None:
+    """Six validation cells and twelve others give no p-value below 1 / 18, whatever they are."""
+    found = watch(OWN[:6], np.full(12, 99.0))
+    assert (found.at, found.is_possible) == (None, False)
+    assert str(found) == (
+        "No alarm can be given: 12 cells beside 6 validation cells are too few for one, however strange they are to the network."
+    )
+    assert not watch(OWN, np.full(5, 99.0)).is_possible
+    assert watch(OWN, OWN[:50]).is_possible

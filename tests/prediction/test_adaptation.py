@@ -159,8 +159,13 @@ def test_what_cannot_be_adapted(classifier: TrainedClassifier) -> None:
         adapt(classifier, PIXELS, ["prior"])
     with pytest.raises(UserError, match="no cells to adapt to"):
         adapt(classifier, PIXELS[:0], ["bn"])
-    with pytest.raises(UserError, match=r"--adapt bm does not exist\. It takes scale, bn, tent, prior, blood"):
+    with pytest.raises(UserError, match=r"--adapt bm does not exist; did you mean bn\? It takes scale, bn, tent, prior, blood"):
         read_methods("bn,bm")
+    with pytest.raises(UserError, match=r"--adapt size does not exist\. It takes"):
+        read_methods("size")
+    for nothing in (",", "", " , "):
+        with pytest.raises(UserError, match=r"--adapt names no method\. It takes scale, bn"):
+            read_methods(nothing)
     assert read_methods(" prior, bn ") == ("bn", "prior")
     assert read_methods(None) == ()
     with pytest.raises(UserError, match="--adapt prior and blood both say how frequent the classes are"):
