@@ -12,7 +12,6 @@ from bcc_lightning.cli.experiment_files import experiment_names
 from bcc_lightning.datamodules import CellDataModule
 from bcc_lightning.deployment.export import Export
 from bcc_lightning.deployment.export import export as export_network
-from bcc_lightning.embedding.choices import FOLDS
 from bcc_lightning.embedding.extractor import Extractor
 from bcc_lightning.embedding.features import Embedded
 from bcc_lightning.embedding.features import embed as embed_cells
@@ -187,13 +186,14 @@ def embed(
     return found
 
 
-def probe(features: Embedded, out: str | Path, folds: int = FOLDS, few_shot: bool = True) -> Probe:
+def probe(features: Embedded, out: str | Path, folds: int | None = None, few_shot: bool = True) -> Probe:
     """Measure how much simple classifiers read from features.
 
     Args:
         features: from `embed`.
         out: folder of page, tables and figures.
-        folds: stratified folds; 0 takes the data set's own training and test sets.
+        folds: stratified folds, by default five; 0 takes the data set's own training and test sets, as does a laboratory that is
+            left out.
         few_shot: whether few labelled cells are tried as well.
     """
     return probe_features(features, Path(out), folds, few_shot)

@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
+from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_below, refuse_unnamed_network
 from bcc_lightning.errors import UserError
 from bcc_lightning.explanation.choices import CELLS, DEFAULT_METHOD, LAYOUT, METHODS, NEIGHBOURS, refuse_unknown_method
 from bcc_lightning.files import refuse_missing, refuse_unwritable_folder
@@ -102,8 +102,7 @@ def refuse_contradictions(options: Any) -> None:  # noqa: ANN401 - jsonargparse'
         )
     if options["cells"] < FEWEST_CELLS:
         raise UserError(f"--cells is {options['cells']}, it must be {FEWEST_CELLS} or more, usually 100")
-    if options["neighbours"] < 0:
-        raise UserError(f"--neighbours is {options['neighbours']}, it must be 0 or more")
+    refuse_below(0, neighbours=options["neighbours"], seed=options["seed"])
 
 
 def write_pages(options: Any, network: Any) -> int:  # noqa: ANN401 - jsonargparse's namespace

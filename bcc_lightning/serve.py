@@ -8,10 +8,9 @@ from jsonargparse import Namespace
 
 from bcc_lightning.argument_types import check_pixel_size
 from bcc_lightning.cli.command import run_command
-from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_unnamed_network
+from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_below, refuse_unnamed_network
 from bcc_lightning.deployment.access import TOKEN_VARIABLE, Access
 from bcc_lightning.deployment.limits import MEGABYTE, Limits
-from bcc_lightning.errors import UserError
 
 EXAMPLE = "--run house --port 8000"
 
@@ -57,8 +56,7 @@ def read_options(argv: list[str]) -> tuple[Namespace, Limits, Access]:
     )  # fmt: skip
     if options["pixel_size"] is not None:
         check_pixel_size(options["pixel_size"], "--pixel_size")
-    if options["batch_size"] is not None and options["batch_size"] < 1:
-        raise UserError(f"--batch_size is {options['batch_size']}, it must be 1 or more")
+    refuse_below(1, batch_size=options["batch_size"])
     access = Access.of(options["host"], options["allowed_host"], os.environ)
     refuse_unnamed_network(options)
     return options, limits, access
