@@ -26,10 +26,7 @@ jobs() {
     fit tuned "$seed" "$five" "$outside"
     for arm in frozen wrong_range; do fit $arm "$seed" "$five" --exp "$arms/$arm.yaml" "$outside"; done
     fit traveller "$seed" --exp traveller "$outside"
-    # Beside it, recipes that know nothing of other laboratories; ResNet-18 and the head alone are cut short.
-    transfer="--exp transfer_lite0 --data.split wbcatt"
-    fit transfer_lite0 "$seed" "$transfer" "$outside"
-    fit head_alone "$seed" "$transfer" "$outside" --model.tuning head --trainer.max_epochs 4
+    # Beside it, recipes that know nothing of other laboratories, the second cut short.
     fit house "$seed" --exp house --data PBC --data.split wbcatt "$outside" --data.image_size 28
     fit resnet18_28 "$seed" --exp resnet18_28 --data PBC --data.split wbcatt "$outside" --data.image_size 28 --trainer.max_epochs 8
     fit swin "$seed" "$lite" --exp "$arms/swin.yaml"
