@@ -134,8 +134,8 @@ def refuse_few_among(few: FewShotSet, sets: Mapping[str, ExternalSet]) -> None:
     for name, found in sets.items():
         if shared := sum(pixels in trained for pixels in pixel_hashes(found.cells)):
             raise UserError(
-                f"--data.test_on: {name} holds {shared} of the {len(few.trained)} cells of {few.name} that --data.few_shot trains"
-                f" on; leave it out, since all other cells of {few.name} are tested on already"
+                f"--data.test_on: {shared} of the {len(found.cells)} cells of {name} are among those of {few.name} that "
+                f"--data.few_shot trains on; leave it out, since all other cells of {few.name} are tested on already"
             )
 
 

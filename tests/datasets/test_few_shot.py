@@ -70,7 +70,7 @@ def test_of_another_laboratory(tmp_path: Path) -> None:
         both.setup()
     copied = shutil.copytree(lab, tmp_path / "elsewhere")
     with pytest.raises(
-        UserError, match=r"--data.test_on: elsewhere holds 12 of the 12 cells of lab that --data.few_shot trains on"
+        UserError, match=r"--data.test_on: 12 of the 27 cells of elsewhere are among those of lab that --data.few_shot trains on"
     ):
         CellFolder(root=str(own), image_size=24, few_shot=f"{lab}:4", test_on=[str(copied)]).setup()
 

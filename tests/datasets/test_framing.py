@@ -32,7 +32,9 @@ def write_cells(folder: Path, side: Callable[[int], int], diameter: float) -> Pa
         (folder / name).mkdir(parents=True)
         for number in range(10):
             image = disc(side(number), diameter)
-            image[0, 0] = number + 10 * CLASSES.index(name)  # so that no file is a copy of another
+            # No file is a copy of another, nor what is shown of it; diameters are measured in red alone.
+            image[0, 0] = number + 10 * CLASSES.index(name)
+            image[side(number) // 2, side(number) // 2, :2] = number + 10 * CLASSES.index(name), sum(folder.name.encode()) % 256
             cv2.imwrite(str(folder / name / f"{number}.png"), image)
     return folder
 
