@@ -78,7 +78,7 @@ def run(argv: list[str]) -> None:
 
 
 def learnt_from(network: "TrainedNetwork", embedded: "Embedded", evaluated: Sequence[str]) -> list[str]:
-    """Say how many of the evaluated cells a network was trained on, by their pixels, or why that is not known.
+    """Count the evaluated cells that a network was trained on, by their pixels; without its data, the reason is returned.
 
     Args:
         network: the network.

@@ -245,6 +245,7 @@ class Backbone(nn.Module):
         sides: list[int] = []
 
         def measure(_module: nn.Module, _inputs: Any, output: Tensor) -> None:  # noqa: ANN401 - whatever the layer takes
+            """Note the side of the map."""
             if output.ndim != MAP_DIMENSIONS:
                 raise RuntimeError("a stage returns tokens, of which no map can be drawn")
             sides.append(output.shape[axis])

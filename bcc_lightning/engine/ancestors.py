@@ -40,19 +40,21 @@ def refuse_learnt(sets: Mapping[str, CellImages], sources: Iterable[TrainedNetwo
     Raises:
         UserError: with the number of shared cells, and the first.
     """
+    known = {source.name: (source, source.config) for source in sources if source.config is not None}
+    if not known:
+        return []
+    tested = {name: list(pixel_hashes(cells)) for name, cells in sets.items()}
     notices = []
-    for source in sources:
-        if source.config is None:
-            continue
+    for source, config in known.values():
         try:
-            data = build_data(data_config(source.config, image_size=image_size))
+            data = build_data(data_config(config, image_size=image_size))
             refuse_other_data(source, data)
             learnt = {pixels for name in ("train", "val") for pixels in pixel_hashes(data.splits[name])}
         except UserError as error:
             notices.append(f"Whether {source.title} was trained on cells that are tested on here is not known: {error}")
             continue
         for name, cells in sets.items():
-            if shared := [row for row, pixels in enumerate(pixel_hashes(cells)) if pixels in learnt]:
+            if shared := [row for row, pixels in enumerate(tested[name]) if pixels in learnt]:
                 raise UserError(
                     f"{source.title}, which the weights come from, was trained on or chosen by {len(shared):,} of the "
                     f"{len(cells):,} cells of the {name} set; the first is {cells.ids[shared[0]]}. Next step: leave them out, or "
