@@ -64,10 +64,11 @@ def interrupt_handlers() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def coarse_figures() -> Iterator[None]:
-    """Draw figures with few pixels, and compress them little: at full size they take a third of the time of a small run."""
+    """Draw figures with few pixels, not laid out, hardly compressed: otherwise they take a third of a small run's time."""
     save = Figure.savefig
 
     def save_coarsely(self: Figure, *place: Any, **options: Any) -> None:
+        self.set_layout_engine("none")
         save(self, *place, **{**options, "dpi": 30, "pil_kwargs": {"compress_level": 1}})
 
     with pytest.MonkeyPatch.context() as patch:

@@ -28,6 +28,7 @@ from tests.miniature import (
     CELLS,
     PAINTED,
     QUICK,
+    TINY,
     artifacts_of,
     miniature_arrays,
     runs_in,
@@ -46,8 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three members on miniature BloodMNIST: two of them see 32 pixels, one 48."""
     folder = tmp_path_factory.mktemp("ensemble")
     data = ["--data.root", str(write_miniature_bloodmnist(folder / "bloodmnist")), "--tracking.folder", str(folder / "mlruns")]
-    assert fit(["--exp", "efficientnet_b0", *FEW, *data]) == 0
-    assert fit(["--exp", "efficientnet_b0", *FEW, *data, "--seed_everything", "1"]) == 0
+    assert fit([*TINY, *FEW, *data]) == 0
+    assert fit([*TINY, *FEW, *data, "--seed_everything", "1"]) == 0
     assert fit(["--exp", "swin_tiny", *FEW, *data, "--data.image_size", "48"]) == 0
     return folder
 
@@ -119,7 +120,7 @@ def test_members_that_were_trained_at_several_sizes_see_files_at_their_own(tmp_p
     root = write_painted_folder(tmp_path / "cells", size=64)
     data = ["--data", "CellFolder", "--data.root", str(root)]
     for side in ("48", "32"):
-        assert fit(["--exp", "efficientnet_b0", *QUICK, *data, "--trainer.max_epochs", "1", "--data.image_size", side]) == 0
+        assert fit([*TINY, *QUICK, *data, "--trainer.max_epochs", "1", "--data.image_size", side]) == 0
     first, second = (run.info.run_id for run in runs_in(tmp_path / "mlruns"))
     assert main(["--run", first, "--run", second]) == 0
     ensemble, _, _ = bcc.runs()
@@ -243,7 +244,7 @@ def test_members_that_disagree(folder: Path, ids: list[str], tmp_path: Path, cap
     store = tmp_path / "mlruns"
     shutil.copytree(folder / "mlruns", store)  # its paths still lead to the first store, which is only read
     flags = [*QUICK, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--tracking.folder", str(store)]
-    assert fit(["--exp", "efficientnet_b0", *PAINTED, *flags]) == 0
+    assert fit([*TINY, *PAINTED, *flags]) == 0
     painted = runs_in(store)[0].info.run_id
     message = complaint(["--run", ids[0], "--run", painted], store, capsys)
     assert "has another data set than the ensemble (its " in message
@@ -253,7 +254,7 @@ def test_members_that_disagree(folder: Path, ids: list[str], tmp_path: Path, cap
 
     (tmp_path / "split.csv").write_text(swapped(folder / "mlruns" / "artifacts" / ids[0] / "artifacts" / "split.csv"))
     data = ["--data.root", str(folder / "bloodmnist"), "--data.verify_checksum", "false", "--data.split_file", "split.csv"]
-    assert fit(["--exp", "efficientnet_b0", *data, *flags]) == 0
+    assert fit([*TINY, *data, *flags]) == 0
     message = complaint(["--run", ids[0], "--run", runs_in(store)[0].info.run_id], store, capsys)
     assert "has another split than the ensemble: split.sha256" in message
     assert "--data.split_file" in message

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,14 +38,35 @@ FURTHER = {
 """Flags by which an experiment fits into a few seconds."""
 
 
-ALIKE = {
-    *(f"dinobloom_base_{kind}" for kind in ("probe", "tune", "lora")),
-    *(name for name in experiment_names() if name.startswith("lite/")),
-    *(f"{folder}efficientnet_b{size}" for folder in ("", "as_published/") for size in (1, 2, 3)),
-    *(f"{folder}efficientswin_b3" for folder in ("", "as_published/")),
-    "an2dl_efficientnet_b2",
-}
-"""Experiments that differ from another one that runs only in the network, or in learning rates."""
+NETWORKS = ("backbone", "inception", "xception", "swin", "cnn", "weights")
+"""Parameters that choose a network, each of which is built."""
+
+
+def choices(name: str) -> set[tuple[str, object]]:
+    """List what an experiment's file decides: each setting with its value, but for numbers and names of networks."""
+
+    def listed(value: object, path: str) -> Iterator[tuple[str, object]]:
+        if isinstance(value, dict | list) and value:
+            for key, part in value.items() if isinstance(value, dict) else [("", part) for part in value]:
+                yield from listed(part, f"{path}.{key}")
+        else:
+            is_any = (isinstance(value, int | float) and not isinstance(value, bool)) or path.endswith(NETWORKS)
+            yield path, "any" if is_any else str(value)
+
+    return set(listed(yaml.safe_load(find_experiment(name).read_text()), ""))
+
+
+def covering() -> list[str]:
+    """Choose few experiments that together make every choice which any experiment makes."""
+    every = {name: choices(name) for name in sorted(experiment_names(), key=lambda name: ("_base_" in name, name))}
+    chosen = ["quickstart", "raabin_cnn", "pbc_inception_xception"]
+    while left := set().union(*every.values()) - set().union(*(every[name] for name in chosen)):
+        chosen.append(max(every, key=lambda name: len(every[name] & left)))
+    return chosen
+
+
+COVERING = covering()
+"""Experiments that run; each of the others differs from them in a network or in numbers, or makes their choices together."""
 
 
 def smallest(name: str) -> int:
@@ -65,7 +87,7 @@ def experiment(name: str) -> ParameterSet:
 class TestExperiments(ExperimentTests):
     """Each experiment, on a few painted cells."""
 
-    @pytest.fixture(autouse=True, params=[experiment(name) for name in experiment_names() if name not in ALIKE])
+    @pytest.fixture(autouse=True, params=[experiment(name) for name in COVERING])
     def one(self, request: pytest.FixtureRequest, ready_store: None) -> None:
         self.experiment = request.param
         self.image_size = smallest(self.experiment)
@@ -82,17 +104,19 @@ def members(name: str) -> list[str]:
     return ["--model.members", json.dumps([run.info.run_id for run in runs_in(Path("mlruns"))])]
 
 
-@pytest.mark.parametrize("name", sorted(ALIKE))
-def test_experiments_like_others_can_be_built(name: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(experiment_names()) - set(COVERING)))
+def test_every_other_experiment_can_be_built(name: str) -> None:
     model = yaml.safe_load(find_experiment(name).read_text())["model"]
     if model["class_path"] == "Ensemble":
         assert set(model["init_args"]["members"]) <= set(experiment_names())
         return
-    own = {"class_names": ["a", "b"], "image_size": 56, "pretrained": False, "weights": None}
+    side = max(56, smallest(name))
+    own = {"class_names": ["a", "b"], "image_size": side, "pretrained": False, "weights": None}
     if name.startswith("dinobloom"):
         own["variant"] = {"depth": 2}
-    module = getattr(bcc_lightning.modules, model["class_path"])(**(model["init_args"] | own))
-    assert module.eval()(torch.zeros(1, 3, 56, 56, dtype=torch.uint8)).shape == (1, 2)
+    module = getattr(bcc_lightning.modules, model["class_path"])(**(model.get("init_args", {}) | own))
+    assert module.eval()(torch.zeros(1, 3, side, side, dtype=torch.uint8)).shape == (1, 2)
 
 
 @pytest.mark.parametrize("name", experiment_names())

@@ -55,12 +55,12 @@ class Watch:
         from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import SQLAlchemyError
 
-        start, observer = time.monotonic(), Observer()
+        deadline, observer = time.time() + self.seconds, Observer()
         over, misses = False, 0
         while not over:
             try:
                 with interruption_held():  # Ctrl-C within a transaction would leave SQLite locked for the workers
-                    over = self.look(observer, self.seconds - (time.monotonic() - start))
+                    over = self.look(observer, deadline)
                 misses = 0
             except (StorageInternalError, SQLAlchemyError) as error:  # it failed during a query; the next one waits
                 misses += 1
@@ -71,35 +71,35 @@ class Watch:
                     ) from error
             time.sleep(0 if over else self.tick)
 
-    def look(self, observer: Observer, left: float) -> bool:
+    def look(self, observer: Observer, deadline: float) -> bool:
         """Find dead workers, fill empty seats and show the progress.
 
         Args:
             observer: watches the workers of the running trials.
-            left: seconds in which trials may still start.
+            deadline: time after which no further trial is started, in seconds since 1970.
 
         Returns:
             Whether the search is done.
         """
         reap(self.search, observer)
         running = self.running()
-        has_work = left > 0 and self.search.has_work()
+        has_work = time.time() < deadline and self.search.has_work()
         if has_work:
-            self.fill(running, left)
+            self.fill(running, deadline)
         self.show(self.search.trials())
         return not (has_work or running or self.any_lives())
 
     def place_all(self) -> None:
         """Start workers on all free seats, once."""
-        self.fill(self.running(), self.seconds)
+        self.fill(self.running(), time.time() + self.seconds)
 
-    def fill(self, running: "list[FrozenTrial]", seconds: float) -> None:
+    def fill(self, running: "list[FrozenTrial]", deadline: float) -> None:
         """Start workers on empty seats; a seat with a worker of an earlier driver is not empty."""
         taken = {Worker(**trial.user_attrs["worker"]).seat for trial in running if "worker" in trial.user_attrs}
         for seat in range(self.seats):
             if seat not in taken and not self.executor.lives(seat):
                 self.count_failure(seat)
-                self.executor.place(seat, seconds)
+                self.executor.place(seat, deadline)
 
     def count_failure(self, seat: int) -> None:
         """Count consecutive failures of a seat's workers; a worker that was killed is no failure.

@@ -51,7 +51,7 @@ class TrialWorker:
     Attributes:
         search: the study.
         seat: position among the workers of an executor, from 0.
-        seconds: time after which no further trial is started.
+        deadline: time after which no further trial is started, in seconds since 1970.
         extra: flags of this machine, for each trial.
         environment: environment variables of this machine, for each trial.
         stop: event that makes the worker stop cleanly when it is set.
@@ -59,7 +59,7 @@ class TrialWorker:
 
     search: OpenStudy
     seat: int = 0
-    seconds: float = math.inf
+    deadline: float = math.inf
     extra: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -69,8 +69,8 @@ class TrialWorker:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        start, observer = time.monotonic(), Observer()
-        while not self.stop.is_set() and time.monotonic() - start < self.seconds:
+        observer = Observer()
+        while not self.stop.is_set() and time.time() < self.deadline:
             reap(self.search, observer)
             trial = self.search.claim(Worker.of(os.getpid(), self.seat))
             if trial is None:
@@ -224,7 +224,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--storage", required=True, help="URL of the storage, without a password")
     parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--seat", type=int, default=0, help="position among the workers of an executor, from 0")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="time after which no further trial is started")
+    parser.add_argument(
+        "--deadline", type=float, default=math.inf, help="time after which no further trial is started, in seconds since 1970"
+    )
     parser.add_argument("--program", type=json.loads, default=[], help="command of the trials instead of fit, as a JSON list")
     parser.add_argument("flags", nargs="*", help="flags of this machine for each trial, after --")
     options = parser.parse_args(argv)
@@ -240,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with command_line():
             print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
-    TrialWorker(search, options.seat, options.seconds, options.flags, stop=stop).work()
+    TrialWorker(search, options.seat, options.deadline, options.flags, stop=stop).work()
     return 0
 
 

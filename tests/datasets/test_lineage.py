@@ -14,7 +14,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from bcc_lightning.modules.losses import level_loss
 from bcc_lightning.modules.recipe import Loss
-from tests.miniature import QUICK
+from tests.miniature import QUICK, TINY
 
 BEGINNINGS = {"ig": ["PMY", "MY", "MMY", "IG"], "neutrophil": ["BNE", "SNE", "NEUTROPHIL"]}
 
@@ -75,7 +75,7 @@ def test_loss_of_a_level_is_that_of_summed_probabilities(mixed: bool) -> None:
 def test_a_hierarchical_run_has_metrics_at_each_level(root: Path) -> None:
     few = ["--trainer.max_epochs", "1", "--data.val_share", "0.2", "--data.test_share", "0.3"]
     flags = ["--data", "PBC", "--data.root", str(root), "--data.labels", "hierarchical"]
-    assert main(["--exp", "efficientnet_b0", *flags, *QUICK, *few]) == 0
+    assert main([*TINY, *flags, *QUICK, *few]) == 0
     (run,) = bcc.runs()
     metrics = run.summary.metrics
     assert metrics["test/accuracy"] <= metrics["test/accuracy_lineage"]

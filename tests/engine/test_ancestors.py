@@ -9,14 +9,14 @@ from bcc_lightning.datasets.classes import WHITE_CELL_CLASSES
 from bcc_lightning.evaluate import main as evaluate
 from bcc_lightning.fit import main as fit
 from tests.datamodules.miniatures import write_folder
-from tests.miniature import QUICK, runs_in
+from tests.miniature import QUICK, TINY, runs_in
 
 
 @pytest.mark.slow
 def test_cells_that_an_earlier_network_has_learnt_are_not_tested_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = write_folder(tmp_path / "home", WHITE_CELL_CLASSES, per_class=8)
     clinic = write_folder(tmp_path / "clinic", WHITE_CELL_CLASSES, per_class=8, seed=5)
-    short = ["--exp", "efficientnet_b0", *QUICK, "--trainer.max_epochs", "1", "--data", "CellFolder"]
+    short = [*TINY, *QUICK, "--trainer.max_epochs", "1", "--data", "CellFolder"]
     assert fit([*short, "--data.root", str(home)]) == 0
     (first,) = runs_in(tmp_path / "mlruns")
     at_clinic = [*short, "--data.root", str(clinic), "--model.weights", first.info.run_id]

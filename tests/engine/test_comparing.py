@@ -20,7 +20,7 @@ from bcc_lightning.evaluation.comparison_figures import Disagreement, disagreeme
 from bcc_lightning.fit import main as fit
 from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network
-from tests.miniature import CELLS, QUICK, add_run, miniature_arrays, write_miniature_bloodmnist
+from tests.miniature import CELLS, QUICK, TINY, add_run, miniature_arrays, write_miniature_bloodmnist
 
 FACTS = {
     "data.name": "CellFolder",
@@ -257,7 +257,7 @@ def test_what_cannot_be_compared(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_runs_of_real_networks_and_the_sheet_of_their_disagreements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = ["--data.root", str(write_miniature_bloodmnist(tmp_path / "bloodmnist")), "--data.verify_checksum", "false"]
-    few = ["--exp", "efficientnet_b0", *QUICK, *data, "--trainer.max_epochs", "1"]
+    few = [*TINY, *QUICK, *data, "--trainer.max_epochs", "1"]
     assert fit([*few, "--summary", "0.json"]) == 0
     assert fit([*few, "--seed_everything", "1", "--data.image_size", "48", "--summary", "1.json"]) == 0
     summaries = [json.loads(Path(f"{seed}.json").read_text()) for seed in (0, 1)]

@@ -21,7 +21,7 @@ from bcc_lightning.fit import main
 from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import find_network
 from tests.datamodules.miniatures import write_folder
-from tests.miniature import QUICK, artifacts_of, runs_in
+from tests.miniature import QUICK, TINY, artifacts_of, runs_in
 
 pytestmark = [pytest.mark.xdist_group("cross_validation"), pytest.mark.slow]  # one process trains for all
 
@@ -30,7 +30,7 @@ CLASSES = ("lymphocyte", "monocyte")
 
 def arguments(root: Path, *flags: str) -> list[str]:
     data = ["--data", "CellFolder", "--data.root", str(root)]
-    return ["--exp", "efficientnet_b0", *data, *QUICK, "--trainer.max_epochs", "1", *flags]
+    return [*TINY, *data, *QUICK, "--trainer.max_epochs", "1", *flags]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.tracking.settings import Tracking
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, find_network
 from tests.datamodules.miniatures import write_folder
-from tests.miniature import QUICK, runs_in
+from tests.miniature import QUICK, TINY, runs_in
 
 pytestmark = [pytest.mark.xdist_group("evaluating"), pytest.mark.slow]  # one process trains for all
 
@@ -47,7 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         patch.setenv("BCC_CACHE_DIR", str(folder / "cache"))
         data = ["--data", "CellFolder", "--data.root", str(folder / "cells")]
-        assert fit(["--exp", "efficientnet_b0", *data, *QUICK, "--trainer.max_epochs", "1"]) == 0
+        assert fit([*TINY, *data, *QUICK, "--trainer.max_epochs", "1"]) == 0
     return folder
 
 
@@ -300,7 +300,7 @@ def test_folds_are_pooled_for_their_own_test_and_vote_on_a_further_set(trained: 
     monkeypatch.setenv("BCC_CACHE_DIR", str(trained / "cache"))
     monkeypatch.setattr("bcc_lightning.engine.evaluation_page.SHOWN", 3)
     data = ["--data", "CellFolder", "--data.root", str(trained / "cells")]
-    assert fit(["--exp", "efficientnet_b0", *data, *QUICK, "--trainer.max_epochs", "1", "--folds", "2"]) == 0
+    assert fit([*TINY, *data, *QUICK, "--trainer.max_epochs", "1", "--folds", "2"]) == 0
     folds = network()
     (own,) = evaluate(folds, Path("own"))
     assert own.assessment.cells == len(set(folds.predictions("test")["id"])) == 96

@@ -22,7 +22,7 @@ from tests.miniature import PAINTED, QUICK, SMALL, artifacts_of, runs_in
 
 pytestmark = pytest.mark.slow
 
-HYBRID = ["--exp", "efficientswin", *PAINTED, *QUICK, "--data.augment", "standard", "--trainer.max_epochs", "4"]
+HYBRID = ["--exp", "efficientswin", *PAINTED, *QUICK, "--data.augment", "standard", "--trainer.max_epochs", "3"]
 COSINE = ["--model.schedule", "cosine", "--model.warmup_epochs", "1", "--model.lr", "0.0003"]
 
 

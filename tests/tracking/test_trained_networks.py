@@ -12,7 +12,7 @@ from bcc_lightning.errors import UserError
 from bcc_lightning.fit import main
 from bcc_lightning.tracking.run_files import Summary
 from bcc_lightning.tracking.trained_networks import TrainedNetwork, refuse_another_split
-from tests.miniature import PAINTED, QUICK
+from tests.miniature import PAINTED, QUICK, TINY
 
 pytestmark = [pytest.mark.usefixtures("ready_store"), pytest.mark.slow]
 
@@ -71,9 +71,9 @@ def test_a_branch_of_efficientswin_is_the_backbone_of_the_run_that_was_named() -
 
 
 def test_a_run_that_does_not_exist_and_a_file_that_does_not_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--exp", "efficientnet_b0", *FEW, "--model.weights", "no_such_run"]) == 2
+    assert main([*TINY, *FEW, "--model.weights", "no_such_run"]) == 2
     assert "no finished run 'no_such_run'" in capsys.readouterr().err
-    assert main(["--exp", "efficientnet_b0", *FEW, "--model.weights", "no_such.safetensors"]) == 2
+    assert main([*TINY, *FEW, "--model.weights", "no_such.safetensors"]) == 2
     assert "weights file no_such.safetensors does not exist" in capsys.readouterr().err
 
 

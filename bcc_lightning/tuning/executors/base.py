@@ -38,9 +38,9 @@ class Assignment:
         """Return the flags for the trials of a seat."""
         return list(self.flags[seat % len(self.flags)]) if self.flags else []
 
-    def arguments(self, seat: int, seconds: float) -> list[str]:
+    def arguments(self, seat: int, deadline: float) -> list[str]:
         """Build the arguments of ``python -m bcc_lightning.tuning.worker``; see `Executor.place`."""
-        time = [] if math.isinf(seconds) else ["--seconds", str(seconds)]
+        time = [] if math.isinf(deadline) else ["--deadline", str(deadline)]
         program = ["--program", json.dumps(list(self.program))] if self.program else []
         where = ["--storage", self.storage.url, "--study", self.study, "--seat", str(seat)]
         return [*where, *time, *program, "--", *self.flags_of(seat)]
@@ -71,8 +71,13 @@ class Executor(Protocol):
 
     outlives_this_process: bool
 
-    def place(self, seat: int, seconds: float) -> None:
-        """Start a worker on a free seat; after so many seconds it starts no further trial."""
+    def place(self, seat: int, deadline: float) -> None:
+        """Start a worker on a free seat, now or when a cluster has room for it.
+
+        Args:
+            seat: the seat.
+            deadline: time after which the worker starts no further trial, in seconds since 1970.
+        """
 
     def lives(self, seat: int) -> bool:
         """Check whether the worker of a seat runs, or waits in a queue."""

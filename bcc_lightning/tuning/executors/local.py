@@ -84,11 +84,11 @@ class Local:
         self.seats = seats
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
-    def place(self, seat: int, seconds: float) -> None:
+    def place(self, seat: int, deadline: float) -> None:
         """Start a worker on a free seat."""
         log = self.assignment.log(seat)
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "bcc_lightning.tuning.worker", *self.assignment.arguments(seat, seconds)]
+        command = [sys.executable, "-m", "bcc_lightning.tuning.worker", *self.assignment.arguments(seat, deadline)]
         with log.open("ab") as output:
             self._processes[seat] = subprocess.Popen(
                 command,
@@ -163,10 +163,10 @@ class InProcess:
         self._threads: dict[int, threading.Thread] = {}
         self._failures: dict[int, str] = {}
 
-    def place(self, seat: int, seconds: float) -> None:
+    def place(self, seat: int, deadline: float) -> None:
         """Start a worker on a free seat."""
         self._failures.pop(seat, None)
-        self._threads[seat] = threading.Thread(target=self._work, args=(seat, seconds), daemon=True, name=f"worker-{seat}")
+        self._threads[seat] = threading.Thread(target=self._work, args=(seat, deadline), daemon=True, name=f"worker-{seat}")
         self._threads[seat].start()
 
     def lives(self, seat: int) -> bool:
@@ -183,10 +183,10 @@ class InProcess:
         for thread in self._threads.values():
             thread.join()
 
-    def _work(self, seat: int, seconds: float) -> None:
+    def _work(self, seat: int, deadline: float) -> None:
         try:
             search = OpenStudy.load(self.assignment.storage, self.assignment.study)
             flags, environment = self.assignment.flags_of(seat), self.seats.environment(seat)
-            TrialWorker(search, seat, seconds, flags, environment, self._stop).work()
+            TrialWorker(search, seat, deadline, flags, environment, self._stop).work()
         except Exception as error:  # otherwise it would only be printed
             self._failures[seat] = f"{type(error).__name__}: {error}"

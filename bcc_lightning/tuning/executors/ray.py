@@ -39,7 +39,7 @@ class WorkerActor:
     Args:
         assignment: study of the worker, and what it needs to run its trials.
         seat: seat of the worker.
-        deadline: time after which no further trial is started, in seconds since 1970, because an actor may have to wait.
+        deadline: time after which the worker starts no further trial, in seconds since 1970.
         environment: environment variables for the trials.
         folder: current folder of the driver, for relative paths.
     """
@@ -68,7 +68,7 @@ class WorkerActor:
     def _work(self, assignment: Assignment, seat: int, deadline: float) -> None:
         try:
             search = OpenStudy.load(assignment.storage, assignment.study)
-            TrialWorker(search, seat, deadline - time.time(), assignment.flags_of(seat), stop=self._stop).work()
+            TrialWorker(search, seat, deadline, assignment.flags_of(seat), stop=self._stop).work()
         except Exception as error:  # otherwise it would only be printed
             self._failure = f"{type(error).__name__}: {error}"
 
@@ -109,12 +109,12 @@ class Ray:
         self._asked: dict[int, Any] = {}
         self._failures: dict[int, str] = {}
 
-    def place(self, seat: int, seconds: float) -> None:
+    def place(self, seat: int, deadline: float) -> None:
         """Create an actor; it waits until the cluster has resources for it."""
         self._failures.pop(seat, None)
         # The environment is an argument: a `runtime_env` would show in the actor's command line, with the password.
         self._class.options(name=self.assignment.name(seat), get_if_exists=True, **self._options).remote(
-            self.assignment, seat, time.time() + seconds, self._environment, os.getcwd()
+            self.assignment, seat, deadline, self._environment, os.getcwd()
         )
 
     def lives(self, seat: int) -> bool:

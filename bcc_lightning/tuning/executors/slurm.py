@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bcc_lightning.errors import UserError
@@ -64,7 +63,7 @@ class Slurm:
         self._queue: list[QueuedJob] = []
         self._looked = -math.inf
 
-    def place(self, seat: int, seconds: float) -> None:
+    def place(self, seat: int, deadline: float) -> None:
         """Submit a job for a free seat.
 
         Raises:
@@ -72,10 +71,9 @@ class Slurm:
         """
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        deadline = time.time() + seconds
         self._submitter.update_parameters(job_name=self.assignment.name(seat))
         try:
-            job = self._submitter.submit(work, self.assignment.arguments(seat, math.inf), deadline)
+            job = self._submitter.submit(main, self.assignment.arguments(seat, deadline))
         except (FailedJobError, FailedSubmissionError) as error:
             words = str(error).strip().splitlines()[-1]
             raise UserError(
@@ -130,19 +128,6 @@ class Slurm:
         late = [job for job in self._queue if job.state == "PENDING" and time.time() > self._deadlines.get(job.seat, math.inf)]
         if late:
             run_slurm("scancel", "--state=PENDING", *(job.number for job in late))
-
-
-def work(arguments: Sequence[str], deadline: float) -> int:
-    """Run a worker within a job.
-
-    Args:
-        arguments: arguments of ``python -m bcc_lightning.tuning.worker``.
-        deadline: time after which no further trial is started, in seconds since 1970, because a job may have to wait.
-
-    Returns:
-        Exit code of the worker.
-    """
-    return main([*([] if math.isinf(deadline) else ["--seconds", str(deadline - time.time())]), *arguments])
 
 
 def make_submitter(assignment: Assignment, options: JobOptions) -> Any:  # noqa: ANN401 - a class of an optional package
