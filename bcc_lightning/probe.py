@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from bcc_lightning.cli.command import run_command
 from bcc_lightning.cli.data_sets import DataOptionParser
 from bcc_lightning.cli.early import arguments_of_data
+from bcc_lightning.cli.options import tracking_named
 from bcc_lightning.embedding.choices import FOLDS, PAGE, chosen_folds
 from bcc_lightning.embedding.options import add_extractor_options, extractor_and_data, read_extractor_options
 from bcc_lightning.files import refuse_unwritable_folder
@@ -65,12 +66,15 @@ def run(argv: list[str]) -> None:
     # Only now what takes seconds to load.
     from bcc_lightning.embedding.features import OWN, embed
     from bcc_lightning.embedding.report import probe
+    from bcc_lightning.engine.ancestors import ancestors
 
     out = Path(options["out"])
     extractor, data = extractor_and_data(options, flags)
     embedded = embed(data, extractor)
     if extractor.trained:
-        seen = learnt_from(extractor.trained, embedded, OWN if options["folds"] else ("test",))
+        evaluated = OWN if options["folds"] else ("test",)
+        earlier = (extractor.trained, *ancestors(tracking_named(options), extractor.trained))
+        seen = [sentence for one in earlier for sentence in learnt_from(one, embedded, evaluated)]
         embedded = replace(embedded, contamination=(*embedded.contamination, *seen))
     found = probe(embedded, out, options["folds"], options["few_shot"])
     show(found)
@@ -89,19 +93,13 @@ def learnt_from(network: "TrainedNetwork", embedded: "Embedded", evaluated: Sequ
         A sentence; none where it has seen none of them.
     """
     from bcc_lightning.datasets.cells import pixel_hashes
-    from bcc_lightning.datasets.splits import TEST
-    from bcc_lightning.engine.further_sets import own_data
+    from bcc_lightning.engine.ancestors import learnt_pixels
 
-    own = own_data(network)
-    if isinstance(own, str):
-        return [f"Whether {network.title} was trained on these cells is not known: {own}."]
-    sets = [own.splits["train"], own.splits["val"]]
-    if network.folds:  # the cells that one of them is tested on, the next was trained on, unless the data set has a test set
-        following = own.codes_of(replace(own.split_plan, fold=1))
-        sets.append(own.cells.part((following != TEST).nonzero()[0]))
-    known = {pixels for cells in sets for pixels in pixel_hashes(cells)}
+    learnt = learnt_pixels(network)
+    if isinstance(learnt, str):
+        return [f"Whether {network.title} was trained on these cells is not known: {learnt}."]
     tested = [pixels for one in embedded.sets if one.name in evaluated for pixels in pixel_hashes(one.cells)]
-    if seen := sum(pixels in known for pixels in tested):
+    if seen := sum(pixels in learnt for pixels in tested):
         many = f"{seen:,} of the {len(tested):,} cells that are classified here"
         return [f"{network.title} was trained on {many}, or chosen by them: the figures say little about new cells."]
     return []

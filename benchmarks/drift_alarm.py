@@ -13,7 +13,7 @@ import numpy.typing as npt
 from strangers import read_pixels
 
 from bcc_lightning.engine.familiarity import guard_of
-from bcc_lightning.engine.further_sets import own_data
+from bcc_lightning.engine.rebuild import own_data
 from bcc_lightning.evaluation.metrics import TEST
 from bcc_lightning.novelty.drift import watch
 from bcc_lightning.prediction.classifier import TrainedClassifier

@@ -23,7 +23,8 @@ from bcc_lightning.datasets.external import TABLES
 from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.datasets.image_set import ImageSet
 from bcc_lightning.datasets.table import list_table
-from bcc_lightning.engine.further_sets import at_side, own_data
+from bcc_lightning.engine.further_sets import at_side
+from bcc_lightning.engine.rebuild import own_data
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION
 from bcc_lightning.novelty.detectors import DETECTORS
 from bcc_lightning.novelty.guard import Guard, look_at_own_cells

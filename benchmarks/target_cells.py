@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 
 from bcc_lightning.engine.adapting import adapt_network
-from bcc_lightning.engine.further_sets import own_data, read_test_on
+from bcc_lightning.engine.further_sets import read_test_on
+from bcc_lightning.engine.rebuild import own_data
 from bcc_lightning.prediction.choices import read_methods
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
 from bcc_lightning.tracking.settings import Tracking

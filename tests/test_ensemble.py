@@ -183,7 +183,7 @@ def test_checkpoint_gives_the_filed_predictions_without_the_members(folder: Path
     with torch.inference_mode():
         probability = module(torch.from_numpy(miniature_arrays()["test_images"]).permute(0, 3, 1, 2)).softmax(dim=1)
     np.testing.assert_allclose(probability.numpy(), filed(folder, fitted.info.run_id), atol=2e-2)  # bfloat16 rounds by batch
-    assert [target.name for target in module.cam_targets()] == ["1 efficientnet", "2 efficientnet", "3 swin"]
+    assert [target.name for target in module.cam_targets()] == ["1 test", "2 test", "3 swin"]
     assert not any(parameter.requires_grad for parameter in module.parameters())
     module.train()
     assert not any(part.training for part in module.modules())

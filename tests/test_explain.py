@@ -97,7 +97,7 @@ def test_folds_are_explained_together(capsys: pytest.CaptureFixture[str]) -> Non
     shown = text_of(Path("page/cell.html"))
     assert "classified by 2 folds of efficientnet_b0" in shown
     assert "training cells of the first fold were compared" in shown
-    assert len(re.findall(r"\b[12] efficientnet\b", shown)) == 2
+    assert len(re.findall(r"\b[12] test\b", shown)) == 2
     assert main(["--faithfulness", "--cells", "10", "--method", "hirescam", "--run", "efficientnet_b0", "--out", "faith"]) == 0
     assert "10 test cells" in capsys.readouterr().out
 

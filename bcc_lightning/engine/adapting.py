@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
-from bcc_lightning.engine.further_sets import own_data
+from bcc_lightning.engine.rebuild import own_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import VALIDATION
 from bcc_lightning.prediction.adaptation import AdaptedClassifier, adapt

@@ -11,12 +11,12 @@ from bcc_lightning.datamodules.base import CellDataModule
 from bcc_lightning.engine.evaluator import Evaluation, Evaluator, adapted_by
 from bcc_lightning.engine.further_sets import (
     FurtherSet,
-    own_data,
     read_data_module,
     read_test_on,
     refuse_seen,
     refuse_unusable,
 )
+from bcc_lightning.engine.rebuild import own_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import read_json, refuse_unwritable_folder
 from bcc_lightning.prediction.choices import Method

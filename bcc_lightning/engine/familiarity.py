@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from bcc_lightning.engine.further_sets import own_data
+from bcc_lightning.engine.rebuild import own_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import VALIDATION
 from bcc_lightning.novelty.drift import Drift, watch

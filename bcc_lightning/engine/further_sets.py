@@ -22,7 +22,6 @@ from bcc_lightning.datasets.framing import fit_square
 from bcc_lightning.datasets.identity import content_hash
 from bcc_lightning.datasets.splits import TEST
 from bcc_lightning.engine.ancestors import ancestors, refuse_learnt
-from bcc_lightning.engine.rebuild import build_data, data_config, refuse_other_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import TEST as OWN_TEST
 from bcc_lightning.evaluation.metrics import VALIDATION
@@ -52,19 +51,6 @@ class FurtherSet:
         """Hash of ids and pixels, whatever their order and labels."""
         ids = self.cells.ids if isinstance(self.cells.ids, Names) else Names.of(self.cells.ids)
         return content_hash(ids, np.frombuffer(b"".join(pixel_hashes(self.cells)), np.uint8).reshape(-1, 32))
-
-
-def own_data(network: TrainedNetwork) -> CellDataModule | str:
-    """Read the data that a network was trained on again; a sentence that says why not where they cannot be had."""
-    source = network.folds[0] if network.folds else network
-    if source.config is None:
-        return f"{network.title} belongs to no run, so its data are not known"
-    try:
-        data = build_data(data_config(source.config))
-        refuse_other_data(source, data)
-    except UserError as error:
-        return str(error)
-    return data
 
 
 def read_test_on(

@@ -33,6 +33,19 @@ def rebuild(source: TrainedNetwork, **changes: Any) -> tuple[CellClassifier, Cel
     return load_classifier(source.checkpoint), data
 
 
+def own_data(network: TrainedNetwork, **changes: Any) -> CellDataModule | str:  # noqa: ANN401 - arguments of any data module
+    """Read the data that a network was trained on again; a sentence that says why not where they cannot be had."""
+    source = network.folds[0] if network.folds else network
+    if source.config is None:
+        return f"{network.title} belongs to no run, so its data are not known"
+    try:
+        data = build_data(data_config(source.config, **changes))
+        refuse_other_data(source, data)
+    except UserError as error:
+        return str(error)
+    return data
+
+
 def data_config(config: dict[str, Any], **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of any data module
     """Return the data module's section of a run's configuration, with its seed and with some arguments changed.
 

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from bcc_lightning.datasets.cells import CellImages
-from bcc_lightning.engine.further_sets import at_side, own_data
+from bcc_lightning.engine.further_sets import at_side
+from bcc_lightning.engine.rebuild import own_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Pixels, Robustness, measure_robustness
 from bcc_lightning.evaluation.figures import save_figure

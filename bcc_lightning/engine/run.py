@@ -103,11 +103,12 @@ def prepare(experiment: ExperimentCLI, trial: TrialChannel | None = None) -> Non
     if trial:
         refuse_changed_data(trial, data.facts())
     experiment.refuse_networks_of_other_data()
-    for notice in refuse_learnt_cells(experiment):
-        print(printable(f"warning: {notice}"), file=sys.stderr)
-    if warning := experiment.warning():
+    warnings = [*refuse_learnt_cells(experiment), *filter(None, [experiment.warning()])]
+    if not is_first_process():
+        return
+    for warning in warnings:
         print(printable(f"warning: {warning}"), file=sys.stderr)
-    if is_first_process() and not is_hushed():
+    if not is_hushed():
         for notice in data.notices():
             print(printable(notice))
 

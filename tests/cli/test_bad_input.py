@@ -198,7 +198,7 @@ def test_weights_neither_cached_nor_given(complaint: Complain, tmp_path: Path, m
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
     message = complaint(*SMALL, "--model.pretrained", "true")
-    assert "pretrained weights of 'efficientnet_b0' (timm/efficientnet_b0.ra_in1k) are not in the cache" in message
+    assert "pretrained weights of 'test_efficientnet' (timm/test_efficientnet.r160_in1k) are not in the cache" in message
     assert "--model.weights FILE" in message
     assert "--model.pretrained false" in message
 

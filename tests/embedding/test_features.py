@@ -90,7 +90,7 @@ def test_kept_features_that_are_not_those_of_all_cells_are_computed_again(kept: 
 def test_cells_that_the_network_was_trained_on_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 48 cells, 24 train, 8 validate and 16 are tested; of 36 in three folds, the networks together saw all."""
     own: dict[str, bcc.CellDataModule | str] = {}
-    monkeypatch.setattr("bcc_lightning.engine.further_sets.own_data", lambda network: own[network.title])
+    monkeypatch.setattr("bcc_lightning.engine.ancestors.own_data", lambda network: own[network.title])
     network = TrainedNetwork("id", "house id", tmp_path)
     own["house id"] = data()
     found = Embedded(

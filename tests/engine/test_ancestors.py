@@ -8,6 +8,7 @@ import pytest
 from bcc_lightning.datasets.classes import WHITE_CELL_CLASSES
 from bcc_lightning.evaluate import main as evaluate
 from bcc_lightning.fit import main as fit
+from bcc_lightning.probe import main as probe
 from tests.datamodules.miniatures import write_folder
 from tests.miniature import QUICK, TINY, runs_in
 
@@ -26,6 +27,10 @@ def test_cells_that_an_earlier_network_has_learnt_are_not_tested_on(tmp_path: Pa
     assert fit(at_clinic) == 0
     assert evaluate(["--run", "last", "--data.test_on", f"[{home}]", "--out", "page"]) == 2
     assert "which the weights come from, was trained on or chosen by 32 of the 40 cells" in capsys.readouterr().err
+    assert (
+        probe(["--run", "last", "--data", "CellFolder", "--data.root", str(home), "--out", "probed", "--few_shot", "false"]) == 0
+    )
+    assert f"efficientnet_b0 ({first.info.run_id[:8]}) was trained on 32 of the 40 cells" in capsys.readouterr().err
     shutil.rmtree(home)
     assert fit(at_clinic) == 0
     assert "Whether efficientnet_b0" in capsys.readouterr().err

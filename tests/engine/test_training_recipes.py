@@ -91,7 +91,7 @@ def test_training_lasts_as_long_as_its_stages_unless_something_else_is_said(flag
     ("flags", "message"),
     [
         (["--stages", '[{"train": "tail"}]'], "train is 'tail', it must be head, all or last:N"),
-        (["--stages", '[{"train": "last:99"}]'], "but the backbone has 17 blocks"),
+        (["--stages", '[{"train": "last:99"}]'], "but the backbone has 6 blocks"),
         (["--stages", '[{"trian": "head"}]'], "trian"),
         (["--stages", '[{"train": "all"}]', "--model.average", "swa"], "exclude one another"),
         (["--model.test_time", "rotations"], "dihedral"),

@@ -29,7 +29,6 @@ from bcc_lightning.fit import main
 from bcc_lightning.tracking.run_files import Summary, read_summary
 from tests.browser import chromium
 from tests.datamodules.miniatures import write_folder
-from tests.miniature import TINY
 
 # Where tests are spread over processes, one of them makes the runs for all (pytest -n 2 --dist loadgroup).
 pytestmark = [pytest.mark.xdist_group("compare_view"), pytest.mark.slow]
@@ -38,8 +37,7 @@ START_SECONDS = 60
 PAGE_SECONDS = 60
 
 SMALL_RUN = [
-    *TINY,
-    *("--model.pretrained", "false"),
+    *("--exp", "efficientnet_b0", "--model.pretrained", "false"),
     *("--data", "SyntheticSmear", "--data.image_size", "32", "--data.batch_size", "32"),
     *("--data.train_cells", "64", "--data.val_cells", "32", "--data.test_cells", "64"),
     *("--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"),

@@ -154,7 +154,7 @@ def test_run_without_figures_ends_with_its_error(run: TrackedRun) -> None:
 @pytest.mark.slow
 def test_disk_that_is_full_at_a_checkpoint(ready_store: None, capsys: pytest.CaptureFixture[str]) -> None:
     with file_size_limit(8_000_000):  # the network has 16 MB
-        assert main([*SMALL, "--trainer.max_epochs", "1"]) == 2
+        assert main([*SMALL, "--model.backbone", "efficientnet_b0", "--trainer.max_epochs", "1"]) == 2
     failed = filed()
     (folder,) = Path("mlruns/active").iterdir()
     assert "best.ckpt: File too large. Next step: " in capsys.readouterr().err
