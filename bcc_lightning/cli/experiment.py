@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from lightning import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from bcc_lightning.balancing.balance import combination_warning
 from bcc_lightning.callbacks.averaging import averaging_callback
@@ -248,6 +249,20 @@ class ExperimentCLI(LightningCLI):
                 "--trainer.fast_dev_run keeps no weights that could be tested; for a short trial of everything use "
                 "--trainer.max_epochs 1 --trainer.limit_train_batches 1"
             )
+
+    def refuse_unusable_trainer(self) -> None:
+        """Let Lightning check what the trainer is given, such as devices that this machine lacks, before a run is opened.
+
+        Raises:
+            UserError: with Lightning's words.
+        """
+        try:
+            self.build_trainer([], logger=False)
+        except (MisconfigurationException, ImportError, ValueError) as error:
+            raise UserError(
+                f"the trainer cannot be built: {error} Next step: change the flags that begin with --trainer; without "
+                "--trainer.accelerator and --trainer.devices, training uses what this machine has"
+            ) from error
 
     def build_trainer(self, callbacks: list[Callback], logger: Logger | Literal[False]) -> Trainer:
         """Build the trainer with the callbacks of a run, behind those of the configuration."""

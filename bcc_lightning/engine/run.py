@@ -96,6 +96,7 @@ def prepare(experiment: ExperimentCLI, trial: TrialChannel | None = None) -> Non
         UserError: something in the arguments or the data has to be mended.
     """
     data, resumed = experiment.datamodule, experiment.resumed
+    experiment.refuse_unusable_trainer()
     read_cells(data)
     refuse_idle_training(experiment)
     if resumed:

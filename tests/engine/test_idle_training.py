@@ -44,9 +44,16 @@ def test_training_that_would_leave_nothing(flags: list[str], expected: str) -> N
         refuse_idle_training(configured("an2dl_cnn", *flags))
 
 
-def test_nothing_is_opened_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--exp", "an2dl_cnn", *PLAIN, "--trainer.limit_test_batches", "0"]) == 2
-    assert "raise it" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--trainer.limit_test_batches", "0"], "raise it"),
+        (["--trainer.accelerator", "tpu"], "the trainer cannot be built: "),
+    ],
+)
+def test_nothing_is_opened_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], expected: str) -> None:
+    assert main(["--exp", "an2dl_cnn", *PLAIN, *flags]) == 2
+    assert expected in capsys.readouterr().err
     assert runs_in(tmp_path / "mlruns") == []
 
 
