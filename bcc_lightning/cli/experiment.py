@@ -8,9 +8,9 @@ from typing import Any, Literal, cast
 import yaml
 from jsonargparse import Namespace
 from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from bcc_lightning.balancing.balance import combination_warning
 from bcc_lightning.callbacks.averaging import averaging_callback
