@@ -16,7 +16,7 @@ from bcc_lightning.tracking.landing_page import landing_page
 from bcc_lightning.tracking.run import TrackedRun
 from bcc_lightning.tracking.run_files import Summary
 from bcc_lightning.tracking.settings import Tracking
-from bcc_lightning.tracking.store import without_password
+from bcc_lightning.tracking.store import in_store, without_password
 
 LABEL = 11
 """Characters of the column of labels."""
@@ -80,13 +80,6 @@ def print_rows(rows: Iterable[Row], width: float | None = None) -> None:
 def named(run: TrackedRun, tracking: Tracking) -> str:
     """Write the flags by which a command finds a run."""
     return f"--run {run.run_id[:SHORT_ID]}{in_store(tracking)}"
-
-
-def in_store(tracking: Tracking) -> str:
-    """Write the flags by which a command finds the store of a run, behind others; empty for the usual one."""
-    folder = f" --tracking.folder {shlex.quote(tracking.folder)}" if tracking.folder != Tracking.folder else ""
-    uri = f" --tracking.uri {shlex.quote(without_password(tracking.uri) or '')}" if tracking.uri else ""
-    return f"{folder}{uri}"
 
 
 def launcher() -> str:

@@ -25,7 +25,14 @@ from bcc_lightning.tracking.recipe import flatten
 from bcc_lightning.tracking.run import cut
 from bcc_lightning.tracking.run_files import PARENT, RunFolder, Summary, read_summary
 from bcc_lightning.tracking.settings import Tracking
-from bcc_lightning.tracking.store import all_pages, artifact_place, mend_places, refuse_dead_server, without_password
+from bcc_lightning.tracking.store import (
+    all_pages,
+    artifact_place,
+    in_store,
+    mend_places,
+    refuse_dead_server,
+    without_password,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -198,7 +205,8 @@ def find_run(tracking: Tracking, wanted: str) -> FinishedRun:
     if run.info.status != "FINISHED":
         raise UserError(
             f"run {run.info.run_id} has the status {run.info.status}, so its figures are not final. Next step: "
-            f"python -m bcc_lightning.fit --resume {run.info.run_id}, or name a finished run: {newest(client, tracking)}"
+            f"python -m bcc_lightning.fit --resume {run.info.run_id}{in_store(tracking)}, or name a finished run: "
+            f"{newest(client, tracking)}"
         )
     return FinishedRun(client, run, tracking)
 

@@ -23,7 +23,7 @@ from bcc_lightning.tracking.claim import Claim
 from bcc_lightning.tracking.dead_runs import process_tags, tidy
 from bcc_lightning.tracking.run_files import PARENT, PARENT_VARIABLE, RunFolder, Summary
 from bcc_lightning.tracking.settings import Tracking
-from bcc_lightning.tracking.store import artifact_place, open_store, without_password
+from bcc_lightning.tracking.store import artifact_place, in_store, open_store, without_password
 
 RETRY_SECONDS = 15.0
 """Pause after a failed sending, so that a dead server does not slow down training."""
@@ -183,7 +183,7 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
             reason = f"{len(self._waiting)} entries wait"
         return (
             f"The tracking server could not be reached at the end ({reason}). Nothing is lost: the run is in {self.folder.path}; "
-            f"`--resume {self.run_id}` sends it"
+            f"`--resume {self.run_id}{in_store(self.tracking)}` sends it"
         )
 
     def _end_unfiled(self, status: str, fault: str) -> str:
@@ -198,7 +198,7 @@ class TrackedRun(AbstractContextManager["TrackedRun"]):
             still_running = " The store could not be told either: the run counts as RUNNING until the next one starts."
         return (
             f"Not all of the run could be filed: {fault}{still_running} Nothing is lost: the run is in {self.folder.path}; "
-            f"`--resume {self.run_id}` files it"
+            f"`--resume {self.run_id}{in_store(self.tracking)}` files it"
         )
 
     def artifact_location(self, artifact: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -80,6 +81,13 @@ def make_database(file: Path) -> None:
         draft.unlink(missing_ok=True)
     with whole_file(file) as draft:
         MlflowClient(sqlite_uri(draft)).search_experiments(max_results=1)
+
+
+def in_store(tracking: Tracking) -> str:
+    """Write the flags by which a command finds the store of a run, behind others; empty for the usual one."""
+    folder = f" --tracking.folder {shlex.quote(tracking.folder)}" if tracking.folder != Tracking.folder else ""
+    uri = f" --tracking.uri {shlex.quote(without_password(tracking.uri) or '')}" if tracking.uri else ""
+    return f"{folder}{uri}"
 
 
 def without_password(uri: str | None) -> str | None:

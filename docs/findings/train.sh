@@ -26,11 +26,10 @@ jobs() {
     fit tuned "$seed" "$five" "$outside"
     for arm in frozen wrong_range; do fit $arm "$seed" "$five" --exp "$arms/$arm.yaml" "$outside"; done
     fit traveller "$seed" --exp traveller "$outside"
+    fit reinhard "$seed" --exp traveller --model.stain reinhard "$outside"
     # Beside it, recipes that know nothing of other laboratories, the second cut short.
     fit house "$seed" --exp house --data PBC --data.split wbcatt "$outside" --data.image_size 28
     fit resnet18_28 "$seed" --exp resnet18_28 --data PBC --data.split wbcatt "$outside" --data.image_size 28 --trainer.max_epochs 8
-    fit transfer_lite0 "$seed" --exp transfer_lite0 --data.split wbcatt "$outside"
-    fit frozen_lite0 "$seed" --exp transfer_lite0 --model.tuning head --trainer.max_epochs 5 --data.split wbcatt "$outside"
     fit swin "$seed" "$lite" --exp "$arms/swin.yaml"
     fit efficientswin "$seed" --exp "$arms/efficientswin.yaml"
     fit long "$seed" "$lite" --exp "$arms/long.yaml"

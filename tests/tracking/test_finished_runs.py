@@ -89,6 +89,10 @@ def test_only_finished_runs_count(tracking: Tracking) -> None:
     assert find_run(tracking, "house").run_id == finished
     with pytest.raises(UserError, match=f"run {killed} has the status KILLED.*--resume {killed}, .*{finished} .house"):
         find_run(tracking, killed)
+    elsewhere = Tracking(folder="else where")
+    killed = add_run(elsewhere, "house", "KILLED")
+    with pytest.raises(UserError, match=f"--resume {killed} --tracking.folder 'else where', or name a finished run"):
+        find_run(elsewhere, killed)
 
 
 def test_unknown_run_gives_near_matches_and_the_newest(tracking: Tracking) -> None:
