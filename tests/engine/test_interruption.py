@@ -104,7 +104,9 @@ def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_the_run_as_killed(tmp_path: Path, number: signal.Signals) -> None:
-    process = start([*SMALL, "--trainer.max_epochs", "500", "--selection.patience", "null"])
+    # Without loading processes: Python ignores a signal that arrives while it forks one, and these epochs last an instant.
+    long = ["--trainer.max_epochs", "500", "--selection.patience", "null", "--data.num_workers", "0"]
+    process = start([*SMALL, *long])
     wait_for_checkpoint(tmp_path / "mlruns", process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
