@@ -37,10 +37,10 @@ NETWORKS = ("backbone", "inception", "xception", "swin", "cnn", "weights")
 """Parameters that choose a network, each of which is built."""
 
 
-def choices(name: str) -> set[tuple[str, object]]:
+def choices(name: str) -> set[tuple[str, str]]:
     """List what an experiment's file decides: each setting with its value, but for numbers and names of networks."""
 
-    def listed(value: object, path: str) -> Iterator[tuple[str, object]]:
+    def listed(value: object, path: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict | list) and value:
             for key, part in value.items() if isinstance(value, dict) else [("", part) for part in value]:
                 yield from listed(part, f"{path}.{key}")
