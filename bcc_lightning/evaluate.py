@@ -12,7 +12,7 @@ from bcc_lightning.cli.data_sets import DataOptionParser, build_data, names_data
 from bcc_lightning.cli.options import add_network_options, refuse_unnamed_network
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_unwritable_folder
-from bcc_lightning.prediction.choices import read_methods
+from bcc_lightning.prediction.choices import METHODS, read_methods
 from bcc_lightning.printable import printable
 from bcc_lightning.verb import Verb
 
@@ -52,7 +52,7 @@ def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--data.test_pixel_size", type=dict[str, float] | None, default=None, help=sizes)
     parser.add_argument("--name", type=str | None, default=None, help="name of a further set; by default its folder's")
     parser.add_argument("--file", type=bool, default=True, help="file the results in the run")
-    adapt = "adapt the network to a further set, without its labels: scale, bn, tent, prior, blood, or several joined by commas"
+    adapt = f"adapt the network to a further set, without its labels: {', '.join(METHODS)}, or several joined by commas"
     parser.add_argument("--adapt", type=str | None, default=None, metavar="METHODS", help=adapt)
     faults = "classify the own test set with eleven faults of images at five severities instead, see robustness.html"
     parser.add_argument("--robustness", type=bool, default=False, help=faults)

@@ -14,7 +14,7 @@ from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_missing, refuse_unwritable
 from bcc_lightning.novelty.choices import read_share, refuse_few_cells
-from bcc_lightning.prediction.choices import INPUTS, read_methods, refuse_missing_input
+from bcc_lightning.prediction.choices import INPUTS, METHODS, SHARES, read_methods, refuse_missing_input
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -75,7 +75,7 @@ def read_options(argv: list[str]) -> Namespace:
         "columns familiarity and abstained, and an alarm for cells from elsewhere"
     )
     parser.add_argument("--abstain", type=float | None, default=None, help=abstain)
-    adapt = "adapt the network to these cells first, without labels: scale, bn, tent, prior, blood, or several joined by commas"
+    adapt = f"adapt the network to these cells first, without labels: {', '.join(METHODS)}, or several joined by commas"
     parser.add_argument("--adapt", type=str | None, default=None, metavar="METHODS", help=adapt)
     size = "micrometres that a pixel covers, for a run that was trained with --data.pixel_size or a column pixel_size"
     parser.add_argument("--pixel_size", type=float | None, default=None, metavar="SIZE", help=size)
@@ -114,6 +114,7 @@ def predict(argv: list[str]) -> int:
     from bcc_lightning.engine.adapting import adapt_network
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
+    from bcc_lightning.modules.expected_shares import EXPECTS_BLOOD
     from bcc_lightning.prediction.answers import AnswerTable, Heading
     from bcc_lightning.prediction.files import predict_files, sample
     from bcc_lightning.prediction.inputs import CellInputs
@@ -131,6 +132,8 @@ def predict(argv: list[str]) -> int:
     guard = guard_of(network, classifier) if options["abstain"] else None
     if guard:
         refuse_few_cells(len(guard.own), options["abstain"])
+    if classifier.module.expected_shares is not None and not set(SHARES) & set(methods):
+        print(EXPECTS_BLOOD)
     if methods:
         classifier = adapt_network(network, classifier, sample(classifier, inputs), methods)
         identity = f"{identity} {classifier.adaptation}"

@@ -8,9 +8,9 @@ from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
 from bcc_lightning.engine.rebuild import own_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import VALIDATION
+from bcc_lightning.modules.expected_shares import Shares
 from bcc_lightning.prediction.adaptation import AdaptedClassifier, adapt
-from bcc_lightning.prediction.choices import Method
-from bcc_lightning.prediction.class_shares import Shares
+from bcc_lightning.prediction.choices import SHARES, Method
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier
 from bcc_lightning.safe_names import column_name
 from bcc_lightning.tracking.trained_networks import TrainedNetwork
@@ -20,7 +20,7 @@ def adapt_network(
     network: TrainedNetwork, classifier: TrainedClassifier, pixels: Pixels, methods: Sequence[Method]
 ) -> AdaptedClassifier:
     """Adapt a network to the pixels of cells, and to nothing else; parameters and faults as of `adapt`."""
-    shares = mean_probability(network, classifier.class_names) if {"prior", "blood"} & set(methods) else None
+    shares = mean_probability(network, classifier.class_names) if set(SHARES) & set(methods) else None
     nucleus = trained_nucleus(network) if "scale" in methods else None
     return adapt(classifier, pixels, methods, shares, nucleus)
 

@@ -251,7 +251,7 @@ def describe_adaptation(adaptation: Adaptation) -> list[str]:
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in adaptation.shares.items())
     return [
         f"{adaptation} Temperature and prediction sets were fitted before that, on the network's own validation set.",
-        *([f"{'Assumed' if 'blood' in adaptation.methods else 'Estimated'} shares of the classes: {shares}."] if shares else []),
+        *([f"{'Estimated' if 'prior' in adaptation.methods else 'Assumed'} shares of the classes: {shares}."] if shares else []),
     ]
 
 

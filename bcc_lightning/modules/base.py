@@ -23,6 +23,7 @@ from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.hierarchy import hierarchy_metrics, nodes_of
 from bcc_lightning.evaluation.metrics import TEST, PredictionGatherer, Predictions, final_metrics, metrics_of, validation_metrics
+from bcc_lightning.modules.expected_shares import BUFFER, ClassShares, Shares, correct_answers, expect_blood, expected_by
 from bcc_lightning.modules.losses import consistency_loss, level_loss, weighted_loss
 from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups, parameters_outside
 from bcc_lightning.modules.recipe import (
@@ -96,6 +97,8 @@ class CellClassifier(LightningModule):
             `bcc_lightning.modules.tuning.Tuning`.
         lora_rank: rank of what ``lora`` adds to each attention layer.
         lora_alpha: what is added is multiplied by alpha / rank.
+        class_shares: how frequent the network expects the classes to be in what it classifies: as in its training cells, or as
+            in the ``blood`` of healthy adults.
         levels: levels above the classes where these stand in a tree, from the lowest: its name, and the node of each class; they
             follow the data. The loss is then the mean over the classes and all levels.
         precision: ``auto`` runs each branch in bfloat16 where that is faster.
@@ -133,6 +136,7 @@ class CellClassifier(LightningModule):
         tuning: str = "full",
         lora_rank: int = 8,
         lora_alpha: float = 16.0,
+        class_shares: ClassShares = "training",
         levels: dict[str, list[str]] | None = None,
         precision: Precision = "auto",
     ) -> None:
@@ -159,6 +163,8 @@ class CellClassifier(LightningModule):
         if self.tuning.tuning != "full":
             apply_tuning(self.network, self.backbone_blocks(), self.tuning)
         num_classes = len(class_names)
+        if class_shares == "blood":
+            correct_answers(self.network, self.class_names)
         # By default MeanMetric leaves out what is not a number, and with it the sign that training has failed.
         self.train_loss, self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(3))
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
@@ -249,6 +255,11 @@ class CellClassifier(LightningModule):
         return self.forward_views(images).softmax(dim=1)
 
     @property
+    def expected_shares(self) -> Shares | None:
+        """Shares of the classes (C,) that answers are corrected for; None where they are those of the training cells."""
+        return expected_by(self.network)
+
+    @property
     def test_views(self) -> str | None:
         """Which views of a test cell are averaged, in words; None where each is looked at once."""
         return None if self.hparams["test_time"] == "none" else describe_views(self.hparams["test_time"])
@@ -267,6 +278,11 @@ class CellClassifier(LightningModule):
         if self.criterion.consistency:
             loss = loss + self.criterion.consistency * consistency_loss(logits, batch.position)
         return logits, loss
+
+    def setup(self, stage: str) -> None:
+        """Tell a network that corrects its answers which cells it is trained on."""
+        if stage == "fit" and self.hparams["class_shares"] == "blood":
+            expect_blood(self.network, self.class_names, getattr(self.trainer, "datamodule", None))
 
     def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
         """Compute the loss of a training batch; metrics are added up on the device and read once an epoch."""
@@ -332,6 +348,7 @@ class CellClassifier(LightningModule):
     def _load_weights(self, file: str) -> None:
         state = read_state_dict(file)
         own = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
+        own.pop(BUFFER, None)  # follows from the cells that it is trained on now
         if own:
             load_strictly(self.network, own, file)
         else:

@@ -5,6 +5,7 @@ from contextvars import Context
 from dataclasses import replace
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from bcc_lightning.datasets.classes import class_key
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import build_classifier, describe_classifier, load_classifier
+from bcc_lightning.modules.expected_shares import Shares
 
 Weighting = Literal["equal", "fitted"]
 
@@ -40,6 +42,8 @@ class Ensemble(CellClassifier):
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
         super().__init__(**base)
+        if self.hparams["class_shares"] != "training":
+            raise UserError("--model.class_shares belongs to the training of each member; leave it out")
         self.requires_grad_(False)
         self.train(False)
 
@@ -86,6 +90,13 @@ class Ensemble(CellClassifier):
     def shares(self) -> Tensor:
         """(M,) float32, weight of each member, sum 1."""
         return cast(SoftVoting, self.network).shares
+
+    @property
+    def expected_shares(self) -> Shares | None:
+        """Shares of the classes (C,) that the members expect on average; None where one expects those of its training."""
+        expected = [member.expected_shares for member in self.members]
+        known = [shares for shares in expected if shares is not None]
+        return np.average(known, axis=0, weights=self.shares.cpu()) if len(known) == len(expected) else None
 
     def prepare(self, images: Tensor) -> Tensor:
         """Scale images to [0, 1] only: each member brings them to its own size."""

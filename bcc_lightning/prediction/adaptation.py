@@ -7,6 +7,7 @@
 - ``prior``: probabilities are corrected for other shares of the classes than in training, which the EM algorithm estimates
   (Saerens, Latinne and Decaestecker, Neural Computation 14 (2002) 21).
 - ``blood``: probabilities are corrected for the shares of the classes in the blood of healthy adults, without looking at cells.
+- ``equal``: probabilities are corrected for classes that are all equally frequent, without looking at cells.
 
 Nothing here is given a label of the cells.
 """
@@ -25,11 +26,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.datasets.nucleus import median_nucleus
 from bcc_lightning.errors import UserError
+from bcc_lightning.modules.expected_shares import Shares, blood_shares
 from bcc_lightning.modules.test_time_augmentation import zoomed
-from bcc_lightning.prediction.choices import Method
-from bcc_lightning.prediction.class_shares import Shares, blood_shares, estimated_shares, reweighted
+from bcc_lightning.prediction.choices import SHARES, Method
+from bcc_lightning.prediction.class_shares import estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import PACKED_DIMENSIONS, Pixels, TrainedClassifier
 from bcc_lightning.transforms.square import WAYS, lay
+
+ASSUMED = {
+    "blood": "the shares of the classes in the blood of healthy adults",
+    "equal": "classes that are all equally frequent",
+}
+"""What methods that look at no cell correct probabilities for."""
 
 PRIOR_CELLS = 16
 """Cells of the training that count beside those of the laboratory: a few cells alone have no reliable mean and variance."""
@@ -61,7 +69,7 @@ class Adaptation:
         methods: in the order in which they were applied.
         cells: number of unlabelled cells that were looked at.
         zoom: factor by which images are enlarged; 1 without ``scale``.
-        shares: share of each class among them, estimated by ``prior`` or assumed by ``blood``; empty without them.
+        shares: share of each class among them, estimated by ``prior``, or assumed by ``blood`` or ``equal``; empty without them.
     """
 
     methods: tuple[Method, ...]
@@ -74,10 +82,10 @@ class Adaptation:
         resized = "enlarged" if self.zoom >= 1 else "shrunk"
         scaled = f" Images are {resized} to {self.zoom:.2f} times their size." if "scale" in self.methods else ""
         few = " So few cells can make a network much worse." if self.cells < ENOUGH else ""
-        looked = ", ".join(method for method in self.methods if method != "blood")
+        looked = ", ".join(method for method in self.methods if method not in ASSUMED)
         adapted = [f"Adapted by {looked} to {self.cells:,} of these cells, without their labels.{scaled}{few}"] if looked else []
-        blood = ["Probabilities are corrected for the shares of the classes in the blood of healthy adults."]
-        return " ".join(adapted + (blood if "blood" in self.methods else []))
+        assumed = [f"Probabilities are corrected for {ASSUMED[method]}." for method in self.methods if method in ASSUMED]
+        return " ".join(adapted + assumed)
 
 
 class AdaptedClassifier(TrainedClassifier):
@@ -123,7 +131,7 @@ def adapt(
         pixels: (N, S, S, 3) uint8, cells of the laboratory from `TrainedClassifier.square`.
         methods: what is done, in the order of `METHODS`.
         trained_shares: (C,) mean probability of each class that the network gives to its validation set, needed for
-            ``prior`` and ``blood``.
+            ``prior``, ``blood`` and ``equal``; a network that corrects its answers knows for which they are right.
         trained_nucleus: median diameter of nuclei in the training cells, as a share of the side, needed for ``scale``.
 
     Raises:
@@ -137,15 +145,22 @@ def adapt(
         adapt_statistics(adapted, pixels)
     if "tent" in methods:
         adapt_entropy(adapted, pixels)
-    if not {"prior", "blood"} & set(methods):
+    if not set(SHARES) & set(methods):
         return adapted
+    expected = classifier.module.expected_shares
+    if expected is not None:
+        trained_shares = expected
     if trained_shares is None:
         raise UserError(
             f"--adapt {methods[-1]} needs the answers of the network for its validation set, which are not filed; name a run "
             "with --run"
         )
     if "blood" in methods:
+        if expected is not None:
+            raise UserError("--adapt blood: this network expects the shares of the classes in blood already; leave blood out")
         shares = blood_shares(classifier.class_names, trained_shares)
+    elif "equal" in methods:
+        shares = (trained_shares > 0) / np.count_nonzero(trained_shares)
     else:
         probability = torch.cat([adapted.classify(part) for part in parts_of(pixels)]).double().numpy()
         shares = estimated_shares(probability, trained_shares)

@@ -12,8 +12,11 @@ INPUTS = "image files, folders (searched through), tables with a column path, or
 
 STDIN = "-"
 
-Method = Literal["scale", "bn", "tent", "prior", "blood"]
+Method = Literal["scale", "bn", "tent", "prior", "blood", "equal"]
 METHODS: tuple[Method, ...] = get_args(Method)
+
+SHARES: tuple[Method, ...] = ("prior", "blood", "equal")
+"""Those that say how frequent the classes are, of which one at most can be chosen."""
 
 
 def refuse_missing_input(given: str) -> None:
@@ -39,6 +42,6 @@ def read_methods(given: str | None) -> tuple[Method, ...]:
     if unknown := [name for name in named if name not in METHODS]:
         near = get_close_matches(unknown[0].lower(), METHODS, n=1, cutoff=0.5)  # as one wrong letter of two
         raise UserError(f"--adapt {unknown[0]} does not exist{f'; did you mean {near[0]}?' if near else '.'} {takes}")
-    if {"prior", "blood"} <= set(named):
-        raise UserError("--adapt prior and blood both say how frequent the classes are; name one of them")
+    if len(both := [method for method in SHARES if method in named]) > 1:
+        raise UserError(f"--adapt {' and '.join(both)} both say how frequent the classes are; name one of them")
     return tuple(method for method in METHODS if method in named)

@@ -10,7 +10,7 @@ fit() { # NAME SEED FLAGS...
   local summary="mlruns/findings/$1-$2.json"
   grep -qs '"status": "FINISHED"' "$summary" || echo "python -m bcc_lightning.fit --exp traveller --data.root $cells/pbc_96 --data.wbcatt $cells/wbcatt" \
     "--data.test_on [$cells/bccd_crops,$cells/segmentation_wbc.csv] --data.image_size 64 --data.num_workers 0 --trainer.max_epochs 3" \
-    "--model.test_time none --model.stain reinhard ${*:3} --seed_everything $2 --summary $summary"
+    "--model.test_time none --model.stain reinhard --model.class_shares training ${*:3} --seed_everything $2 --summary $summary"
 }
 
 jobs() {

@@ -14,7 +14,7 @@ jobs() {
       for tuning in head last:3 full; do
         for place in bccd_crops segmentation_wbc.csv; do
           local summary="mlruns/findings/few_${tuning/:/}_${number}_${place%.csv}-$seed.json"
-          grep -qs '"status": "FINISHED"' "$summary" || echo "python -m bcc_lightning.fit --exp traveller --model.stain reinhard --model.weights $run" \
+          grep -qs '"status": "FINISHED"' "$summary" || echo "python -m bcc_lightning.fit --exp traveller --model.stain reinhard --model.class_shares training --model.weights $run" \
             "--data.root $cells/pbc_96 --data.wbcatt $cells/wbcatt --data.few_shot $cells/$place:$number --data.split_seed $seed" \
             "--model.tuning $tuning --model.average none --model.lr 0.0005 --model.test_time none --data.batch_size 16 --data.num_workers 0" \
             "--trainer.max_epochs 15 --trainer.check_val_every_n_epoch 15 --seed_everything $seed --summary $summary"

@@ -15,7 +15,7 @@ jobs() {
   for seed in "$@"; do
     for place in bccd_crops segmentation_wbc pbc; do
       local summary="mlruns/findings/left_out_$place-$seed.json"
-      grep -qs '"status": "FINISHED"' "$summary" || echo "python -m bcc_lightning.fit --exp traveller --model.stain reinhard --data Mixed" \
+      grep -qs '"status": "FINISHED"' "$summary" || echo "python -m bcc_lightning.fit --exp traveller --model.stain reinhard --model.class_shares training --data Mixed" \
         "--data.sets [$cells/pbc.csv,$cells/bccd_crops,$cells/segmentation_wbc.csv] --data.leave_out $place" \
         "--data.balance laboratories --data.laboratory all --data.image_size 96 --data.batch_size 64 --seed_everything $seed --summary $summary"
     done

@@ -24,7 +24,7 @@ PAGES = {
     "hybrid": (("lite0+lite1", "hybrid", "lite0", "lite1"), ("test",)),
     "efficientswin": (("lite0", "efficientswin", "swin", "lite0+swin"), ("test",)),
     "ensemble": (("lite0+lite1+lite2", "lite0", "lite1", "lite2", "long"), ("test",)),
-    "another-laboratory": (("traveller", "reinhard"), ("test", *LABORATORIES)),
+    "another-laboratory": (("traveller", "training_shares", "reinhard"), ("test", *LABORATORIES)),
     "vote": (("traveller@0+traveller@1+traveller@2", "traveller"), ("test", *LABORATORIES)),
     "others": (("traveller", "house", "resnet18_28"), ("test", *LABORATORIES)),
     "left_out": (tuple(f"left_out_{name}" for name in (*LABORATORIES, "pbc")), ()),

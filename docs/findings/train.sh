@@ -26,7 +26,8 @@ jobs() {
     fit tuned "$seed" "$five" "$outside"
     for arm in frozen wrong_range; do fit $arm "$seed" "$five" --exp "$arms/$arm.yaml" "$outside"; done
     fit traveller "$seed" --exp traveller "$outside"
-    fit reinhard "$seed" --exp traveller --model.stain reinhard "$outside"
+    fit training_shares "$seed" --exp traveller --model.class_shares training "$outside"
+    fit reinhard "$seed" --exp traveller --model.stain reinhard --model.class_shares training "$outside"
     # Beside it, recipes that know nothing of other laboratories, the second cut short.
     fit house "$seed" --exp house --data PBC --data.split wbcatt "$outside" --data.image_size 28
     fit resnet18_28 "$seed" --exp resnet18_28 --data PBC --data.split wbcatt "$outside" --data.image_size 28 --trainer.max_epochs 8

@@ -17,9 +17,10 @@ from bcc_lightning.engine import adapting
 from bcc_lightning.engine.adapting import mean_probability, trained_nucleus
 from bcc_lightning.engine.evaluator import Evaluator
 from bcc_lightning.errors import UserError
+from bcc_lightning.modules.expected_shares import blood_shares
 from bcc_lightning.prediction.adaptation import PRIOR_CELLS, adapt
 from bcc_lightning.prediction.choices import read_methods
-from bcc_lightning.prediction.class_shares import blood_shares, estimated_shares, reweighted
+from bcc_lightning.prediction.class_shares import estimated_shares, reweighted
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import column_name
 
@@ -159,7 +160,9 @@ def test_what_cannot_be_adapted(classifier: TrainedClassifier) -> None:
         adapt(classifier, PIXELS, ["prior"])
     with pytest.raises(UserError, match="no cells to adapt to"):
         adapt(classifier, PIXELS[:0], ["bn"])
-    with pytest.raises(UserError, match=r"--adapt bm does not exist; did you mean bn\? It takes scale, bn, tent, prior, blood"):
+    with pytest.raises(
+        UserError, match=r"--adapt bm does not exist; did you mean bn\? It takes scale, bn, tent, prior, blood, equal"
+    ):
         read_methods("bn,bm")
     with pytest.raises(UserError, match=r"--adapt size does not exist\. It takes"):
         read_methods("size")

@@ -1,0 +1,118 @@
+"""Which shares of the classes a network expects: those of its training cells, or those in the blood of healthy adults.
+
+A network that was trained on many eosinophils finds them in every smear. By Bayes' rule, adding log(expected / trained) to its
+logits corrects for it (Saerens, Latinne and Decaestecker, Neural Computation 14 (2002) 21; Menon et al., ICLR 2021). The network
+itself adds it, so that test, export, explanation and ensembles see the same answers; while it is trained, nothing is added.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from bcc_lightning.balancing.balance import Balancing
+from bcc_lightning.datasets.cells import CellImages
+from bcc_lightning.datasets.classes import canonical
+from bcc_lightning.errors import UserError
+
+ClassShares = Literal["training", "blood"]
+
+Shares = npt.NDArray[np.float64]
+
+IN_BLOOD = {"neutrophil": (40, 80), "lymphocyte": (20, 40), "monocyte": (2, 10), "eosinophil": (1, 6), "basophil": (0, 2)}
+"""Per cent of the leukocytes in the blood of healthy adults, from and to: Dacie and Lewis, Practical Haematology."""
+
+BUFFER = "class_shares"
+"""Name of a network's buffer (2, C) float32: the shares that it expects, and those of its training cells."""
+
+EXPECTS_BLOOD = (
+    "The network expects the shares of the classes in the blood of healthy adults. What is rare there, such as eosinophils and "
+    "basophils, it recognises less readily."
+)
+
+
+def blood_shares(class_names: Sequence[str], trained: Shares) -> Shares:
+    """Divide the leukocytes among their classes as in the blood of healthy adults: the middle of each reference range.
+
+    Args:
+        class_names: names of the C classes; those that are in no reference range, or were never seen, keep their shares.
+        trained: (C,) shares for which the probabilities of the network are right.
+
+    Returns:
+        (C,) shares that add up to 1.
+
+    Raises:
+        UserError: fewer than two of the classes have a reference range.
+    """
+    shares = trained / trained.sum()
+    middle = np.array([sum(IN_BLOOD.get(canonical(name), (0, 0))) / 2 for name in class_names])
+    middle = np.where(shares > 0, middle, 0)
+    known = middle > 0
+    if known.sum() <= 1:
+        raise UserError(
+            f"it is known how frequent {', '.join(IN_BLOOD)} are in blood, and this network tells fewer than two of them apart; "
+            "leave blood out"
+        )
+    return np.asarray(np.where(known, shares[known].sum() * middle / middle.sum(), shares))
+
+
+class TrainingCells(Protocol):
+    """What is asked of a data module."""
+
+    @property
+    def training_cells(self) -> CellImages:
+        """The training set."""
+
+    @property
+    def balancing(self) -> Balancing:
+        """Weights and draws of its cells."""
+
+
+def trained_shares(data: TrainingCells, num_classes: int) -> Shares:
+    """Add up what the loss sees of each class in the first epoch: (C,) shares that add up to 1."""
+    cells, weights = data.training_cells, data.balancing.weights
+    if cells.weights is not None:
+        weights = weights * cells.weights
+    drawn = data.balancing.draws.order(0, 0)
+    totals = np.bincount(np.asarray(cells.labels)[drawn], weights[drawn], minlength=num_classes)
+    return np.asarray(totals / totals.sum())
+
+
+def correct_answers(network: nn.Module, class_names: Sequence[str]) -> None:
+    """Let a network correct its logits (B, C) in evaluation mode for blood; until `expect_blood`, as if trained on equal shares.
+
+    Raises:
+        UserError: it is not known how frequent its classes are in blood.
+    """
+    equal = np.full(len(class_names), 1 / len(class_names))
+    network.register_buffer(BUFFER, torch.tensor(np.stack([blood_shares(class_names, equal), equal]), dtype=torch.float32))
+    network.register_forward_hook(corrected)
+
+
+def expect_blood(network: nn.Module, class_names: Sequence[str], data: TrainingCells | None) -> None:
+    """Tell a network that corrects its answers which cells it is trained on.
+
+    Raises:
+        UserError: there is no data module that knows them.
+    """
+    if data is None:
+        raise UserError("--model.class_shares blood needs to know the training cells; pass a data module to the trainer")
+    trained = trained_shares(data, len(class_names))
+    network.get_buffer(BUFFER).copy_(torch.from_numpy(np.stack([blood_shares(class_names, trained), trained])))
+
+
+def expected_by(network: nn.Module) -> Shares | None:
+    """Return the shares (C,) that a network corrects its answers for; None where it corrects nothing."""
+    shares = dict(network.named_buffers(recurse=False)).get(BUFFER)
+    return None if shares is None else shares[0].double().cpu().numpy()
+
+
+def corrected(network: nn.Module, images: tuple[Any, ...], logits: Tensor) -> Tensor:
+    """Correct logits (B, C) of a network in evaluation mode."""
+    if network.training:
+        return logits
+    expected, trained = network.get_buffer(BUFFER)
+    return logits + torch.where(trained > 0, expected / trained, 1).log().to(logits.dtype)

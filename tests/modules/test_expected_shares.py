@@ -1,0 +1,116 @@
+"""The shares of the classes that a network expects, by Bayes' rule."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+
+from bcc_lightning import PlainCNN, SyntheticSmear
+from bcc_lightning.callbacks.averaging import MovingAverage
+from bcc_lightning.datasets.smear_painter import paint_cells
+from bcc_lightning.errors import UserError
+from bcc_lightning.modules.checkpoint import load_classifier
+from bcc_lightning.modules.ensemble import Ensemble
+from bcc_lightning.modules.expected_shares import ClassShares, blood_shares, trained_shares
+from bcc_lightning.prediction.adaptation import adapt
+from bcc_lightning.prediction.classifier import TrainedClassifier
+
+CLASSES = ["eosinophil", "neutrophil"]
+IMAGES = torch.from_numpy(paint_cells(np.arange(12) % 8, 28, 0.2, 3)).permute(0, 3, 1, 2)
+
+
+def small(class_shares: ClassShares, class_names: list[str] = CLASSES) -> PlainCNN:
+    torch.manual_seed(0)
+    return PlainCNN(class_names=class_names, image_size=28, class_shares=class_shares).eval()
+
+
+def painted(**options: object) -> SyntheticSmear:
+    return SyntheticSmear(train_cells=40, val_cells=16, test_cells=16, image_size=28, batch_size=20, num_workers=0, **options)  # type: ignore[arg-type]
+
+
+def trained(class_shares: ClassShares, data: SyntheticSmear, folder: Path) -> tuple[PlainCNN, Path]:
+    module = small(class_shares, list(data.class_names)).train()
+    trainer = Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[MovingAverage(0.9)],
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    trainer.save_checkpoint(folder / f"{class_shares}.ckpt")
+    return module.eval(), folder / f"{class_shares}.ckpt"
+
+
+@pytest.mark.parametrize("balance", ["none", "class_weights"])
+def test_a_training_is_the_same_and_its_answers_are_corrected_by_bayes_rule(tmp_path: Path, balance: str) -> None:
+    data = painted(balance=balance)
+    (plain, _), (blood, checkpoint) = trained("training", data, tmp_path), trained("blood", painted(balance=balance), tmp_path)
+    counts = np.bincount(data.splits["train"].labels, minlength=8).astype(np.float64)
+    seen = counts / counts.sum() if balance == "none" else np.full(8, 1 / 8)
+    odds = torch.from_numpy(blood_shares(data.class_names, seen) / seen)
+    expected = plain.probabilities(IMAGES).double() * odds
+    expected /= expected.sum(dim=1, keepdim=True)
+    for module in (blood, load_classifier(checkpoint).eval(), deepcopy(blood)):
+        assert torch.allclose(module.probabilities(IMAGES).double(), expected, atol=1e-5)
+        # Whatever calls the network alone, as maps and exports do, gets the same answer.
+        assert torch.allclose(module.network(module.prepare(IMAGES)).softmax(1).double(), expected, atol=1e-5)
+    assert blood.expected_shares == pytest.approx(blood_shares(data.class_names, seen), abs=1e-6)
+    assert plain.expected_shares is None
+
+
+def test_what_training_shows_of_each_class_is_what_balancing_makes_of_it() -> None:
+    assert trained_shares(painted(balance="oversample"), 8) == pytest.approx(np.full(8, 1 / 8))
+
+
+def test_a_class_without_training_cells_stays_without() -> None:
+    shares = blood_shares(["neutrophil", "eosinophil", "basophil"], np.array([0.5, 0.5, 0.0]))
+    assert shares == pytest.approx([60 / 63.5, 3.5 / 63.5, 0.0])
+
+
+def test_before_training_classes_count_as_equally_frequent_in_the_training_cells() -> None:
+    before, after = small("training").probabilities(IMAGES), small("blood").probabilities(IMAGES)
+    ratio = (after[:, 1] / after[:, 0]) / (before[:, 1] / before[:, 0])
+    assert torch.allclose(ratio, torch.tensor(60 / 3.5), rtol=1e-4)  # 40 to 80 % against 1 to 6 %
+
+
+def test_it_can_be_undone_for_cells_that_are_not_from_healthy_blood() -> None:
+    pixels = IMAGES.permute(0, 2, 3, 1).numpy()
+    adapted = adapt(TrainedClassifier(small("blood")), pixels, ["equal"])
+    assert torch.allclose(adapted.classify(pixels), small("training").probabilities(IMAGES), atol=1e-5)
+    assert str(adapted.adaptation) == "Probabilities are corrected for classes that are all equally frequent."
+    with pytest.raises(UserError, match="expects the shares of the classes in blood already; leave blood out"):
+        adapt(TrainedClassifier(small("blood")), pixels, ["blood"])
+
+
+def test_an_ensemble_expects_what_its_members_expect(tmp_path: Path) -> None:
+    files = []
+    for number in range(2):
+        trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False)
+        trainer.strategy.connect(small("blood"))
+        files.append(str(tmp_path / f"{number}.ckpt"))
+        trainer.save_checkpoint(files[-1])
+    ensemble = Ensemble(members=files, class_names=CLASSES, image_size=28)
+    assert ensemble.expected_shares == pytest.approx([3.5 / 63.5, 60 / 63.5])
+    assert torch.allclose(ensemble.probabilities(IMAGES), small("blood").probabilities(IMAGES), atol=1e-6)
+    assert torch.allclose(ensemble(IMAGES).softmax(1), small("blood").probabilities(IMAGES), atol=1e-6)
+    with pytest.raises(UserError, match="belongs to the training of each member"):
+        Ensemble(members=files, class_names=CLASSES, image_size=28, class_shares="blood")
+
+
+def test_what_cannot_be_expected() -> None:
+    with pytest.raises(UserError, match="this network tells fewer than two of them apart"):
+        small("blood", ["blast", "neutrophil"])
+    module = small("blood")
+    module.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(UserError, match="pass a data module to the trainer"):
+        module.setup("fit")
+
+
+def test_weights_of_a_corrected_network_start_any_other(tmp_path: Path) -> None:
+    _, checkpoint = trained("blood", painted(), tmp_path)
+    names = list(painted().class_names)
+    started = PlainCNN(class_names=names, image_size=28, weights=str(checkpoint))
+    assert started.expected_shares is None
+    again = PlainCNN(class_names=names, image_size=28, weights=str(checkpoint), class_shares="blood")
+    assert again.expected_shares == pytest.approx(blood_shares(names, np.full(8, 1 / 8)), abs=1e-6)
