@@ -11,6 +11,7 @@ from bcc_lightning.datasets.laboratories import divide_laboratories, join_labora
 from bcc_lightning.datasets.listing import CellListing
 from bcc_lightning.datasets.places import data_folder
 from bcc_lightning.datasets.splits import Codes, SplitPlan
+from bcc_lightning.errors import UserError
 
 
 class Mixed(ImageFiles):
@@ -23,7 +24,10 @@ class Mixed(ImageFiles):
     Args:
         sets: the folders and tables, below ``$BCC_DATA_DIR`` or anywhere; a laboratory has the name of its own.
         classes: class names in label order; by default all that one of the sets holds, in alphabetical order.
-        **base: see `ImageFiles` and `CellDataModule`.
+        **base: see `ImageFiles` and `CellDataModule`; without `root`.
+
+    Raises:
+        UserError: `root` is given.
     """
 
     folder = "mixed"
@@ -35,6 +39,10 @@ class Mixed(ImageFiles):
         **base: Any,  # noqa: ANN401 - the base class's own arguments
     ) -> None:
         check_types("data", Mixed, locals())
+        if base.get("root"):
+            raise UserError(
+                f"--data.root {base['root']} has no place beside --data.sets, which names each laboratory; leave it out"
+            )
         super().__init__(**base)
         self.sets = list(sets or ())
         here = [place.absolute() for name in self.sets for place in (Path(name), data_folder(name)) if place.exists()]

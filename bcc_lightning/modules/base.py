@@ -23,7 +23,15 @@ from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.hierarchy import hierarchy_metrics, nodes_of
 from bcc_lightning.evaluation.metrics import TEST, PredictionGatherer, Predictions, final_metrics, metrics_of, validation_metrics
-from bcc_lightning.modules.expected_shares import BUFFER, ClassShares, Shares, correct_answers, expect_blood, expected_by
+from bcc_lightning.modules.expected_shares import (
+    BUFFER,
+    ClassShares,
+    Shares,
+    correct_answers,
+    expect_blood,
+    expected_by,
+    log_odds,
+)
 from bcc_lightning.modules.losses import consistency_loss, level_loss, weighted_loss
 from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups, parameters_outside
 from bcc_lightning.modules.recipe import (
@@ -248,7 +256,11 @@ class CellClassifier(LightningModule):
 
     def forward_views(self, images: Tensor) -> Tensor:
         """Classify images as in the test: (B, 3, H, W) uint8 to (B, C), whose softmax is the mean over all views."""
-        return self(images) if self.test_views is None else mean_log_probability(self, images, self.hparams["test_time"])
+        if self.test_views is None:
+            return self(images)
+        # The mean over the views is what is known of a cell, and is corrected once.
+        odds = log_odds(self.network)
+        return mean_log_probability(lambda view: cast(Tensor, self(view)) - odds, images, self.hparams["test_time"]) + odds
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Classify images as in the test: (B, 3, H, W) uint8 to probabilities (B, C) float32."""

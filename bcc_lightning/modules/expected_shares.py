@@ -30,7 +30,7 @@ BUFFER = "class_shares"
 
 EXPECTS_BLOOD = (
     "The network expects the shares of the classes in the blood of healthy adults. What is rare there, such as eosinophils and "
-    "basophils, it recognises less readily."
+    "basophils, it recognises less readily, and where it is not rare, probabilities are too low for it."
 )
 
 
@@ -112,7 +112,12 @@ def expected_by(network: nn.Module) -> Shares | None:
 
 def corrected(network: nn.Module, images: tuple[Any, ...], logits: Tensor) -> Tensor:
     """Correct logits (B, C) of a network in evaluation mode."""
-    if network.training:
-        return logits
+    return logits if network.training else logits + log_odds(network).to(logits.dtype)
+
+
+def log_odds(network: nn.Module) -> Tensor:
+    """Return what a network adds to the logit of each class, (C,); () 0 where it corrects nothing."""
+    if expected_by(network) is None:
+        return torch.zeros(())
     expected, trained = network.get_buffer(BUFFER)
-    return logits + torch.where(trained > 0, expected / trained, 1).log().to(logits.dtype)
+    return torch.where(trained > 0, expected / trained, 1).log()

@@ -205,6 +205,9 @@ def from_results(run: Description) -> dict[int, str]:
     maps = "in the report of each fold" if folds else "in explain/gradcam.png"
     commit = summary.provenance.get("mlflow.source.git.commit", "not recorded")
     network = summary.checkpoint or "the checkpoints of the folds"
+    elsewhere = [f"{one.name}, {one.cells:,} cells: accuracy {one.accuracy}" for one in run.further]
+    if run.left_out:
+        elsewhere.insert(0, f"The test set is of {run.left_out}, a laboratory that was not trained on: accuracy {own.accuracy}")
     return {
         1: f"Classification of images of blood cells by deep learning ({run.network}).",
         2: f"{summary.data.get('data.name', '')}: {result}",
@@ -218,7 +221,7 @@ def from_results(run: Description) -> dict[int, str]:
         30: spread,
         31: f"Class activation maps of test cells and vanilla-gradient saliency, {maps}.",
         32: result,
-        33: "; ".join(f"{one.name}, {one.cells:,} cells: accuracy {one.accuracy}" for one in run.further),
+        33: "; ".join(elsewhere),
         37: result,
         38: f"{recalls}. Intervals: table of classes." if recalls else "",
         39: f"Most frequent mistakes: {mistakes}. Confusion matrix and the surest mistakes: report.html." if own.cells else "",

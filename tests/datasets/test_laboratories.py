@@ -152,6 +152,8 @@ def test_sets_that_cannot_be_joined(sets: list[str], tmp_path: Path) -> None:
     twins = [str(write_folder(tmp_path / name, WHITE_CELL_CLASSES, per_class=2)) for name in ("lab01", "lab1")]
     with pytest.raises(UserError, match=r"--data\.sets: two of the laboratories lab01, lab1 have the same name"):
         _ = Mixed(sets=twins).listing
+    with pytest.raises(UserError, match=r"--data\.root elsewhere has no place beside --data\.sets"):
+        Mixed(sets=sets, root="elsewhere")
     with pytest.raises(UserError, match=r"--data\.sets names 1 laboratories, at least two are needed"):
         _ = Mixed(sets=sets[:1]).listing
     with pytest.raises(UserError, match=r"--data\.sets .*nowhere: neither"):

@@ -38,23 +38,26 @@ class Case:
     image_size: int = 32
 
 
+SMALL = "test_resnet"
+"""timm's network for tests, of 0.5 million parameters."""
+
 CASES = {
     "PlainCNN": Case(PlainCNN),
     "PlainCNN, flattened": Case(
         PlainCNN, {"blocks": cast(Any, {"channels": [4, 8]}), "head": cast(Any, {"pooling": "flatten", "hidden": [6]})}
     ),
     "UNetClassifier": Case(UNetClassifier, {"channels": [4, 8]}),
-    "TransferClassifier": Case(TransferClassifier, {"backbone": "resnet18"}),
+    "TransferClassifier": Case(TransferClassifier, {"backbone": SMALL}),
     "TransferClassifier, small stem": Case(
         TransferClassifier, {"backbone": "resnet18", "small_stem": True, "input_order": "bgr"}
     ),
     "TransferClassifier, head": Case(
-        TransferClassifier, {"backbone": "resnet18", "head": cast(Any, {"batch_norm": "before", "pooling": "avg"})}
+        TransferClassifier, {"backbone": SMALL, "head": cast(Any, {"batch_norm": "before", "pooling": "avg"})}
     ),
-    "TransferClassifier, frozen": Case(TransferClassifier, {"backbone": "resnet18", "frozen": "backbone"}),
-    "SupConClassifier": Case(SupConClassifier, {"backbone": "resnet18", "contrastive_epochs": 1}, max_epochs=2),
+    "TransferClassifier, frozen": Case(TransferClassifier, {"backbone": SMALL, "frozen": "backbone"}),
+    "SupConClassifier": Case(SupConClassifier, {"backbone": SMALL, "contrastive_epochs": 1}, max_epochs=2),
     "InceptionXception": Case(InceptionXception, {"inception": "resnet18", "xception": "resnet18"}),
-    "EfficientSwin": Case(EfficientSwin, image_size=64),
+    "EfficientSwin": Case(EfficientSwin, {"cnn": "test_efficientnet"}, image_size=64),
     "Ensemble": Case(two_that_vote, trains=False),
 }
 

@@ -59,6 +59,15 @@ def test_a_training_is_the_same_and_its_answers_are_corrected_by_bayes_rule(tmp_
     assert plain.expected_shares is None
 
 
+def test_the_mean_over_the_views_of_a_cell_is_corrected_once() -> None:
+    modules = small("training"), small("blood")
+    for module in modules:
+        module.hparams["test_time"] = "dihedral"
+    before, after = (module.probabilities(IMAGES) for module in modules)
+    ratio = (after[:, 1] / after[:, 0]) / (before[:, 1] / before[:, 0])
+    assert torch.allclose(ratio, torch.tensor(60 / 3.5), rtol=1e-4)
+
+
 def test_what_training_shows_of_each_class_is_what_balancing_makes_of_it() -> None:
     assert trained_shares(painted(balance="oversample"), 8) == pytest.approx(np.full(8, 1 / 8))
 

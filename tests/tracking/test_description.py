@@ -2,6 +2,7 @@
 
 import pytest
 
+from bcc_lightning.tracking.checklist import items
 from bcc_lightning.tracking.description import Description
 from bcc_lightning.tracking.run_files import Summary
 
@@ -23,3 +24,14 @@ def test_limits_say_whether_another_laboratory_was_tested(data: dict[str, str], 
     # Cells of one smear cannot be both in the training set and in the test set of another laboratory.
     assert ("cells of one smear may be both" in limits) == (left_out is None)
     assert ("has not been measured" in limits) == (left_out is None)
+
+
+def test_a_laboratory_that_was_left_out_is_the_external_test_of_the_checklist() -> None:
+    summary = Summary("0" * 32, "traveller", classes=["a", "b"], confusion=[[3, 1], [0, 4]], tested_on="test", data=SEVERAL)
+    summary.metrics |= {"test/accuracy": 7 / 8, "test/most_frequent": 1 / 2}
+    summary.intervals["test/accuracy"] = (0.5, 1.0)
+    left_out, joined = (Description(summary, {"data": {"init_args": {"leave_out": name}}}) for name in ("south", None))
+    (external,) = (item for item in items(left_out) if item.number == 33)
+    assert external.facts.startswith("The test set is of south, a laboratory that was not trained on: accuracy 88 %")
+    assert external.is_filled
+    assert not any(item.is_filled for item in items(joined) if item.number == 33)
