@@ -257,10 +257,10 @@ class CellClassifier(LightningModule):
     def forward_views(self, images: Tensor) -> Tensor:
         """Classify images as in the test: (B, 3, H, W) uint8 to (B, C), whose softmax is the mean over all views."""
         if self.test_views is None:
-            return self(images)
+            return cast(Tensor, self(images))
         # The mean over the views is what is known of a cell, and is corrected once.
         odds = log_odds(self.network)
-        return mean_log_probability(lambda view: cast(Tensor, self(view)) - odds, images, self.hparams["test_time"]) + odds
+        return mean_log_probability(lambda view: self(view) - odds, images, self.hparams["test_time"]) + odds
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Classify images as in the test: (B, 3, H, W) uint8 to probabilities (B, C) float32."""
