@@ -106,8 +106,13 @@ def expect_blood(network: nn.Module, class_names: Sequence[str], data: TrainingC
 
 def expected_by(network: nn.Module) -> Shares | None:
     """Return the shares (C,) that a network corrects its answers for; None where it corrects nothing."""
-    shares = dict(network.named_buffers(recurse=False)).get(BUFFER)
+    shares = known_shares(network)
     return None if shares is None else shares[0].double().cpu().numpy()
+
+
+def known_shares(network: nn.Module) -> Tensor | None:
+    """Return the buffer of a network that corrects its answers."""
+    return dict(network.named_buffers(recurse=False)).get(BUFFER)
 
 
 def corrected(network: nn.Module, images: tuple[Any, ...], logits: Tensor) -> Tensor:
@@ -117,7 +122,8 @@ def corrected(network: nn.Module, images: tuple[Any, ...], logits: Tensor) -> Te
 
 def log_odds(network: nn.Module) -> Tensor:
     """Return what a network adds to the logit of each class, (C,); () 0 where it corrects nothing."""
-    if expected_by(network) is None:
+    shares = known_shares(network)
+    if shares is None:
         return torch.zeros(())
-    expected, trained = network.get_buffer(BUFFER)
+    expected, trained = shares
     return torch.where(trained > 0, expected / trained, 1).log()

@@ -11,6 +11,8 @@ from lightning import Trainer
 from bcc_lightning import PlainCNN, SyntheticSmear
 from bcc_lightning.callbacks.averaging import MovingAverage
 from bcc_lightning.datasets.smear_painter import paint_cells
+from bcc_lightning.deployment.challenge import Classify
+from bcc_lightning.deployment.standalone import Standalone
 from bcc_lightning.errors import UserError
 from bcc_lightning.modules.checkpoint import load_classifier
 from bcc_lightning.modules.ensemble import Ensemble
@@ -66,6 +68,16 @@ def test_the_mean_over_the_views_of_a_cell_is_corrected_once() -> None:
     before, after = (module.probabilities(IMAGES) for module in modules)
     ratio = (after[:, 1] / after[:, 0]) / (before[:, 1] / before[:, 0])
     assert torch.allclose(ratio, torch.tensor(60 / 3.5), rtol=1e-4)
+
+
+def test_an_exported_network_answers_like_it() -> None:
+    module = small("blood")
+    module.hparams["test_time"] = "flips"
+    pixels = IMAGES.permute(0, 2, 3, 1)
+    exported = torch.export.export(Standalone(TrainedClassifier(module)).eval(), (pixels,)).module()
+    assert torch.allclose(exported(pixels), module.probabilities(IMAGES), atol=1e-5)
+    logits = torch.export.export(Classify(module).eval(), (IMAGES,)).module()(IMAGES)
+    assert torch.allclose(logits, module(IMAGES), atol=1e-5)
 
 
 def test_what_training_shows_of_each_class_is_what_balancing_makes_of_it() -> None:
