@@ -36,6 +36,9 @@ PUBLISHED_AT = {
 }
 """Where weights are published that come as files, by the beginnings of their names; the longest first."""
 
+CORRECTION = "network.class_shares"
+"""Key of a checkpoint that is no weight: it follows from the cells that a network is trained on."""
+
 OWN_BACKBONE = "network.backbone.network."
 """Prefix of a backbone's keys in a checkpoint of `TransferClassifier`."""
 
@@ -203,7 +206,7 @@ def count(what: str, keys: list[str]) -> str:
 
 
 def read_state_dict(file: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from a weights file or a checkpoint, without running code from it.
+    """Read the weights from a weights file or a checkpoint, without running code from it.
 
     Args:
         file: ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt``.
@@ -229,4 +232,4 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
         raise UserError(f"weights file {path} cannot be read as a state dict: it holds a {type(state).__name__}")
     if isinstance(teacher := state.get("teacher"), dict):
         state = of_teacher(teacher)
-    return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    return {key: value for key, value in state.items() if isinstance(value, torch.Tensor) and key != CORRECTION}

@@ -156,6 +156,7 @@ def predict(cells: AuditedCells, positions: npt.NDArray[np.int64], checkpoint: P
         UserError: the module was trained on other classes.
     """
     from bcc_lightning.modules.checkpoint import load_classifier
+    from bcc_lightning.modules.expected_shares import log_odds
 
     module = load_classifier(checkpoint)
     known = list(map(class_key, module.class_names))
@@ -168,6 +169,7 @@ def predict(cells: AuditedCells, positions: npt.NDArray[np.int64], checkpoint: P
     parts = [np.zeros((0, len(order)), np.float32)]
     for start in range(0, len(positions), NETWORK_BATCH):
         images = [shrink(cells.read(p).image, module.image_size) for p in positions[start : start + NETWORK_BATCH].tolist()]
-        logits = module(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
+        # The audited cells have the shares of the training cells, whatever the network assumes of others.
+        logits = module(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)) - log_odds(module.network)
         parts.append(logits.float().softmax(dim=1).numpy()[:, order])
     return np.concatenate(parts)

@@ -14,6 +14,7 @@ from bcc_lightning.argument_types import check_choice
 from bcc_lightning.errors import UserError
 
 Positions = npt.NDArray[np.int64]
+Frequencies = npt.NDArray[np.float64]
 
 
 class Draws(Protocol):
@@ -22,6 +23,11 @@ class Draws(Protocol):
     @property
     def size(self) -> int:
         """Return the number of draws S in an epoch, the same for every epoch."""
+        ...
+
+    @property
+    def frequencies(self) -> Frequencies:
+        """Return how often each of the N cells is drawn in an epoch on average: (N,)."""
         ...
 
     def order(self, seed: int, epoch: int) -> Positions:
@@ -38,6 +44,11 @@ class EveryCell:
     """
 
     size: int
+
+    @property
+    def frequencies(self) -> Frequencies:
+        """Return 1 for each cell."""
+        return np.ones(self.size)
 
     def order(self, seed: int, epoch: int) -> Positions:
         """Shuffle the cells."""
@@ -58,6 +69,11 @@ class Weighted:
     def size(self) -> int:
         """Return the number of cells."""
         return len(self.probabilities)
+
+    @property
+    def frequencies(self) -> Frequencies:
+        """Return what the probabilities come to in so many draws."""
+        return self.probabilities * self.size
 
     def order(self, seed: int, epoch: int) -> Positions:
         """Draw cells by their probabilities; some are drawn several times, some not at all."""
@@ -84,6 +100,14 @@ class EqualClasses:
     def size(self) -> int:
         """Return the number of classes times the draws from each."""
         return len(self.members) * self.per_class
+
+    @property
+    def frequencies(self) -> Frequencies:
+        """Return the draws from each class, divided among its cells."""
+        found = np.empty(sum(map(len, self.members)))
+        for cells in self.members:
+            found[cells] = self.per_class / len(cells)
+        return found
 
     def order(self, seed: int, epoch: int) -> Positions:
         """Draw from each class and shuffle all draws."""

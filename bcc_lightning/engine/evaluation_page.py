@@ -132,7 +132,8 @@ def shown_cells(
         class_names: names of the C classes.
     """
     labels = predictions.label[list(rows)]
-    heat = explain_images(module, torch.from_numpy(pixels).permute(0, 3, 1, 2), labels).combined
+    answers = predictions.probability[list(rows)].argmax(dim=1)  # which a correction may have changed after the network
+    heat = explain_images(module, torch.from_numpy(pixels).permute(0, 3, 1, 2), labels, classes=answers).combined
     found = []
     for place, row in enumerate(rows):
         probability, label = predictions.probability[row], int(predictions.label[row])

@@ -181,7 +181,7 @@ class Evaluator:
         if isinstance(classifier, AdaptedClassifier):
             more |= {"adaptation": asdict(classifier.adaptation), "before": before[0].assessment.as_dict()}
         filed = self.write(folder, [shown, *before, *own], table, metrics, targets, more)
-        return Evaluation(assessment, own[0].assessment if own else None, folder, filed, one.notices)
+        return Evaluation(assessment, own[0].assessment if own else None, folder, filed, tuple(notices))
 
     def adapted(self, classifier: TrainedClassifier, cells: CellImages) -> AdaptedClassifier:
         """Adapt the network to the pixels of some of the cells, and to nothing else."""

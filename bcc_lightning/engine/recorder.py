@@ -39,7 +39,6 @@ from bcc_lightning.evaluation.hierarchy import hierarchy_intervals
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, confusion_matrix, in_words, metrics_of
 from bcc_lightning.evaluation.reliability import collapse, intervals, support
 from bcc_lightning.files import read_json, write_json
-from bcc_lightning.modules.expected_shares import EXPECTS_BLOOD
 from bcc_lightning.novelty.guard import FILED
 from bcc_lightning.prediction.mlflow_model import log_model
 from bcc_lightning.printable import printable
@@ -166,8 +165,6 @@ class RunRecorder(Recorder):
             write_json(self.folder.weight_origins, experiment.weight_origins())
         summary.weights = read_json(self.folder.weight_origins) or {}
         summary.test_time = experiment.model.test_views
-        if experiment.model.expected_shares is not None and EXPECTS_BLOOD not in summary.notes:
-            summary.notes.append(EXPECTS_BLOOD)
         summary.parameters = sum(p.numel() for p in experiment.model.parameters())
         summary.trained = sum(p.numel() for p in experiment.model.parameters() if p.requires_grad)
         seen = contamination(summary.weights.values(), [data.folder, str(data.root), *map(str, data.test_on)])

@@ -24,13 +24,13 @@ from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.hierarchy import hierarchy_metrics, nodes_of
 from bcc_lightning.evaluation.metrics import TEST, PredictionGatherer, Predictions, final_metrics, metrics_of, validation_metrics
 from bcc_lightning.modules.expected_shares import (
-    BUFFER,
     ClassShares,
     Shares,
     correct_answers,
     expect_blood,
     expected_by,
     log_odds,
+    refuse_unknown,
 )
 from bcc_lightning.modules.losses import consistency_loss, level_loss, weighted_loss
 from bcc_lightning.modules.optimization import Recipe, make_optimizer, parameter_groups, parameters_outside
@@ -157,6 +157,8 @@ class CellClassifier(LightningModule):
         self.tuning = chosen(Tuning, self.hparams)
         if len(class_names) <= 1:
             raise UserError(f"a classifier needs two classes or more; the data have {', '.join(class_names) or 'none'}")
+        if class_shares == "blood":
+            refuse_unknown(class_names, "--model.class_shares blood", "use --model.class_shares training")
         self.class_names = list(class_names)
         self.image_size = image_size
         self.levels = levels or {}
@@ -316,8 +318,8 @@ class CellClassifier(LightningModule):
         self.train_accuracy.reset()
 
     def validation_step(self, batch: CellBatch, batch_idx: int) -> None:
-        """Predict a validation batch."""
-        self._predict(batch, self(batch.image), self.val_loss)
+        """Predict a validation batch as in training: its cells have the shares of the training cells."""
+        self._predict(batch, self(batch.image) - log_odds(self.network), self.val_loss)
 
     def test_step(self, batch: CellBatch, batch_idx: int) -> None:
         """Predict a test batch, from all views of its cells."""
@@ -360,7 +362,6 @@ class CellClassifier(LightningModule):
     def _load_weights(self, file: str) -> None:
         state = read_state_dict(file)
         own = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
-        own.pop(BUFFER, None)  # follows from the cells that it is trained on now
         if own:
             load_strictly(self.network, own, file)
         else:

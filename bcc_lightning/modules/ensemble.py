@@ -43,7 +43,7 @@ class Ensemble(CellClassifier):
     ) -> None:
         super().__init__(**base)
         if self.hparams["class_shares"] != "training":
-            raise UserError("--model.class_shares belongs to the training of each member; leave it out")
+            raise UserError("an ensemble takes the class shares of its members; leave --model.class_shares out")
         self.requires_grad_(False)
         self.train(False)
 
@@ -60,6 +60,11 @@ class Ensemble(CellClassifier):
         modules = [Context().run(member_module, member) for member in members]
         for module in modules:
             self._refuse(module)
+        if len({module.expected_shares is None for module in modules}) > 1:
+            raise UserError(
+                "some members assume the shares of the classes in blood, others those of their training cells; "
+                "name members that were trained with the same --model.class_shares"
+            )
         self.hparams["members"] = [describe_classifier(module) for module in modules]
         self.members = modules  # a list is not registered: the networks belong to `SoftVoting`
         return SoftVoting([module.network for module in modules], [module.image_size for module in modules])
@@ -93,10 +98,9 @@ class Ensemble(CellClassifier):
 
     @property
     def expected_shares(self) -> Shares | None:
-        """Shares of the classes (C,) that the members expect on average; None where one expects those of its training."""
-        expected = [member.expected_shares for member in self.members]
-        known = [shares for shares in expected if shares is not None]
-        return np.average(known, axis=0, weights=self.shares.cpu()) if len(known) == len(expected) else None
+        """Shares of the classes (C,) that the members assume on average; None where these are those of their training cells."""
+        known = [shares for member in self.members if (shares := member.expected_shares) is not None]
+        return np.average(known, axis=0, weights=self.shares.cpu()) if known else None
 
     def prepare(self, images: Tensor) -> Tensor:
         """Scale images to [0, 1] only: each member brings them to its own size."""

@@ -29,33 +29,43 @@ BUFFER = "class_shares"
 """Name of a network's buffer (2, C) float32: the shares that it expects, and those of its training cells."""
 
 EXPECTS_BLOOD = (
-    "The network expects the shares of the classes in the blood of healthy adults. What is rare there, such as eosinophils and "
-    "basophils, it recognises less readily, and where it is not rare, probabilities are too low for it."
+    "The network assumes the shares of the classes in the blood of healthy adults. It recognises classes that are rare there "
+    "less readily, and where they are frequent, it gives them too low a probability; --adapt equal treats all classes alike."
 )
+
+
+def refuse_unknown(class_names: Sequence[str], option: str, instead: str) -> None:
+    """Refuse classes whose shares in blood are not known.
+
+    Args:
+        class_names: names of the C classes.
+        option: what asks for them, for the message.
+        instead: what to do instead.
+
+    Raises:
+        UserError: fewer than two of the classes have a reference range.
+    """
+    if sum(canonical(name) in IN_BLOOD for name in class_names) <= 1:
+        raise UserError(
+            f"{option}: reference ranges are known for {', '.join(IN_BLOOD)}, and this network has fewer than two of these "
+            f"classes; {instead}"
+        )
 
 
 def blood_shares(class_names: Sequence[str], trained: Shares) -> Shares:
     """Divide the leukocytes among their classes as in the blood of healthy adults: the middle of each reference range.
 
     Args:
-        class_names: names of the C classes; those that are in no reference range, or were never seen, keep their shares.
+        class_names: names of the C classes, of which `refuse_unknown` knows two; those without a reference range keep their
+            shares.
         trained: (C,) shares for which the probabilities of the network are right.
 
     Returns:
         (C,) shares that add up to 1.
-
-    Raises:
-        UserError: fewer than two of the classes have a reference range.
     """
     shares = trained / trained.sum()
     middle = np.array([sum(IN_BLOOD.get(canonical(name), (0, 0))) / 2 for name in class_names])
-    middle = np.where(shares > 0, middle, 0)
     known = middle > 0
-    if known.sum() <= 1:
-        raise UserError(
-            f"it is known how frequent {', '.join(IN_BLOOD)} are in blood, and this network tells fewer than two of them apart; "
-            "leave blood out"
-        )
     return np.asarray(np.where(known, shares[known].sum() * middle / middle.sum(), shares))
 
 
@@ -72,21 +82,21 @@ class TrainingCells(Protocol):
 
 
 def trained_shares(data: TrainingCells, num_classes: int) -> Shares:
-    """Add up what the loss sees of each class in the first epoch: (C,) shares that add up to 1."""
-    cells, weights = data.training_cells, data.balancing.weights
+    """Add up what the loss sees of each class in an epoch on average: (C,) shares that add up to 1.
+
+    A class without a cell counts as one: a network that starts from other weights may know it, and nothing is divided by 0.
+    """
+    cells, balancing = data.training_cells, data.balancing
+    seen = balancing.weights * balancing.draws.frequencies
     if cells.weights is not None:
-        weights = weights * cells.weights
-    drawn = data.balancing.draws.order(0, 0)
-    totals = np.bincount(np.asarray(cells.labels)[drawn], weights[drawn], minlength=num_classes)
+        seen = seen * cells.weights
+    totals = np.bincount(np.asarray(cells.labels), seen, minlength=num_classes)
+    totals = np.where(totals > 0, totals, 1.0)
     return np.asarray(totals / totals.sum())
 
 
 def correct_answers(network: nn.Module, class_names: Sequence[str]) -> None:
-    """Let a network correct its logits (B, C) in evaluation mode for blood; until `expect_blood`, as if trained on equal shares.
-
-    Raises:
-        UserError: it is not known how frequent its classes are in blood.
-    """
+    """Let a network correct its logits (B, C) in evaluation mode; until `expect_blood` as if it was trained on equal shares."""
     equal = np.full(len(class_names), 1 / len(class_names))
     network.register_buffer(BUFFER, torch.tensor(np.stack([blood_shares(class_names, equal), equal]), dtype=torch.float32))
     network.register_forward_hook(corrected)
@@ -106,24 +116,16 @@ def expect_blood(network: nn.Module, class_names: Sequence[str], data: TrainingC
 
 def expected_by(network: nn.Module) -> Shares | None:
     """Return the shares (C,) that a network corrects its answers for; None where it corrects nothing."""
-    shares = known_shares(network)
-    return None if shares is None else shares[0].double().cpu().numpy()
-
-
-def known_shares(network: nn.Module) -> Tensor | None:
-    """Return the buffer of a network that corrects its answers."""
-    return dict(network.named_buffers(recurse=False)).get(BUFFER)
+    shares = getattr(network, BUFFER, None)
+    return None if shares is None else shares[0].cpu().double().numpy()
 
 
 def corrected(network: nn.Module, images: tuple[Any, ...], logits: Tensor) -> Tensor:
     """Correct logits (B, C) of a network in evaluation mode."""
-    return logits if network.training else logits + log_odds(network).to(logits.dtype)
+    return logits + log_odds(network)
 
 
 def log_odds(network: nn.Module) -> Tensor:
-    """Return what a network adds to the logit of each class, (C,); () 0 where it corrects nothing."""
-    shares = known_shares(network)
-    if shares is None:
-        return torch.zeros(())
-    expected, trained = shares
-    return torch.where(trained > 0, expected / trained, 1).log()
+    """Return what a network adds to the logit of each class, (C,); () 0 while it is trained, and where it corrects nothing."""
+    shares: Tensor | None = getattr(network, BUFFER, None)
+    return torch.zeros(()) if shares is None or network.training else (shares[0] / shares[1]).log()

@@ -26,7 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.datasets.nucleus import median_nucleus
 from bcc_lightning.errors import UserError
-from bcc_lightning.modules.expected_shares import Shares, blood_shares
+from bcc_lightning.modules.expected_shares import Shares, blood_shares, refuse_unknown
 from bcc_lightning.modules.test_time_augmentation import zoomed
 from bcc_lightning.prediction.choices import SHARES, Method
 from bcc_lightning.prediction.class_shares import estimated_shares, reweighted
@@ -131,12 +131,17 @@ def adapt(
         pixels: (N, S, S, 3) uint8, cells of the laboratory from `TrainedClassifier.square`.
         methods: what is done, in the order of `METHODS`.
         trained_shares: (C,) mean probability of each class that the network gives to its validation set, needed for
-            ``prior``, ``blood`` and ``equal``; a network that corrects its answers knows for which they are right.
+            ``prior``, ``blood`` and ``equal``; a network that corrects its answers stores the shares for which they are right.
         trained_nucleus: median diameter of nuclei in the training cells, as a share of the side, needed for ``scale``.
 
     Raises:
         UserError: the network has no layers that a method changes, or what it needs is not known.
     """
+    expected = classifier.module.expected_shares
+    if "blood" in methods:
+        if expected is not None:
+            raise UserError("--adapt blood: this network assumes the shares of the classes in blood already; leave blood out")
+        refuse_unknown(classifier.class_names, "--adapt blood", "leave blood out")
     if not len(pixels):
         raise UserError("--adapt: there are no cells to adapt to")
     zoom = zoom_to(trained_nucleus, pixels) if "scale" in methods else 1.0
@@ -147,20 +152,16 @@ def adapt(
         adapt_entropy(adapted, pixels)
     if not set(SHARES) & set(methods):
         return adapted
-    expected = classifier.module.expected_shares
-    if expected is not None:
-        trained_shares = expected
+    trained_shares = trained_shares if expected is None else expected
     if trained_shares is None:
         raise UserError(
             f"--adapt {methods[-1]} needs the answers of the network for its validation set, which are not filed; name a run "
             "with --run"
         )
     if "blood" in methods:
-        if expected is not None:
-            raise UserError("--adapt blood: this network expects the shares of the classes in blood already; leave blood out")
         shares = blood_shares(classifier.class_names, trained_shares)
     elif "equal" in methods:
-        shares = (trained_shares > 0) / np.count_nonzero(trained_shares)
+        shares = np.full(len(trained_shares), 1 / len(trained_shares))
     else:
         probability = torch.cat([adapted.classify(part) for part in parts_of(pixels)]).double().numpy()
         shares = estimated_shares(probability, trained_shares)

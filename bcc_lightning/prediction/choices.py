@@ -43,5 +43,5 @@ def read_methods(given: str | None) -> tuple[Method, ...]:
         near = get_close_matches(unknown[0].lower(), METHODS, n=1, cutoff=0.5)  # as one wrong letter of two
         raise UserError(f"--adapt {unknown[0]} does not exist{f'; did you mean {near[0]}?' if near else '.'} {takes}")
     if len(both := [method for method in SHARES if method in named]) > 1:
-        raise UserError(f"--adapt {' and '.join(both)} both say how frequent the classes are; name one of them")
+        raise UserError(f"--adapt {' and '.join(both)} each say how frequent the classes are; name one of them")
     return tuple(method for method in METHODS if method in named)

@@ -197,7 +197,7 @@ class Summary:
         folds: run id, test accuracy, share of the most frequent class, cells and confusion matrix of each fold of a
             cross-validation; its `metrics` are means and standard deviations.
         warnings: sentences on a network that has learnt little, such as one that answers a single class.
-        notes: sentences on sets that lack classes or have few cells of one, and on what the network expects.
+        notes: sentences on sets that lack classes or have few cells of one.
         members: name, title, weight and test accuracy of each member of an ensemble.
     """
 

@@ -116,8 +116,6 @@ def test_shares_in_the_blood_of_healthy_adults() -> None:
     trained = np.array([0.3, 0.4, 0.2, 0.1])
     found = blood_shares(["EO", "Platelets", "lymphocyte", "Neutrophils"], trained)
     assert found == pytest.approx([0.6 * 3.5 / 93.5, 0.4, 0.6 * 30 / 93.5, 0.6 * 60 / 93.5])
-    with pytest.raises(UserError, match="this network tells fewer than two of them apart"):
-        blood_shares(["neutrophil", "blast"], np.array([0.5, 0.5]))
 
 
 def test_blood_corrects_probabilities_without_looking_at_cells(classifier: TrainedClassifier) -> None:
@@ -129,6 +127,9 @@ def test_blood_corrects_probabilities_without_looking_at_cells(classifier: Train
     odds = torch.tensor([0.8 * 60 / 63.5 / 0.2, 0.8 * 3.5 / 63.5 / 0.6, 1.0], dtype=torch.float64)
     assert torch.allclose(after[:, 0] / after[:, 1], before[:, 0] / before[:, 1] * odds[0] / odds[1], rtol=1e-4)
     assert torch.allclose(after[:, 0] / after[:, 2], before[:, 0] / before[:, 2] * odds[0], rtol=1e-4)
+    classifier.module.class_names = ["neutrophil", "promyelocyte", "blast"]
+    with pytest.raises(UserError, match="fewer than two of these classes; leave blood out"):
+        adapt(classifier, PIXELS[:1], ["blood"], trained)
     assert str(adapted.adaptation) == (
         "Probabilities are corrected for the shares of the classes in the blood of healthy adults."
     )
@@ -171,7 +172,7 @@ def test_what_cannot_be_adapted(classifier: TrainedClassifier) -> None:
             read_methods(nothing)
     assert read_methods(" prior, bn ") == ("bn", "prior")
     assert read_methods(None) == ()
-    with pytest.raises(UserError, match="--adapt prior and blood both say how frequent the classes are"):
+    with pytest.raises(UserError, match="--adapt prior and blood each say how frequent the classes are"):
         read_methods("blood,prior")
 
 
