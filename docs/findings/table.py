@@ -26,7 +26,10 @@ PAGES = {
     "ensemble": (("lite0+lite1+lite2", "lite0", "lite1", "lite2", "long"), ("test",)),
     "another-laboratory": (("traveller", "training_shares", "reinhard"), ("test", *LABORATORIES)),
     "vote": (("traveller@0+traveller@1+traveller@2", "traveller"), ("test", *LABORATORIES)),
-    "others": (("traveller", "house", "resnet18_28"), ("test", *LABORATORIES)),
+    "others": (
+        ("training_shares", "traveller", "transfer_lite0", "probe_lite0", "house", "resnet18_28"),
+        ("test", *LABORATORIES),
+    ),
     "left_out": (tuple(f"left_out_{name}" for name in (*LABORATORIES, "pbc")), ()),
     "ablation": (
         (

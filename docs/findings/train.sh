@@ -28,7 +28,9 @@ jobs() {
     fit traveller "$seed" --exp traveller "$outside"
     fit training_shares "$seed" --exp traveller --model.class_shares training "$outside"
     fit reinhard "$seed" --exp traveller --model.stain reinhard --model.class_shares training "$outside"
-    # Beside it, recipes that know nothing of other laboratories, the second cut short.
+    # Beside it, recipes that know nothing of other laboratories, the last cut short.
+    fit transfer_lite0 "$seed" --exp transfer_lite0 --data.split wbcatt "$outside"
+    fit probe_lite0 "$seed" --exp transfer_lite0 --model.tuning head --data.split wbcatt "$outside"
     fit house "$seed" --exp house --data PBC --data.split wbcatt "$outside" --data.image_size 28
     fit resnet18_28 "$seed" --exp resnet18_28 --data PBC --data.split wbcatt "$outside" --data.image_size 28 --trainer.max_epochs 8
     fit swin "$seed" "$lite" --exp "$arms/swin.yaml"
