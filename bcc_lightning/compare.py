@@ -1,4 +1,4 @@
-"""Compare finished runs on the same cells: which is better, by how much, and may it be chance."""
+"""Compare finished runs on the same cells: which is better, by how much, and whether that may be chance."""
 
 import sys
 from pathlib import Path
@@ -78,7 +78,7 @@ def print_comparison(found: "Comparison") -> None:
 
     headings, rows = metrics_table(found)
     print(printable("\n".join(found.names)))
-    title = f"{in_words(found.name)}: {found.figures.cells:,} cells; in brackets the 95 % interval"
+    title = f"{in_words(found.name)}: {found.figures.cells:,} cells; 95 % interval in brackets"
     if len(found.figures.pairs) == 1:
         print_table(title, ["", *found.letters, headings[-1]], broken(rows))
     else:

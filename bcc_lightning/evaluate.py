@@ -48,13 +48,13 @@ def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--data.test_on", type=list[str] | None, default=None, help=places)
     mapped = "classes of the sets: what the run calls them, such as {NEUT: neutrophil}; null leaves one out"
     parser.add_argument("--data.class_map", type=dict[str, str | None] | None, default=None, help=mapped)
-    sizes = "micrometres that a pixel of a set covers, such as {clinic: 0.05}, where its table does not tell it"
+    sizes = "micrometres that a pixel of a set covers, such as {clinic: 0.05}, where its table does not say"
     parser.add_argument("--data.test_pixel_size", type=dict[str, float] | None, default=None, help=sizes)
     parser.add_argument("--name", type=str | None, default=None, help="name of a further set; by default its folder's")
-    parser.add_argument("--file", type=bool, default=True, help="file the results in the run")
+    parser.add_argument("--file", type=bool, default=True, help="store the results in the run")
     adapt = f"adapt the network to a further set, without its labels: {', '.join(METHODS)}, or several joined by commas"
     parser.add_argument("--adapt", type=str | None, default=None, metavar="METHODS", help=adapt)
-    faults = "classify the own test set with eleven faults of images at five severities instead, see robustness.html"
+    faults = "classify the run's own test set with eleven image faults at five severities instead; see robustness.html"
     parser.add_argument("--robustness", type=bool, default=False, help=faults)
     parser.add_argument("--gallery", type=bool, default=True, help="draw the worst mistakes and the least sure cells")
     add_network_options(parser)
@@ -117,8 +117,8 @@ def describe_robustness(report: "RobustnessReport") -> str:
     worst = max(found["errors"], key=lambda name: sum(found["errors"][name]))
     mean = sum(found["errors"][worst]) / len(found["errors"][worst])
     return (
-        f"{report.cells:,} cells with faults: balanced error {found['BE']:.2f} and its rise {found['rBE']:.2f} of AlexNet's; "
-        f"without faults the error is {100 * found['clean']:.1f} %, with {worst}, the worst, {100 * mean:.1f} %\n"
+        f"{report.cells:,} cells with faults: balanced error {found['BE']:.2f} and its increase {found['rBE']:.2f} relative "
+        f"to AlexNet's; the error is {100 * found['clean']:.1f} % without faults, {100 * mean:.1f} % with {worst}, the worst\n"
         f"written to {report.folder / 'robustness.html'}"
     )
 

@@ -63,7 +63,7 @@ def read_options(argv: list[str]) -> Namespace:
     of = "classes that make up the 100 % of a slide, joined by commas, or leukocytes; by default all classes"
     parser.add_argument("--of", type=str | None, default=None, metavar="CLASSES", help=of)
     reference = (
-        "an examiner's counts, which the network's are compared with: CSV with a column slide, and one per class; "
+        "an examiner's counts, to compare with the network's: CSV with a column slide, and one per class; "
         "or an examiner's labels of single cells: CSV with the columns path and label"
     )
     parser.add_argument("--reference", type=str | None, default=None, metavar="FILE", help=reference)
@@ -71,7 +71,7 @@ def read_options(argv: list[str]) -> Namespace:
         "--sheet", type=str | None, default=None, metavar="FILE", help="PNG of cells by predicted class, least sure first"
     )
     abstain = (
-        "leave cells to a person that are less familiar to the network than this share of its own, such as 0.05; adds the "
+        "leave cells that are less familiar to the network than this share of its own, such as 0.05, to a person; adds the "
         "columns familiarity and abstained, and an alarm for cells from elsewhere"
     )
     parser.add_argument("--abstain", type=float | None, default=None, help=abstain)
@@ -79,7 +79,7 @@ def read_options(argv: list[str]) -> Namespace:
     parser.add_argument("--adapt", type=str | None, default=None, metavar="METHODS", help=adapt)
     size = "micrometres that a pixel covers, for a run that was trained with --data.pixel_size or a column pixel_size"
     parser.add_argument("--pixel_size", type=float | None, default=None, metavar="SIZE", help=size)
-    parser.add_argument("--batch_size", type=int | None, default=None, help="images at once; by default as in the run")
+    parser.add_argument("--batch_size", type=int | None, default=None, help="images per batch; by default as in the run")
     add_network_options(parser)
     options = parser.read(argv)
     for name in ("out", "sheet"):
@@ -166,12 +166,12 @@ def load_network(options: Namespace, network: "TrainedNetwork", inputs: "CellInp
 
     size, is_told = options["pixel_size"], inputs.tells_pixel_sizes
     if is_told and size:
-        raise UserError("--pixel_size beside a table with a column pixel_size; leave one of the two out")
+        raise UserError("--pixel_size: the table has a column pixel_size; leave one of the two out")
     classifier = TrainedClassifier.of(network, size)
     if options["batch_size"] is not None:
         classifier.batch_size = options["batch_size"]
     if is_told and classifier.field is None:
-        print("the column pixel_size is not used: the size of the pixels of the training images is unknown")
+        print("the column pixel_size is not used: the pixel size of the training images is unknown")
     elif not is_told and (notice := classifier.size_notice()):
         print(f"{notice} (--pixel_size, or a table with a column pixel_size)")
     sized = f" {size:g} micrometres" if size else " column pixel_size" if is_told and classifier.field else ""
@@ -235,15 +235,15 @@ def count_by_unit(
         print_table(title, headings, [cells for _, *cells in differential_cells(rows)])
     widths = (found["corrected_high"] - found["corrected_low"]).dropna()
     if len(widths) and (widths > UNKNOWN).all():
-        print("the corrected shares can be anything: the validation set has too few cells to know what the network confuses")
+        print("the corrected shares can be anything: the validation set has too few cells to show what the network confuses")
     if len(slides) > PRINTED:
         print(f"{len(slides) - PRINTED} more are in the table")
     if others := [name for name in of if name not in leukocytes(of)]:
-        print(printable(f"the 100 % are all cells, {' and '.join(others)} included; --of {LEUKOCYTES} leaves them out"))
+        print(printable(f"the 100 % are all cells, including {' and '.join(others)}; --of {LEUKOCYTES} leaves them out"))
     if is_adapted:
-        print("not corrected: what the network confuses is known of it only as it was before --adapt")
+        print("not corrected: what the network confuses is known only from before --adapt")
     elif confusion is None:
-        print("not corrected: nothing is filed of what the network answers for its validation set; name a run with --run")
+        print("not corrected: no answers of the network for its validation set are stored; name a run with --run")
     if reference is not None:
         reference = reference[[name for name in reference if name in of]]
         counted = by_slide(found, "share" if confusion is None else "corrected")
@@ -267,7 +267,7 @@ def compare_labels(table: "AnswerTable", labels: "Series", class_names: list[str
     rows = [
         (row["class"], f"{row['cells']:,}", f"{100 * row['agreement']:.1f}", with_limits(row)) for row in found.to_dict("records")
     ]
-    heads = ("class", "called so by either", "same label, %", "Cohen's kappa (95 % limits)")
+    heads = ("class", "assigned by either", "same label, %", "Cohen's kappa (95 % limits)")
     print_table("network and examiner, cell by cell", heads, rows)
     print(sentence)
 
@@ -301,7 +301,7 @@ def report(tally: "Tally", notices: Iterable[str], out: Path) -> None:
         )
     if tally.abstained:
         share = 100 * tally.abstained / max(tally.cells - tally.unreadable, 1)
-        print(f"{tally.abstained:,} cells ({share:.1f} %) are left to a person: they are unlike the network's own, see the table")
+        print(f"{tally.abstained:,} cells ({share:.1f} %) are left to a person: they are unlike the network's own; see the table")
     print(printable(f"{tally.cells - tally.unreadable:,} cells classified, written to {out}"))
 
 

@@ -58,7 +58,7 @@ def test_unreadable_files_are_named_and_the_others_go_on(painted_folder: Path, c
     index = Path("pages/index.html").read_text()
     assert re.findall(r'href="(\S+)"', index) == ["0001_0.html", "0002_1.html"]
     assert "cells/broken.png cannot be read" in index
-    assert "Training cells were not asked for." in text_of(Path("pages/0001_0.html"))
+    assert "Training cells were not requested." in text_of(Path("pages/0001_0.html"))
 
 
 def test_data_that_are_not_here_are_said_to_be_missing(painted_folder: Path) -> None:

@@ -179,7 +179,7 @@ def test_shares_of_an_adapted_network_are_not_corrected_by_its_confusions_before
     cells = str(painted_folder / "cells/test")
     assert run(painted_folder, cells, "--out", "adapted.csv", "--adapt", "bn", "--by", "slide") == 0
     assert pd.read_csv("adapted.differential.csv")["corrected"].isna().all()
-    assert "not corrected: what the network confuses is known of it only as it was before --adapt" in capsys.readouterr().out
+    assert "not corrected: what the network confuses is known only from before --adapt" in capsys.readouterr().out
 
 
 def test_deep_images_get_advice_that_predict_takes(painted_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ SECTIONS = (
         "unreadable",
         "Files that cannot be read",
         "The file is not an image, is cut off, or has more than 8 bits per channel.",
-        "Copy the file again from its source or save it with 8 bits; otherwise remove it. Training would stop at it.",
+        "Copy the file again from its source, or save it with 8 bits; otherwise remove it. Training would stop at it.",
     ),
     Section(
         "label_conflicts",
@@ -71,7 +71,7 @@ SECTIONS = (
         "suspect_labels",
         "Labels that do not match the image",
         "A classifier that never saw this cell's label is sure of another class. It uses small images only, so this is a hint.",
-        "Look again at the original image. The first ones are mostly true mistakes, the later ones mostly rare forms.",
+        "Look again at the original image. The first ones are mostly real mistakes, the later ones mostly rare forms.",
     ),
 )
 

@@ -101,7 +101,7 @@ def paired_shares(counted: pd.DataFrame, reference: pd.DataFrame) -> dict[str, t
     if not common:
         raise UserError(
             f"no slide is in both tables: the counted ones begin with '{first_of(own)}', those of the reference with "
-            f"'{first_of(pooled)}'; name the slides of the reference as they were counted"
+            f"'{first_of(pooled)}'; give the slides the same names in both"
         )
     observers = single_observers(reference)
     pairs = {}

@@ -104,7 +104,7 @@ def differential(
     classes, cells = list(counts.columns), whole_numbers(counts)
     chosen = np.isin(classes, classes if of is None else list(of))
     if of is not None and (unknown := sorted(set(of) - set(classes))):
-        raise UserError(f"the differential shall have the class '{unknown[0]}'; the counts have {', '.join(classes)}")
+        raise UserError(f"the differential cannot contain the class '{unknown[0]}'; the counts have {', '.join(classes)}")
     total = cells[:, chosen].sum(axis=1, keepdims=True)
     empty = np.broadcast_to(total == 0, cells.shape)
     some = np.maximum(total, 1)

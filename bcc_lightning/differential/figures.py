@@ -68,7 +68,7 @@ def draw_slide(axes: Axes, rows: pd.DataFrame, slide: str) -> None:
     axes.set_yticks(places, [f"{name}   {count:,}" for name, count in zip(names, rows["count"], strict=True)])
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, 1))
     axes.set_xticks(np.sqrt(np.array(TICKS) / 100), [f"{tick}" for tick in TICKS])
-    title = f"{shortened([slide], LONGEST_NAME)[0]}: {cells:,} cells" + (", none to give shares of" if not cells else "")
+    title = f"{shortened([slide], LONGEST_NAME)[0]}: {cells:,} cells" + (", so no shares" if not cells else "")
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel("% of the cells, with 95 % limits", fontsize=9)
     axes.grid(axis="x", alpha=0.25)
@@ -134,7 +134,7 @@ def draw_regressions(
     """Draw counted against examined shares, in %, with the lines of a row of `agreement.agree`."""
     top = 1.08 * max(float(examiner.max()), float(own.max()), 1)
     ends = np.array([0, top])
-    axes.plot(ends, ends, color="#888888", linewidth=1, linestyle="--", label="equal")
+    axes.plot(ends, ends, color="#888888", linewidth=1, linestyle="--", label="line of equality")
     for kind, colour, label in (("passing_bablok", NETWORK, "Passing-Bablok"), ("deming", EXAMINER, "Deming")):
         slope, intercept = float(row[f"{kind}_slope"]), 100 * float(row[f"{kind}_intercept"])
         if np.isfinite(slope):
@@ -160,10 +160,10 @@ def draw_differences(axes: Axes, examiner: npt.NDArray[np.float64], own: npt.NDA
         if np.isfinite(value):
             axes.axhline(value, color=NETWORK, linewidth=1.4, linestyle=style, label=label)
         if np.isfinite(low):
-            axes.axhspan(low, high, color=NETWORK, alpha=0.1, linewidth=0, label="95 % limits of bias and limits")
+            axes.axhspan(low, high, color=NETWORK, alpha=0.1, linewidth=0, label="95 % intervals of bias and limits")
     axes.plot((examiner + own) / 2, own - examiner, "o", color="#222222", markersize=3.5, alpha=0.6)
     reach = 1.1 * max(np.abs(axes.get_ylim()).max(), 0.5)
-    axes.set(ylim=(-reach, reach), xlabel="mean of both, %", ylabel="counted less examiner, points")
+    axes.set(ylim=(-reach, reach), xlabel="mean of both, %", ylabel="counted minus examiner, points")
     slides = int(row["slides"])
     bias, lower, upper = (round(100 * float(row[key]), 1) + 0.0 for key in ("bias", "lower", "upper"))  # never -0.0
     text = f"bias {bias:+.1f}" + (f", limits {lower:+.1f} to {upper:+.1f}" if np.isfinite(lower) else "")

@@ -130,9 +130,9 @@ def plan_of(experiment: ExperimentCLI, trainer: Trainer) -> str:
     parts += [f"at most {limit} (days:hours:minutes:seconds)" if limit else ""]
     parts += [f"{done} of them done" if done else "", f"{len(experiment.stages)} stages" if experiment.stages else ""]
     monitor = selection.monitor.replace("val/", "validation ")
-    kept = "the last epoch's weights are kept" if selection.keep == "last" else f"the weights of the best {monitor} are kept"
+    kept = "the last epoch's weights are kept" if selection.keep == "last" else f"the weights with the best {monitor} are kept"
     stops = selection.patience and not (epochs and 0 < epochs <= selection.patience)
-    early = f"; ends after {selection.patience} epochs without a better {monitor}" if stops else ""
+    early = f"; stops after {selection.patience} epochs without a better {monitor}" if stops else ""
     return f"{', '.join(part for part in parts if part)}; {kept}{early}"
 
 

@@ -123,7 +123,8 @@ class Comparison:
         if pair.only_first == pair.only_second:
             return f"{self.names[pair.first]} and {self.names[pair.second]} have the same accuracy ({tested}): {cells}."
         return (
-            f"{self.names[better]} is {points} above {self.names[worse]}, but the difference may be chance ({tested}): {cells}."
+            f"{self.names[better]} is {points} above {self.names[worse]}, but the difference may be due to chance ({tested}): "
+            f"{cells}."
         )
 
     def _below_most_frequent(self) -> list[str]:

@@ -28,7 +28,7 @@ NAMES = {
     "balanced_accuracy": "balanced accuracy",
     "f1_macro": "macro F1",
     "auroc_macro": "AUROC (macro)",
-    "ece": "ECE (less is better)",
+    "ece": "ECE (lower is better)",
 }
 
 PERCENT = {"accuracy", "balanced_accuracy", "f1_macro"}
@@ -217,7 +217,7 @@ def cells_of(found: Comparison, root: str | None) -> CellImages | str:
             continue
         if cells is not None and set(found.answers["id"]) <= set(cells.ids):
             return cells
-        reasons.append(f"the data of {network.title} do not hold the cells of {in_words(found.name)}")
+        reasons.append(f"the data of {network.title} do not contain the cells of {in_words(found.name)}")
     return f"No cells are drawn: {reasons[0]}"
 
 
@@ -272,5 +272,5 @@ def sheet_of(found: Comparison, pair: Pair, cells: CellImages) -> Figure:
         ]
         title = f"{len(rows):,} cells only {found.letters[right]} gets right"
         title += f", the clearest {len(shown)}" if len(shown) < len(rows) else ""
-        sides.append((f"{title}; in red the answer of {found.letters[wrong]}", shown))
+        sides.append((f"{title}; the answer of {found.letters[wrong]} in red", shown))
     return disagreements_figure(sides)

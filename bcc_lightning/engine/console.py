@@ -103,7 +103,7 @@ def print_unfinished(run: TrackedRun, summary: Summary, waiting: str | None) -> 
     if summary.checkpoint:
         filed = run.copy_of(summary)["checkpoint"]
         best = run.folder.artifacts / summary.checkpoint if waiting else filed  # what waits has not been filed
-        epoch = "" if summary.best_epoch is None else f", of epoch {summary.best_epoch + 1}"
+        epoch = "" if summary.best_epoch is None else f" (epoch {summary.best_epoch + 1})"
         print(printable(f"Best checkpoint so far{epoch}: {best}"))
     if run.folder.last_checkpoint.is_file() or run.folder.folds.is_file():
         resume = f"{launcher()}python -m bcc_lightning.fit --resume {run.run_id}{in_store(run.tracking)}"

@@ -89,7 +89,7 @@ def figures_of(one: EvaluatedSet) -> dict[str, Figure]:
         "risk_coverage": risk_coverage_figure(found.selective, found.accuracy),
     }
     if before := found.calibration["before"]:
-        panels = [(f"as the network answers\n{errors(before)}", before.bins)]
+        panels = [(f"without temperature scaling\n{errors(before)}", before.bins)]
         if after := found.calibration["after"]:
             fitted = f"at temperature {found.temperature:.2f}, fitted on the validation set"
             panels.append((f"{fitted}\n{errors(after)}", after.bins))

@@ -93,7 +93,7 @@ class Explainer:
         drawn, of = len(found.cells), " of the first fold" if self.network.folds else ""
         if drawn == found.total:
             return found, f"All {drawn:,} training cells{of} were compared."
-        return found, f"{drawn:,} of the {found.total:,} training cells{of} were compared, drawn by chance from each class."
+        return found, f"{drawn:,} of the {found.total:,} training cells{of} were compared, drawn at random from each class."
 
     def explain(
         self, name: str | int, image: str | Path | Pixels, method: str, training: TrainingCells | None, count: int
@@ -152,7 +152,7 @@ def explain_network(
     given = list(named_images(images))
     explainer = Explainer(network, root)
     found = ExplainedImages(notice=explainer.classifier.size_notice())
-    training, said = explainer.training(out / FEATURES) if neighbours else (None, "Training cells were not asked for.")
+    training, said = explainer.training(out / FEATURES) if neighbours else (None, "Training cells were not requested.")
     facts, rows = explainer.facts(said, training.typical_similarity() if training else None), []
     for number, (name, image) in enumerate(tqdm(given, desc="explaining", disable=None, leave=False), start=1):
         try:

@@ -47,7 +47,7 @@ def curves_by_class_figure(assessment: Assessment, predictions: Predictions) -> 
     corner = bool(drawn) and all((found.auroc or 0) > NEARLY_PERFECT for _, found in drawn.values())
     low, high = ((0, CORNER), (1 - CORNER, 1)) if corner else ((0, 1), (0, 1))
     for axes, title, at, limits in ((roc, "ROC curve", "left", low), (precision, "Precision and recall", "right", high)):
-        axes.set(title=f"{title}{f': the upper {at} corner' if corner else ''}", xlim=limits, ylim=(high[0], high[1] + 0.005))
+        axes.set(title=f"{title}{f', upper {at} corner' if corner else ''}", xlim=limits, ylim=(high[0], high[1] + 0.005))
         axes.grid(alpha=0.25)
     roc.set(xlabel="share of the other cells taken for the class", ylabel="recall")
     precision.set(xlabel="recall", ylabel="precision")
@@ -68,7 +68,7 @@ def risk_coverage_figure(curve: RiskCoverage, accuracy: float) -> Figure:
     wrong = 100 - 100 * accuracy
     ideal = np.maximum(0, coverage - (100 - wrong)) / coverage * 100
     axes.plot(coverage, ideal, color=TEST, linewidth=1, label="if all mistakes came last")
-    axes.set(xlabel="share of the cells that the network answers in %", ylabel="error among them in %", xlim=(0, 100))
+    axes.set(xlabel="share of the cells that the network classifies, in %", ylabel="error among them, in %", xlim=(0, 100))
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.25)
     axes.legend()
@@ -93,8 +93,8 @@ def conformal_figure(found: dict[str, ConformalSets]) -> Figure:
             100 * float(level), color=colour, linestyle="--", linewidth=1, label=f"promised {100 * float(level):.0f} %"
         )
     coverage.set_yticks(range(len(names)), shortened(names, LONGEST_NAME))
-    coverage.set(xlabel="sets that hold the true class in %", ylim=(len(names) - 0.4, -0.6))
-    sizes.set(xlabel="classes in a set, mean")
+    coverage.set(xlabel="sets that contain the true class, in %", ylim=(len(names) - 0.4, -0.6))
+    sizes.set(xlabel="mean number of classes in a set")
     largest = max(one.mean_size or 0 for sets in found.values() for one in sets.classes.values())
     sizes.set_xlim(0, max(1.2, 1.05 * largest))
     sizes.axvline(1, color=GREY, linewidth=1)

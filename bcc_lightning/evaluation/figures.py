@@ -181,7 +181,7 @@ def reliability_figure(panels: Sequence[tuple[str, Sequence[Bin]]]) -> Figure:
         )
         grid[1, column].yaxis.set_major_formatter("{x:,.0f}")
         grid[1, column].yaxis.set_minor_formatter(NullFormatter())
-    grid[0, 0].set_ylabel("share that is right")
+    grid[0, 0].set_ylabel("share of correct answers")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), ncols=2, loc="outside lower center")
     return figure
 

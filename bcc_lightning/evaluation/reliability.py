@@ -108,7 +108,7 @@ def collapse(matrix: npt.NDArray[np.int64], class_names: Sequence[str], tested: 
     if answers[one] > COLLAPSED * cells:
         found.append(
             f"The network predicts {class_names[one]} for {100 * answers[one] / cells:.1f} % of {tested}; "
-            f"{100 * true[one] / cells:.1f} % of it are {class_names[one]}."
+            f"{100 * true[one] / cells:.1f} % of it is {class_names[one]}."
         )
     right = int(np.trace(matrix))
     if right <= true[most]:
@@ -145,5 +145,5 @@ def support(matrix: npt.NDArray[np.int64], class_names: Sequence[str], tested: s
     for name, count in zip(class_names, cells, strict=True):
         if 0 < count < FEW_CELLS:
             noun = "cell" if count == 1 else "cells"
-            found.append(f"{name} has {count} {noun} in {tested}: each changes its recall by {1 / count:.2f}.")
+            found.append(f"{name} has {count} {noun} in {tested}: each cell changes its recall by {1 / count:.2f}.")
     return found

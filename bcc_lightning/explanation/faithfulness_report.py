@@ -73,7 +73,7 @@ def print_faithfulness(found: Faithfulness) -> None:
         Console(width=TERMINAL).print(table)
     print(
         f"In brackets: 95 % intervals over the cells. {BETTER} better, {WORSE} worse than {found.reference.title} on the same "
-        "cells: the interval of the difference does not hold 0. Methods in brackets are baselines, which know nothing of it."
+        "cells: the interval of the difference excludes 0. Methods in brackets are baselines, which know nothing of the network."
     )
     for metric in found.metrics:
         if metric.is_sanity:

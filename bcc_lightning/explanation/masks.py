@@ -131,8 +131,8 @@ def read_mask(file: Path) -> Mask:
         raise UserError(f"mask {file} is coloured; a mask is grey: {described_values()}")
     if other := sorted(set(np.unique(mask).tolist()) - set(MaskValue)):
         raise UserError(
-            f"mask {file} has {len(other)} values that are none of a mask, the first is {other[0]}; allowed are "
-            f"{described_values()}. A mask saved as JPEG or resized smoothly has such values: save it again without loss"
+            f"mask {file} has {len(other)} values that no mask has, the first is {other[0]}; allowed are "
+            f"{described_values()}. A mask saved as JPEG or resized smoothly has such values: save it again losslessly"
         )
     return mask
 

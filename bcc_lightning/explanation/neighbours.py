@@ -158,7 +158,7 @@ def last_layers(module: CellClassifier) -> list[nn.Linear]:
     for network in networks:
         linear = [part for part in network.modules() if isinstance(part, nn.Linear) and part.out_features == classes]
         if not linear:
-            raise UserError("the network does not end in a linear layer, so that it has no features to compare")
+            raise UserError("the network does not end in a linear layer, so it has no features to compare")
         found.append(linear[-1])
     return found
 

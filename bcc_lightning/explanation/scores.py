@@ -38,7 +38,7 @@ METRICS = (
         higher=True,
         on_masks=False,
         meaning="How much more the network needs the pixels that the map calls most important than those it calls least "
-        "important: half the difference in probability when 20 to 80 % of either are replaced by what is around them. 0 is "
+        "important: half the difference in probability when 20 to 80 % of either are replaced by their surroundings. 0 is "
         "chance.",
     ),
     Metric(
@@ -46,7 +46,7 @@ METRICS = (
         "Insertion",
         higher=True,
         on_masks=False,
-        meaning="Mean probability of the predicted class while a blurred image becomes sharp, the most important pixels first.",
+        meaning="Mean probability of the predicted class while a blurred image is sharpened, the most important pixels first.",
     ),
     Metric(
         "deletion",
@@ -60,7 +60,7 @@ METRICS = (
         "Rank correlation",
         higher=False,
         on_masks=False,
-        meaning="Size of Spearman's correlation between the map and the map of the same network with all weights drawn anew. A "
+        meaning="Absolute Spearman correlation between the map and that of the same network with all weights drawn anew. A "
         "map that hardly changes shows the image, not what the network has learnt. The baselines never look at the network.",
         is_sanity=True,
     ),
@@ -69,7 +69,7 @@ METRICS = (
         "SSIM",
         higher=False,
         on_masks=False,
-        meaning="Structural similarity of the same two maps; 1 means that they are equal.",
+        meaning="Structural similarity of the same two maps; 1 means that they are identical.",
         is_sanity=True,
     ),
     Metric(

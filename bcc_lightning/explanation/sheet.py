@@ -169,9 +169,9 @@ def draw_legend(axes: Axes, method: str) -> None:
     axes.imshow(legend(256, 2), extent=(GAP, GAP + 220, 30, 14), interpolation="none", aspect="auto")
     for at, text in ((GAP, "0: no influence"), (GAP + 220, "1: most in this image")):
         write(axes, at, 48, text, GREY, 12, "left" if at == GAP else "center")
-    text = f"{method}: the brighter (yellow), the more that place speaks for the predicted class."
+    text = f"{method}: the brighter (yellow) a place, the more it speaks for the predicted class."
     write(axes, GAP + 330, 28, text, GREY, 12)
-    text = "Saliency: how much the loss of the true class changes with each pixel; the largest hundredth is 1."
+    text = "Saliency: how much the loss of the true class changes with each pixel; the top 1 % is shown as 1."
     write(axes, GAP + 330, 48, text, GREY, 12)
 
 

@@ -40,22 +40,22 @@ TITLES: dict[str, tuple[str, ...]] = {
 """Sections and items of CLAIM 2024 in their order, in short; they are numbered from 1 to 44."""
 
 TO_ADD: dict[int, str] = {
-    3: "the clinical question, what is known, and at which step of the examination of a smear the network is to be used",
+    3: "the clinical question, what is already known, and at which step of smear examination the network is to be used",
     4: "the aims of the study, and the hypotheses if any are tested",
-    8: "how patients and smears were chosen, and which were not",
+    8: "how patients and smears were chosen, and which were excluded",
     11: "how names, numbers and dates were removed from images and files, and who checked it",
     13: "microscope, objective, camera, stain and preparation of the smears, and how single cells were cut out",
-    14: "how the class of a cell was decided: by whom, from what, by which definition of each class",
-    15: "why that method was chosen, and which others there are",
-    16: "who labelled the cells, with which training and experience, and with which tool",
-    17: "whether the labels of the test set came about in the same way, and whether labellers saw a network's answers",
-    18: "how often two examiners, and one examiner at two times, gave a cell the same class",
-    30: "figures with faults of images: `python -m bcc_lightning.evaluate --run {run} --robustness true --out DIR`",
+    14: "how the class of a cell was decided: by whom, on what evidence, and by which definition of each class",
+    15: "why that method was chosen, and what the alternatives are",
+    16: "who labelled the cells, with what training and experience, and with which tool",
+    17: "whether the test set was labelled in the same way, and whether labellers saw a network's answers",
+    18: "how often two examiners, and one examiner on two occasions, gave a cell the same class",
+    30: "figures for images with faults: `python -m bcc_lightning.evaluate --run {run} --robustness true --out DIR`",
     33: "a set from another laboratory: `--data.test_on` of `fit`, or of `python -m bcc_lightning.evaluate --run {run}`",
-    34: "the number in a register of trials, or that there was none",
+    34: "the trial registration number, or a statement that there is none",
     35: "the number of patients and smears, included and excluded",
     36: "age, sex and diagnoses of the patients behind each set",
-    44: "who paid for the study, and what part they had in it",
+    44: "who funded the study, and what role they had in it",
 }
 """What a person has to add to the items that a run cannot answer, or not alone."""
 
@@ -125,11 +125,11 @@ def from_data(run: Description) -> dict[int, str]:
     found = {
         5: "Retrospective: images and labels existed before the training.",
         7: f"{origin}{further}.",
-        8: f"All images that were found, but: {left_out}",
+        8: f"All images that were found. {left_out}",
         9: f"{f'Central {crop} pixels cut out; ' if crop else ''}{data.get('data.resolution')} pixels; scaled for the network.",
         10: f"{few} drawn from the training set." if few else "Whole images of single cells; nothing else was selected.",
-        12: "Files that cannot be read stop the program, and cells without a label are no part of the data, so none is missing.",
-        14: "The labels are those of the data set; they were taken as they are.",
+        12: "Unreadable files stop the program, and cells without a label are not part of the data, so nothing is missing.",
+        14: "The labels are those of the data set, used unchanged.",
         19: f"{division(run)} {sizes}",
         20: levels(run),
         35: f"Cells: {sizes}; left out: {left_out}",
@@ -144,18 +144,18 @@ def division(run: Description) -> str:
         return f"{len(run.summary.folds)} folds, seed {run.setting('data', 'split_seed')}; sets of the first:"
     if file := run.setting("data", "split_file"):
         return f"As in the file {Path(file).name}:"
-    shares = f"{run.setting('data', 'val_share')} for validation and {run.setting('data', 'test_share')} for the test"
+    shares = f"{run.setting('data', 'val_share')} for validation and {run.setting('data', 'test_share')} for testing"
     return f"The data set's own division; where it has none, by class, shares {shares}, seed {run.setting('data', 'split_seed')}:"
 
 
 def levels(run: Description) -> str:
     """Describe at which level the sets are disjoint."""
     if run.summary.grouped:
-        return "Groups, such as patients, smears or slides: all cells of one are in the same set."
+        return "Groups, such as patients, smears or slides: all cells of a group are in the same set."
     if run.summary.grouped is None:
         return ""
     copies = " Of byte-identical images only one is used." if run.setting("data", "copies") == "drop" else ""
-    return f"Images: the data hold no groups.{copies}"
+    return f"Images: the data contain no groups.{copies}"
 
 
 def from_training(run: Description) -> dict[int, str]:
@@ -168,7 +168,7 @@ def from_training(run: Description) -> dict[int, str]:
     training, chosen, together = run.recipe, run.selection, "One network; no ensemble."
     if summary.members:
         training = "Trained networks are weighted; nothing is trained."
-        chosen = "weights of the members that are equal, or were fitted on the validation set"
+        chosen = "equal weights of the members, or weights fitted on the validation set"
         shares = ", ".join(f"{float(one['weight']):.3f} x {one['title']}" for one in summary.members)
         together = f"Weighted mean of the probabilities of {shares}."
     elif summary.folds:
@@ -198,7 +198,7 @@ def from_results(run: Description) -> dict[int, str]:
     )
     mistakes = ", ".join(f"{count:,} {true} taken for {taken}" for count, true, taken in own.mistakes) or "none"
     interval = own.intervals.get("accuracy")
-    half = f"; half the width of the interval of the accuracy is {(interval[1] - interval[0]) / 2:.3f}" if interval else ""
+    half = f"; the half-width of the accuracy interval is {(interval[1] - interval[0]) / 2:.3f}" if interval else ""
     spread = (
         f"Standard deviation of the accuracy over {len(folds)} folds: {summary.metrics['test/accuracy_sd']:.3f}." if folds else ""
     )
@@ -207,13 +207,13 @@ def from_results(run: Description) -> dict[int, str]:
     network = summary.checkpoint or "the checkpoints of the folds"
     elsewhere = [f"{one.name}, {one.cells:,} cells: accuracy {one.accuracy}" for one in run.further]
     if run.left_out:
-        elsewhere.insert(0, f"The test set is of {run.left_out}, a laboratory that was not trained on: accuracy {own.accuracy}")
+        elsewhere.insert(0, f"The test set is from {run.left_out}, a laboratory not used for training: accuracy {own.accuracy}")
     return {
         1: f"Classification of images of blood cells by deep learning ({run.network}).",
         2: f"{summary.data.get('data.name', '')}: {result}",
-        6: "To train a classifier of blood cells, and to measure it on cells that it was not trained on.",
-        21: f"{own.cells:,} cells, as many as the division of the data gave{half}." if own.cells else "",
-        28: "Accuracy beside that of always answering the most frequent class; precision, recall and F1 by class, macro and "
+        6: "To train a blood cell classifier, and to evaluate it on cells that it was not trained on.",
+        21: f"{own.cells:,} cells, the number that the split of the data gave{half}." if own.cells else "",
+        28: "Accuracy, compared with always answering the most frequent class; precision, recall and F1 by class, macro and "
         "weighted; AUROC; expected calibration error.",
         29: f"95 % intervals: Wilson's for shares of cells, percentile bootstrap ({RESAMPLES:,} draws of cells) for the others."
         if not folds
@@ -223,8 +223,8 @@ def from_results(run: Description) -> dict[int, str]:
         32: result,
         33: "; ".join(elsewhere),
         37: result,
-        38: f"{recalls}. Intervals: table of classes." if recalls else "",
-        39: f"Most frequent mistakes: {mistakes}. Confusion matrix and the surest mistakes: report.html." if own.cells else "",
+        38: f"{recalls}. Intervals: see the table by class." if recalls else "",
+        39: f"Most frequent mistakes: {mistakes}. Confusion matrix and surest mistakes: report.html." if own.cells else "",
         40: " ".join(run.limits),
         41: run.purpose,
         42: f"config.yaml, split.csv and summary.json of run {summary.run_id}; commit {commit}.",

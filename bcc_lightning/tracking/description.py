@@ -26,9 +26,9 @@ MERITS = {
     "recall_weighted": "recall, weighted by the frequency of the classes",
     "f1_weighted": "F1, weighted by the frequency of the classes",
     "auroc_macro": "mean area under the ROC curve",
-    "ece": "expected calibration error (less is better)",
-    "coverage_95": "prediction sets of 95 % that hold the true class",
-    "abstained": "cells less familiar than 95 % of the own ones",
+    "ece": "expected calibration error (lower is better)",
+    "coverage_95": "95 % prediction sets that contain the true class",
+    "abstained": "cells less familiar to the network than 95 % of its own",
 }
 """Figures of merit of a set, and what a reader calls them; others are shown by their names."""
 
@@ -39,7 +39,7 @@ FACTS = {
     "data.cells": "Cells",
     "data.laboratories": "Laboratories",
     "data.few_shot": "Training cells drawn",
-    "data.resolution": "Pixels a side",
+    "data.resolution": "Pixels per side",
     "data.bits": "Bits per channel",
     "data.copies_left_out": "Copies left out",
     "data.outliers_left_out": "Outliers left out",
@@ -52,19 +52,19 @@ FACTS = {
 
 
 INTENDED_USE = (
-    "It is meant for research, and for proposals that a person who knows blood morphology checks. It is not a medical device: "
-    "not for diagnosis, and not for decisions about patients."
+    "It is intended for research, and for proposals that a person trained in blood cell morphology checks. It is not a medical "
+    "device: not for diagnosis, and not for decisions about patients."
 )
 
 
-VOTE = "The figures are means of the networks of a cross-validation; their vote was not tested."
+VOTE = "The figures are means over the networks of a cross-validation; their vote was not tested."
 
 
 def limits_of_any(classes: int) -> list[str]:
     """Return what no classifier of single cells can do; `classes` is how many it knows."""
     return [
-        f"Every image is assigned to one of the {classes} classes, also an artefact, several cells, or a kind of cell that is "
-        "not among them.",
+        f"Every image is assigned to one of the {classes} classes, even if it shows an artefact, several cells, or a kind of "
+        "cell that is not among them.",
         "An image must show one cell, centred and at the scale of the training images.",
     ]
 
@@ -188,7 +188,7 @@ class Description:
         """What the network is for."""
         classes = self.summary.classes
         into = f", into {len(classes)} classes: {', '.join(classes)}" if classes else ""
-        return f"The network sorts images of single blood cells, cut out of stained smears{into}. {INTENDED_USE}"
+        return f"The network classifies images of single blood cells, cut out of stained smears{into}. {INTENDED_USE}"
 
     @property
     def limits(self) -> list[str]:
@@ -197,24 +197,24 @@ class Description:
         if self.is_painted:
             found.append("The cells are painted by a program. The figures say nothing about real cells.")
         elif self.left_out:
-            found.append(f"The test cells come from {self.left_out}, a laboratory that was not trained on.")
+            found.append(f"The test cells come from {self.left_out}, a laboratory whose cells were not used for training.")
         elif not self.further:
             several = "data.laboratories" in summary.data
-            source = "the laboratories that were trained on" if several else "the source of the training cells"
+            source = "the laboratories of the training cells" if several else "the source of the training cells"
             found.append(
                 f"All cells come from {source}. How the network performs with another stain, camera or laboratory has not been "
                 "measured."
             )
         if self.further and own and not self.is_painted and not self.left_out:
             found += [
-                f"On {one.name}, {one.cells:,} cells from elsewhere, the accuracy is {one.share('accuracy')}, against "
-                f"{own.share('accuracy')} on its own test set. Expect such a difference in any other laboratory."
+                f"On {one.name}, {one.cells:,} cells from elsewhere, the accuracy is {one.share('accuracy')}, compared "
+                f"with {own.share('accuracy')} on its own test set. Expect such a difference in any other laboratory."
                 for one in self.further
             ]
         if summary.grouped is False and not self.is_painted and not self.left_out:
             found.append(
-                "The data do not say which cells are of one patient or slide, so cells of one smear may be both in the training "
-                "and in the test set. The figures are then too high for new patients."
+                "The data do not say which cells come from the same patient or slide, so cells of one smear may be in both the "
+                "training and the test set. The figures are then too high for new patients."
             )
         if own and (weakest := weakest_class(own)):
             found.append(weakest)
@@ -223,12 +223,12 @@ class Description:
         found += limits_of_any(len(summary.classes))
         if own and "ece" in own.metrics:
             error = percent(own.metrics["ece"], own.intervals.get("ece"))
-            found.append(f"On average a probability is {error} off the share of right answers (calibration error).")
+            found.append(f"On average, a probability differs from the share of correct answers by {error} (calibration error).")
         if summary.folds:
             return [*found, VOTE]
         found.append(
-            "Intervals say how much another sample of the same size and origin would change a figure. They cover neither the "
-            "chance in a training nor other laboratories."
+            "Intervals show how much a figure would vary in another sample of the same size and origin. They cover neither the "
+            "randomness of training nor other laboratories."
         )
         return found
 
@@ -257,7 +257,7 @@ class Description:
         if self.summary.members or keep is None:
             return ""
         chosen = "those of the last epoch" if keep == "last" else f"those of the epoch with the best {monitor}"
-        return f"{chosen}{f', epoch {epoch} (counted from 0)' if epoch is not None else ''}; the test set had no part in it"
+        return f"{chosen}{f', epoch {epoch} (counted from 0)' if epoch is not None else ''}; the test set was not used for this"
 
     def rows(self) -> list[tuple[str, str]]:
         """List what was trained on what, when and by which code: label and text."""
@@ -275,7 +275,7 @@ class Description:
             ("Run", f"{summary.run_id} ({summary.status})"),
             ("Started", (summary.started or "").replace("T", " ")),
             ("Duration", seconds),
-            ("Commit", commit.replace("-dirty", ", with changes that were not committed")),
+            ("Commit", commit.replace("-dirty", ", with uncommitted changes")),
             ("Device", known.get("device", "")),
             ("Software", software),
             ("Network", self.network),

@@ -74,7 +74,7 @@ def test_odd_names_and_slides_without_cells_are_drawn(corrected: bool, tmp_path:
         written = write_differential(table, tmp_path / "cells.differential.csv")
     assert [file.name for file in written] == ["cells.differential.csv", "cells.differential.png"]
     shown = texts(differential_figure(table))
-    assert r"\x1b[31m: 0 cells, none to give shares of" in shown
+    assert r"\x1b[31m: 0 cells, so no shares" in shown
     assert "–" in shown
 
 

@@ -101,7 +101,7 @@ def test_a_person_is_told_what_is_done_from_the_beginning_to_the_end(
         r"classes    8, with their training/validation/test cells: basophil 6/3/5, .*",
         r"network    PlainCNN, [\d,]{7} parameters, all of them trained; starts from random weights",
         r"device     .*",
-        r"training   2 epochs of 48 cells in batches of 16; the weights of the best validation accuracy are kept",
+        r"training   2 epochs of 48 cells in batches of 16; the weights with the best validation accuracy are kept",
         rf"run        {run.info.run_id}, filed in {tmp_path}/mlruns",
         r"epoch 1 of 2: loss .*, validation accuracy .*, .* left",
         r"epoch 2 of 2: loss .*, validation accuracy .*, .* s",

@@ -99,7 +99,7 @@ def test_two_runs_whatever_the_order_of_cells_and_classes(capsys: pytest.Capture
     assert set(answers.index[answers["differ"]]) == {f"c{cell}" for cell in [0, 1, *range(4, 13)]}
     assert answers.loc["c4", f"predicted_{second[:8]}"] == "z"
     assert answers.loc["c4", f"true_probability_{second[:8]}"] == pytest.approx(0.1)
-    sentence = f"A good ({first[:8]}) is 17.50 points of accuracy above B poor ({second[:8]}), but the difference may be chance "
+    sentence = f"A good ({first[:8]}) is 17.50 points of accuracy above B poor ({second[:8]}), but the difference may be due to "
     output = capsys.readouterr().out
     page = Path("out/comparison.html").read_text()
     for text in (output, page, Path("out/comparison.md").read_text(), found["verdict"][0]):
@@ -161,7 +161,7 @@ def test_cross_validations_with_the_same_folds() -> None:
     (filed,) = written()["resampled"]
     assert filed["metrics"]["accuracy"]["p_value"] == pytest.approx(2 * student.sf(-t, 3))
     assert found.verdict[0].startswith("Over 4 folds, 4 folds of a")
-    assert "may be chance" in found.verdict[0]
+    assert "may be due to chance" in found.verdict[0]
 
     other = cross_validated("c", [1, 1, 1, 1], [0, 1, 2, 9])
     found = compare([network(first), network(other)])

@@ -124,7 +124,7 @@ def test_probabilities_that_are_not_numbers_are_refused() -> None:
 def test_a_network_that_answers_one_class_is_said_to() -> None:
     found = collapse(np.array([[3, 57], [1, 39]]), ["blast", "other"], "the test set")
     assert found == [
-        "The network predicts other for 96.0 % of the test set; 40.0 % of it are other.",
+        "The network predicts other for 96.0 % of the test set; 40.0 % of it is other.",
         "Accuracy on the test set is 0.4200, no better than 0.6000 for always answering blast, its most frequent class.",
     ]
 
@@ -153,7 +153,7 @@ def test_absent_and_rare_classes_are_named() -> None:
     matrix = np.array([[20, 0, 0], [0, 0, 0], [1, 0, 3]])
     assert support(matrix, ["a", "b", "c"], "test set ward") == [
         "No cells of b in test set ward: macro metrics are means over 2 of 3 classes.",
-        "c has 4 cells in test set ward: each changes its recall by 0.25.",
+        "c has 4 cells in test set ward: each cell changes its recall by 0.25.",
     ]
 
 

@@ -32,7 +32,7 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
         "<h1>lymphocyte, 75.0 %</h1>",
         "LayerCAM (Jiang et al., IEEE TIP 30 (2021) 5875) for lymphocyte",
         "1 of 2 are labelled lymphocyte",
-        "0.970 is usual",
+        "0.970 is typical",
         "All 48 training cells were compared.",
         "As the network sees it: 8 × 8",
         "house (36a1e540), run 36a1",

@@ -54,7 +54,7 @@ def test_mistakes_say_what_the_cell_was_taken_for() -> None:
     texts = {text.get_text(): text.get_color() for text in draw(1).findobj(Text)}
     assert texts["taken for immature granulocyte, 100 %"] == "#b71c1c"
     assert texts["basophil, 100 %"] == "#1b5e20"
-    assert "Grad-CAM: the brighter (yellow), the more that place speaks for the predicted class." in texts
+    assert "Grad-CAM: the brighter (yellow) a place, the more it speaks for the predicted class." in texts
 
 
 def test_the_surest_mistake_of_each_class_comes_first() -> None:

@@ -13,8 +13,8 @@ SEVERAL = {"data.name": "Mixed", "data.laboratories": "north (70 training, 10 va
     ("data", "left_out", "sentence"),
     [
         ({"data.name": "PBC"}, None, "All cells come from the source of the training cells."),
-        (SEVERAL, None, "All cells come from the laboratories that were trained on."),
-        (SEVERAL, "south", "The test cells come from south, a laboratory that was not trained on."),
+        (SEVERAL, None, "All cells come from the laboratories of the training cells."),
+        (SEVERAL, "south", "The test cells come from south, a laboratory whose cells were not used for training."),
     ],
 )
 def test_limits_say_whether_another_laboratory_was_tested(data: dict[str, str], left_out: str | None, sentence: str) -> None:
@@ -22,7 +22,7 @@ def test_limits_say_whether_another_laboratory_was_tested(data: dict[str, str], 
     limits = " ".join(run.limits)
     assert limits.startswith(sentence)
     # Cells of one smear cannot be both in the training set and in the test set of another laboratory.
-    assert ("cells of one smear may be both" in limits) == (left_out is None)
+    assert ("cells of one smear may be in both" in limits) == (left_out is None)
     assert ("has not been measured" in limits) == (left_out is None)
 
 
@@ -32,6 +32,6 @@ def test_a_laboratory_that_was_left_out_is_the_external_test_of_the_checklist() 
     summary.intervals["test/accuracy"] = (0.5, 1.0)
     left_out, joined = (Description(summary, {"data": {"init_args": {"leave_out": name}}}) for name in ("south", None))
     (external,) = (item for item in items(left_out) if item.number == 33)
-    assert external.facts.startswith("The test set is of south, a laboratory that was not trained on: accuracy 88 %")
+    assert external.facts.startswith("The test set is from south, a laboratory not used for training: accuracy 88 %")
     assert external.is_filled
     assert not any(item.is_filled for item in items(joined) if item.number == 33)

@@ -91,7 +91,7 @@ def test_nothing_that_a_trial_says_or_files_depends_on_the_test_part(tmp_path: P
     assert "Validation set: class by class" in report
     assert "Test set: class by class" not in report
     assert "model_card.md" not in artifacts_of(run)
-    assert "Which cells are mistaken for which" in report
+    assert "Which classes are mistaken for which" in report
     assert messages[0]["run"] == run.info.run_id
     assert messages[0]["data"] == {run.data.tags["data.resolution"]: run.data.tags["data.sha256"]}
     assert messages[1] == {"training": True}
