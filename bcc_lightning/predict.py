@@ -115,6 +115,7 @@ def predict(argv: list[str]) -> int:
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
     from bcc_lightning.modules.expected_shares import EXPECTS_BLOOD
+    from bcc_lightning.prediction.adaptation import refuse_blood
     from bcc_lightning.prediction.answers import AnswerTable, Heading
     from bcc_lightning.prediction.files import predict_files, sample
     from bcc_lightning.prediction.inputs import CellInputs
@@ -135,6 +136,7 @@ def predict(argv: list[str]) -> int:
     if classifier.module.expected_shares is not None and not set(SHARES) & set(methods):
         print(EXPECTS_BLOOD)
     if methods:
+        refuse_blood(classifier, methods)
         classifier = adapt_network(network, classifier, sample(classifier, inputs), methods)
         identity = f"{identity} {classifier.adaptation}"
         print(printable(str(classifier.adaptation)))

@@ -26,7 +26,7 @@ from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, fina
 from bcc_lightning.files import whole_file, write_json
 from bcc_lightning.modules.checkpoint import load_classifier
 from bcc_lightning.modules.expected_shares import EXPECTS_BLOOD
-from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier
+from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier, refuse_blood
 from bcc_lightning.prediction.choices import SHARES, Method
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import file_name
@@ -143,6 +143,7 @@ class Evaluator:
     def on_further(self, one: FurtherSet, classifier: TrainedClassifier, folder: Path, file: bool) -> Evaluation:
         """Classify the cells of a further set, and evaluate the answers."""
         names = classifier.class_names
+        refuse_blood(classifier, self.methods)
         before, notices = [], [*one.notices, *self.further_notices(one.name)]
         if classifier.module.expected_shares is not None and not set(SHARES) & set(self.methods):
             notices.insert(0, EXPECTS_BLOOD)

@@ -137,11 +137,7 @@ def adapt(
     Raises:
         UserError: the network has no layers that a method changes, or what it needs is not known.
     """
-    expected = classifier.module.expected_shares
-    if "blood" in methods:
-        if expected is not None:
-            raise UserError("--adapt blood: this network assumes the shares of the classes in blood already; leave blood out")
-        refuse_unknown(classifier.class_names, "--adapt blood", "leave blood out")
+    refuse_blood(classifier, methods)
     if not len(pixels):
         raise UserError("--adapt: there are no cells to adapt to")
     zoom = zoom_to(trained_nucleus, pixels) if "scale" in methods else 1.0
@@ -152,7 +148,8 @@ def adapt(
         adapt_entropy(adapted, pixels)
     if not set(SHARES) & set(methods):
         return adapted
-    trained_shares = trained_shares if expected is None else expected
+    assumed = classifier.module.expected_shares
+    trained_shares = trained_shares if assumed is None else assumed
     if trained_shares is None:
         raise UserError(
             f"--adapt {methods[-1]} needs the answers of the network for its validation set, which are not filed; name a run "
@@ -169,6 +166,19 @@ def adapt(
     named = dict(zip(classifier.class_names, shares.tolist(), strict=True))
     adapted.adaptation = replace(adapted.adaptation, shares=named)
     return adapted
+
+
+def refuse_blood(classifier: TrainedClassifier, methods: Sequence[Method]) -> None:
+    """Refuse ``blood`` for a network that assumes its shares already, or whose classes have none, before a cell is looked at.
+
+    Raises:
+        UserError: it cannot be corrected by ``blood``.
+    """
+    if "blood" not in methods:
+        return
+    if classifier.module.expected_shares is not None:
+        raise UserError("--adapt blood: this network assumes the shares of the classes in blood already; leave blood out")
+    refuse_unknown(classifier.class_names, "--adapt blood", "leave blood out")
 
 
 def zoom_to(trained: float | None, pixels: Pixels) -> float:
