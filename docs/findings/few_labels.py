@@ -15,7 +15,7 @@ from table import LABORATORIES, by_seed, counted, right
 
 from bcc_lightning.evaluation.figures import GREY, STYLE, save_figure
 
-CELLS = (10, 25, 100)
+CELLS = (10, 25, 50, 100)
 """Of each class that are trained on; of a class that has fewer, at most half."""
 
 TUNED = {"head": "the head", "last3": "the last three blocks", "full": "all"}

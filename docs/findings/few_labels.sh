@@ -10,7 +10,7 @@ mkdir -p mlruns/findings
 
 jobs() {
   for seed in "$@"; do
-    for number in 10 25 100; do
+    for number in 10 25 50 100; do
       for tuning in head last:3 full; do
         for place in bccd_crops segmentation_wbc.csv; do
           local summary="mlruns/findings/few_${tuning/:/}_${number}_${place%.csv}-$seed.json"
