@@ -69,7 +69,7 @@ class Repetition:
         tested = f"95 % interval {low:.2f} to {high:.2f}; corrected resampled t-test p = {p_value:.2g}{corrected}"
         if p_value < ALPHA:
             return f"{lead} better than {worse} by {value:.2f} points of accuracy ({tested})."
-        return f"{lead} {value:.2f} points of accuracy above {worse}, but the difference may be chance ({tested})."
+        return f"{lead} {value:.2f} points of accuracy above {worse}, but the difference may be due to chance ({tested})."
 
     def as_dict(self) -> dict[str, Any]:
         """Return a plain dict for JSON."""
