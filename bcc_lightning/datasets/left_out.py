@@ -27,7 +27,7 @@ SENTENCES: dict[Kind, tuple[str, str]] = {
     "hidden": ("hidden or system file or folder", "hidden or system files and folders"),
     "thumbnail": ("thumbnail", "thumbnails"),
     "mask": ("segmentation mask", "segmentation masks"),
-    "other": ("file that is not an image by its ending", "files that are not images by their endings"),
+    "other": ("file without an image extension", "files without an image extension"),
     "microscope": ("file in a microscope's or camera's own format", "files in a microscope's or camera's own format"),
     "no_ending": ("file without an ending", "files without an ending"),
     "loose": ("image outside class folders", "images outside class folders"),
@@ -121,7 +121,7 @@ class LeftOut:
         self.twins, self.twin = self.twins + count, self.twin or (path if count else "")
 
     def add_file(self, path: str) -> None:
-        """Count a file that is not an image by its ending."""
+        """Count a file without an image extension."""
         ending = os.path.splitext(path)[1].strip().lower()
         kind: Kind = "no_ending" if len(ending) <= 1 else "microscope" if ending in MICROSCOPE else "other"
         self.add(kind, path)

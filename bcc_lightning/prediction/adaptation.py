@@ -26,7 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.datasets.nucleus import median_nucleus
 from bcc_lightning.errors import UserError
-from bcc_lightning.modules.expected_shares import Shares, blood_shares, refuse_unknown
+from bcc_lightning.modules.expected_shares import Shares, blood_shares, log_odds, refuse_unknown
 from bcc_lightning.modules.test_time_augmentation import zoomed
 from bcc_lightning.prediction.choices import SHARES, Method
 from bcc_lightning.prediction.class_shares import estimated_shares, reweighted
@@ -275,7 +275,8 @@ def adapt_entropy(adapted: AdaptedClassifier, pixels: Pixels) -> None:
     order = np.random.default_rng(0).permutation(len(pixels))
     for rows in parts_of(order):
         for images in views_of(adapted, pixels[rows], len(pixels)):
-            answers = adapted.module(images).log_softmax(dim=1)
+            # The network's own answers: surer ones after a correction would be surer of what is frequent in blood.
+            answers = (adapted.module(images) - log_odds(adapted.module.network)).log_softmax(dim=1)
             entropy = -(answers.exp() * answers).sum(dim=1).mean()
             optimizer.zero_grad()
             entropy.backward()

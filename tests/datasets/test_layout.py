@@ -163,7 +163,7 @@ def test_everything_that_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
     assert [notice.partition(", e.g. ")[0] for notice in listing.notices] == [
         "Left out: 17 hidden or system files and folders",  # ten folders, seven files
         "Left out: 6 thumbnails",  # one in each of five folders, and c0_thumb.png
-        "Left out: 4 files that are not images by their endings (3 .txt, 1 .csv)",
+        "Left out: 4 files without an image extension (3 .txt, 1 .csv)",
         "Left out: 2 files in a microscope's or camera's own format (1 .czi, 1 .nd2)",
         "Left out: 1 file without an ending",
         "Left out: 1 image outside class folders",

@@ -254,7 +254,7 @@ def test_a_further_test_set_says_what_it_leaves_out_and_may_hold_one_class(tmp_p
     (other / "notes.txt").touch()
     data = CellFolder(root=str(root), image_size=32, test_on=[str(other)])
     assert data.external["ward"].labels.tolist() == [1, 1, 1]
-    assert "ward: Left out: 1 file that is not an image by its ending (1 .txt), e.g. notes.txt." in data.notices()
+    assert "ward: Left out: 1 file without an image extension (1 .txt), e.g. notes.txt." in data.notices()
     data = CellFolder(root=str(root), image_size=32, test_on=[str(other)], class_map={"blasts": "monocyte"})
     with pytest.raises(UserError, match=r"--data\.class_map names blasts, which no further test set holds"):
         data.setup()

@@ -117,6 +117,13 @@ def test_it_can_be_undone_for_cells_that_are_not_from_healthy_blood() -> None:
         adapt(TrainedClassifier(small("blood")), pixels, ["blood"])
 
 
+def test_tent_makes_the_own_answers_surer_and_the_correction_comes_after_it() -> None:
+    pixels = IMAGES.permute(0, 2, 3, 1).numpy()
+    blood, training = (adapt(TrainedClassifier(small(name)), pixels, ["tent"]) for name in ("blood", "training"))
+    corrected = training.classify(pixels) * torch.tensor([3.5, 60.0])
+    assert torch.allclose(blood.classify(pixels), corrected / corrected.sum(dim=1, keepdim=True), atol=1e-3)
+
+
 def test_an_ensemble_expects_what_its_members_expect(tmp_path: Path) -> None:
     files = []
     for number in range(2):

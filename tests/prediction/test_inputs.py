@@ -41,7 +41,7 @@ def test_what_is_no_image_is_left_out_and_said() -> None:
     inputs = CellInputs.of(["cells"])
     assert [cell.path for cell in inputs] == ["cells/1.png"]
     said = " ".join(inputs.left_out.notices())
-    assert "1 file that is not an image by its ending (1 .txt)" in said
+    assert "1 file without an image extension (1 .txt)" in said
     assert "export them as PNG or TIFF" in said
     assert "1 thumbnail, e.g. thumbs/1.png" in said
 
