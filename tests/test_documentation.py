@@ -140,6 +140,12 @@ def test_the_tutorial_and_the_page_after_it_do_what_they_say(tmp_path: Path) -> 
         assert set(alike(step.shown)) <= set(alike(step.printed)), step.commands
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tables_stand_apart_from_the_code_before_them(page: Path) -> None:
+    """Python-Markdown would show such a table as a paragraph of bars."""
+    assert re.search(r"^```\n\|", page.read_text(encoding="utf-8"), re.MULTILINE) is None
+
+
 def test_images_are_small_and_shown() -> None:
     shown = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     for image in (ROOT / "docs" / "images").iterdir():
