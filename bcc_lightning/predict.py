@@ -14,7 +14,7 @@ from bcc_lightning.cli.options import OptionParser, add_network_options, refuse_
 from bcc_lightning.errors import UserError
 from bcc_lightning.files import refuse_missing, refuse_unwritable
 from bcc_lightning.novelty.choices import read_share, refuse_few_cells
-from bcc_lightning.prediction.choices import INPUTS, METHODS, SHARES, read_methods, refuse_missing_input
+from bcc_lightning.prediction.choices import INPUTS, METHODS, read_methods, refuse_missing_input
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -114,8 +114,7 @@ def predict(argv: list[str]) -> int:
     from bcc_lightning.engine.adapting import adapt_network
     from bcc_lightning.engine.familiarity import drift_of, familiarity_with, guard_of
     from bcc_lightning.evaluation.figures import save_figure
-    from bcc_lightning.modules.expected_shares import EXPECTS_BLOOD
-    from bcc_lightning.prediction.adaptation import refuse_blood
+    from bcc_lightning.prediction.adaptation import assumptions, refuse_blood
     from bcc_lightning.prediction.answers import AnswerTable, Heading
     from bcc_lightning.prediction.files import predict_files, sample
     from bcc_lightning.prediction.inputs import CellInputs
@@ -133,8 +132,8 @@ def predict(argv: list[str]) -> int:
     guard = guard_of(network, classifier) if options["abstain"] else None
     if guard:
         refuse_few_cells(len(guard.own), options["abstain"])
-    if classifier.module.expected_shares is not None and not set(SHARES) & set(methods):
-        print(EXPECTS_BLOOD)
+    for assumption in assumptions(classifier, methods):
+        print(assumption)
     if methods:
         refuse_blood(classifier, methods)
         classifier = adapt_network(network, classifier, sample(classifier, inputs), methods)

@@ -155,8 +155,8 @@ def predict(cells: AuditedCells, positions: npt.NDArray[np.int64], checkpoint: P
     Raises:
         UserError: the module was trained on other classes.
     """
+    from bcc_lightning.modules.assumed_shares import log_odds
     from bcc_lightning.modules.checkpoint import load_classifier
-    from bcc_lightning.modules.expected_shares import log_odds
 
     module = load_classifier(checkpoint)
     known = list(map(class_key, module.class_names))

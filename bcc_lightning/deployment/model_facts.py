@@ -6,7 +6,7 @@ from typing import Any
 
 from bcc_lightning.explanation.choices import DEFAULT_METHOD
 from bcc_lightning.explanation.methods import METHODS
-from bcc_lightning.modules.expected_shares import EXPECTS_BLOOD
+from bcc_lightning.modules.assumed_shares import ASSUMES_BLOOD
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import column_name, metric_of_key
 from bcc_lightning.tracking.description import INTENDED_USE, VOTE, limits_of_any
@@ -93,8 +93,8 @@ def limitations(classifier: TrainedClassifier) -> list[str]:
     """List what the network cannot do, or what is not known of it."""
     summary = classifier.network.summary if classifier.network else None
     found = limits_of_any(len(classifier.class_names))
-    if classifier.module.expected_shares is not None:
-        found.insert(0, EXPECTS_BLOOD)
+    if classifier.module.assumed_shares is not None:
+        found.insert(0, ASSUMES_BLOOD)
     if summary is None:
         return ["Nothing is known of its training: neither the cells nor the accuracy.", *found]
     if figures(classifier.network) is None:

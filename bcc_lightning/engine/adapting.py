@@ -8,7 +8,7 @@ from bcc_lightning.datasets.nucleus import NUCLEUS, nucleus_of
 from bcc_lightning.engine.rebuild import own_data
 from bcc_lightning.errors import UserError
 from bcc_lightning.evaluation.metrics import VALIDATION
-from bcc_lightning.modules.expected_shares import Shares
+from bcc_lightning.modules.assumed_shares import Shares
 from bcc_lightning.prediction.adaptation import AdaptedClassifier, adapt
 from bcc_lightning.prediction.choices import SHARES, Method
 from bcc_lightning.prediction.classifier import Pixels, TrainedClassifier

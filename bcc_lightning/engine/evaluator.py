@@ -25,9 +25,8 @@ from bcc_lightning.evaluation.assessment_figures import ShownCell
 from bcc_lightning.evaluation.metrics import TEST, VALIDATION, Predictions, final_metrics, metrics_of
 from bcc_lightning.files import whole_file, write_json
 from bcc_lightning.modules.checkpoint import load_classifier
-from bcc_lightning.modules.expected_shares import EXPECTS_BLOOD
-from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier, refuse_blood
-from bcc_lightning.prediction.choices import SHARES, Method
+from bcc_lightning.prediction.adaptation import MOST, Adaptation, AdaptedClassifier, assumptions, refuse_blood
+from bcc_lightning.prediction.choices import Method
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.safe_names import file_name
 from bcc_lightning.tracking.additions import add_to_run
@@ -144,9 +143,7 @@ class Evaluator:
         """Classify the cells of a further set, and evaluate the answers."""
         names = classifier.class_names
         refuse_blood(classifier, self.methods)
-        before, notices = [], [*one.notices, *self.further_notices(one.name)]
-        if classifier.module.expected_shares is not None and not set(SHARES) & set(self.methods):
-            notices.insert(0, EXPECTS_BLOOD)
+        before, notices = [], [*assumptions(classifier, self.methods), *one.notices, *self.further_notices(one.name)]
         if self.methods:
             title = f"{one.name.removesuffix(adapted_by(self.methods))}, before adaptation"
             plain = classify(classifier, one.cells, one.name)

@@ -23,12 +23,12 @@ from bcc_lightning.datasets.batches import CellBatch
 from bcc_lightning.errors import NonFiniteLossError, UserError
 from bcc_lightning.evaluation.hierarchy import hierarchy_metrics, nodes_of
 from bcc_lightning.evaluation.metrics import TEST, PredictionGatherer, Predictions, final_metrics, metrics_of, validation_metrics
-from bcc_lightning.modules.expected_shares import (
+from bcc_lightning.modules.assumed_shares import (
     ClassShares,
     Shares,
+    assume_blood,
+    assumed_by,
     correct_answers,
-    expect_blood,
-    expected_by,
     log_odds,
     refuse_unknown,
 )
@@ -105,7 +105,7 @@ class CellClassifier(LightningModule):
             `bcc_lightning.modules.tuning.Tuning`.
         lora_rank: rank of what ``lora`` adds to each attention layer.
         lora_alpha: what is added is multiplied by alpha / rank.
-        class_shares: how frequent the network expects the classes to be in what it classifies: as in its training cells, or as
+        class_shares: how frequent the network assumes the classes to be in what it classifies: as in its training cells, or as
             in the ``blood`` of healthy adults.
         levels: levels above the classes where these stand in a tree, from the lowest: its name, and the node of each class; they
             follow the data. The loss is then the mean over the classes and all levels.
@@ -269,9 +269,9 @@ class CellClassifier(LightningModule):
         return self.forward_views(images).softmax(dim=1)
 
     @property
-    def expected_shares(self) -> Shares | None:
+    def assumed_shares(self) -> Shares | None:
         """Shares of the classes (C,) that answers are corrected for; None where they are those of the training cells."""
-        return expected_by(self.network)
+        return assumed_by(self.network)
 
     @property
     def test_views(self) -> str | None:
@@ -294,9 +294,9 @@ class CellClassifier(LightningModule):
         return logits, loss
 
     def setup(self, stage: str) -> None:
-        """Tell a network that corrects its answers which cells it is trained on."""
+        """Set the shares of the training cells, where answers are corrected for others."""
         if stage == "fit" and self.hparams["class_shares"] == "blood":
-            expect_blood(self.network, self.class_names, getattr(self.trainer, "datamodule", None))
+            assume_blood(self.network, self.class_names, getattr(self.trainer, "datamodule", None))
 
     def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
         """Compute the loss of a training batch; metrics are added up on the device and read once an epoch."""

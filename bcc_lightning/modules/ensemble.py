@@ -14,9 +14,9 @@ from bcc_lightning.architectures.image_input import scale
 from bcc_lightning.architectures.soft_voting import TINY, SoftVoting, pool
 from bcc_lightning.datasets.classes import class_key
 from bcc_lightning.errors import UserError
+from bcc_lightning.modules.assumed_shares import Shares
 from bcc_lightning.modules.base import CellClassifier
 from bcc_lightning.modules.checkpoint import build_classifier, describe_classifier, load_classifier
-from bcc_lightning.modules.expected_shares import Shares
 
 Weighting = Literal["equal", "fitted"]
 
@@ -60,7 +60,7 @@ class Ensemble(CellClassifier):
         modules = [Context().run(member_module, member) for member in members]
         for module in modules:
             self._refuse(module)
-        if len({module.expected_shares is None for module in modules}) > 1:
+        if len({module.assumed_shares is None for module in modules}) > 1:
             raise UserError(
                 "some members assume the shares of the classes in blood, others those of their training cells; "
                 "name members that were trained with the same --model.class_shares"
@@ -97,9 +97,9 @@ class Ensemble(CellClassifier):
         return cast(SoftVoting, self.network).shares
 
     @property
-    def expected_shares(self) -> Shares | None:
+    def assumed_shares(self) -> Shares | None:
         """Shares of the classes (C,) that the members assume on average; None where these are those of their training cells."""
-        known = [shares for member in self.members if (shares := member.expected_shares) is not None]
+        known = [shares for member in self.members if (shares := member.assumed_shares) is not None]
         return np.average(known, axis=0, weights=self.shares.cpu()) if known else None
 
     def prepare(self, images: Tensor) -> Tensor:

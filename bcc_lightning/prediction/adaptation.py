@@ -26,7 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bcc_lightning.datasets.nucleus import median_nucleus
 from bcc_lightning.errors import UserError
-from bcc_lightning.modules.expected_shares import Shares, blood_shares, log_odds, refuse_unknown
+from bcc_lightning.modules.assumed_shares import ASSUMES_BLOOD, Shares, blood_shares, log_odds, refuse_unknown
 from bcc_lightning.modules.test_time_augmentation import zoomed
 from bcc_lightning.prediction.choices import SHARES, Method
 from bcc_lightning.prediction.class_shares import estimated_shares, reweighted
@@ -148,7 +148,7 @@ def adapt(
         adapt_entropy(adapted, pixels)
     if not set(SHARES) & set(methods):
         return adapted
-    assumed = classifier.module.expected_shares
+    assumed = classifier.module.assumed_shares
     trained_shares = trained_shares if assumed is None else assumed
     if trained_shares is None:
         raise UserError(
@@ -176,9 +176,15 @@ def refuse_blood(classifier: TrainedClassifier, methods: Sequence[Method]) -> No
     """
     if "blood" not in methods:
         return
-    if classifier.module.expected_shares is not None:
+    if classifier.module.assumed_shares is not None:
         raise UserError("--adapt blood: this network assumes the shares of the classes in blood already; leave blood out")
     refuse_unknown(classifier.class_names, "--adapt blood", "leave blood out")
+
+
+def assumptions(classifier: TrainedClassifier, methods: Sequence[Method]) -> list[str]:
+    """Describe what a network assumes of cells that it classifies, unless one of the methods replaces it."""
+    corrects = classifier.module.assumed_shares is not None and not set(SHARES) & set(methods)
+    return [ASSUMES_BLOOD] if corrects else []
 
 
 def zoom_to(trained: float | None, pixels: Pixels) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcc_lightning.modules.expected_shares import Shares
+from bcc_lightning.modules.assumed_shares import Shares
 
 STEPS, CONVERGED = 1000, 1e-7
 """EM ends when no share changes by more in a step, or after so many steps."""

@@ -10,7 +10,7 @@ import yaml
 
 from bcc_lightning.evaluation.by_class import ClassCounts, by_class, most_mistaken
 from bcc_lightning.evaluation.metrics import metric_of, title_of
-from bcc_lightning.modules.expected_shares import EXPECTS_BLOOD
+from bcc_lightning.modules.assumed_shares import ASSUMES_BLOOD
 from bcc_lightning.pages.numbers import interval_of, number, percent, percent_interval
 from bcc_lightning.tracking.run_files import RunFolder, Summary
 
@@ -219,7 +219,7 @@ class Description:
         if own and (weakest := weakest_class(own)):
             found.append(weakest)
         if self.setting("model", "class_shares") == "blood":
-            found.append(EXPECTS_BLOOD)
+            found.append(ASSUMES_BLOOD)
         found += limits_of_any(len(summary.classes))
         if own and "ece" in own.metrics:
             error = percent(own.metrics["ece"], own.intervals.get("ece"))

@@ -17,7 +17,7 @@ from bcc_lightning.engine import adapting
 from bcc_lightning.engine.adapting import mean_probability, trained_nucleus
 from bcc_lightning.engine.evaluator import Evaluator
 from bcc_lightning.errors import UserError
-from bcc_lightning.modules.expected_shares import blood_shares
+from bcc_lightning.modules.assumed_shares import blood_shares
 from bcc_lightning.prediction.adaptation import PRIOR_CELLS, adapt
 from bcc_lightning.prediction.choices import read_methods
 from bcc_lightning.prediction.class_shares import estimated_shares, reweighted

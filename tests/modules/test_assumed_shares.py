@@ -18,9 +18,9 @@ from bcc_lightning.deployment.challenge import Classify
 from bcc_lightning.deployment.model_facts import limitations
 from bcc_lightning.deployment.standalone import Standalone
 from bcc_lightning.errors import UserError
+from bcc_lightning.modules.assumed_shares import ASSUMES_BLOOD, ClassShares, blood_shares, trained_shares
 from bcc_lightning.modules.checkpoint import load_classifier
 from bcc_lightning.modules.ensemble import Ensemble
-from bcc_lightning.modules.expected_shares import EXPECTS_BLOOD, ClassShares, blood_shares, trained_shares
 from bcc_lightning.prediction.adaptation import adapt
 from bcc_lightning.prediction.classifier import TrainedClassifier
 from bcc_lightning.tracking.description import Description
@@ -63,8 +63,8 @@ def test_a_training_is_the_same_and_its_answers_are_corrected_by_bayes_rule(tmp_
         assert torch.allclose(module.probabilities(IMAGES).double(), expected, atol=1e-5)
         # Whatever calls the network alone, as maps and exports do, gets the same answer.
         assert torch.allclose(module.network(module.prepare(IMAGES)).softmax(1).double(), expected, atol=1e-5)
-    assert blood.expected_shares == pytest.approx(blood_shares(data.class_names, seen), abs=1e-6)
-    assert plain.expected_shares is None
+    assert blood.assumed_shares == pytest.approx(blood_shares(data.class_names, seen), abs=1e-6)
+    assert plain.assumed_shares is None
 
 
 def test_the_mean_over_the_views_of_a_cell_is_corrected_once() -> None:
@@ -132,7 +132,7 @@ def test_an_ensemble_expects_what_its_members_expect(tmp_path: Path) -> None:
         files.append(str(tmp_path / f"{number}.ckpt"))
         trainer.save_checkpoint(files[-1])
     ensemble = Ensemble(members=files, class_names=CLASSES, image_size=28)
-    assert ensemble.expected_shares == pytest.approx([3.5 / 63.5, 60 / 63.5])
+    assert ensemble.assumed_shares == pytest.approx([3.5 / 63.5, 60 / 63.5])
     assert torch.allclose(ensemble.probabilities(IMAGES), small("blood").probabilities(IMAGES), atol=1e-6)
     assert torch.allclose(ensemble(IMAGES).softmax(1), small("blood").probabilities(IMAGES), atol=1e-6)
     torch.manual_seed(1)
@@ -157,9 +157,9 @@ def test_weights_of_a_corrected_network_start_any_other(tmp_path: Path) -> None:
     _, checkpoint = trained("blood", painted(), tmp_path)
     names = list(painted().class_names)
     started = PlainCNN(class_names=names, image_size=28, weights=str(checkpoint))
-    assert started.expected_shares is None
+    assert started.assumed_shares is None
     again = PlainCNN(class_names=names, image_size=28, weights=str(checkpoint), class_shares="blood")
-    assert again.expected_shares == pytest.approx(blood_shares(names, np.full(8, 1 / 8)), abs=1e-6)
+    assert again.assumed_shares == pytest.approx(blood_shares(names, np.full(8, 1 / 8)), abs=1e-6)
 
 
 def test_a_branch_of_a_hybrid_starts_from_a_corrected_network(tmp_path: Path) -> None:
@@ -177,10 +177,10 @@ def test_a_branch_of_a_hybrid_starts_from_a_corrected_network(tmp_path: Path) ->
 
 
 def test_the_pages_and_the_server_say_so() -> None:
-    assert EXPECTS_BLOOD in limitations(TrainedClassifier(small("blood")))
-    assert EXPECTS_BLOOD not in limitations(TrainedClassifier(small("training")))
+    assert ASSUMES_BLOOD in limitations(TrainedClassifier(small("blood")))
+    assert ASSUMES_BLOOD not in limitations(TrainedClassifier(small("training")))
     run = Description(Summary("0" * 32, "traveller"), {"model": {"init_args": {"class_shares": "blood"}}})
-    assert EXPECTS_BLOOD in run.limits
+    assert ASSUMES_BLOOD in run.limits
 
 
 def test_half_precision_is_corrected_in_full() -> None:

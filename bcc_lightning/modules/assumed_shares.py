@@ -1,6 +1,6 @@
-"""Which shares of the classes a network expects: those of its training cells, or those in the blood of healthy adults.
+"""Which shares of the classes a network assumes: those of its training cells, or those in the blood of healthy adults.
 
-A network that was trained on many eosinophils finds them in every smear. By Bayes' rule, adding log(expected / trained) to its
+A network that was trained on many eosinophils finds them in every smear. By Bayes' rule, adding log(assumed / trained) to its
 logits corrects for it (Saerens, Latinne and Decaestecker, Neural Computation 14 (2002) 21; Menon et al., ICLR 2021). The network
 itself adds it, so that test, export, explanation and ensembles see the same answers; while it is trained, nothing is added.
 """
@@ -26,9 +26,9 @@ IN_BLOOD = {"neutrophil": (40, 80), "lymphocyte": (20, 40), "monocyte": (2, 10),
 """Per cent of the leukocytes in the blood of healthy adults, from and to: Dacie and Lewis, Practical Haematology."""
 
 BUFFER = "class_shares"
-"""Name of a network's buffer (2, C) float32: the shares that it expects, and those of its training cells."""
+"""Name of a network's buffer (2, C) float32: the shares that it assumes, and those of its training cells."""
 
-EXPECTS_BLOOD = (
+ASSUMES_BLOOD = (
     "The network assumes the shares of the classes in the blood of healthy adults. It recognises classes that are rare there "
     "less readily, and where they are frequent, it gives them too low a probability; --adapt equal treats all classes alike."
 )
@@ -96,14 +96,14 @@ def trained_shares(data: TrainingCells, num_classes: int) -> Shares:
 
 
 def correct_answers(network: nn.Module, class_names: Sequence[str]) -> None:
-    """Let a network correct its logits (B, C) in evaluation mode; until `expect_blood` as if it was trained on equal shares."""
+    """Let a network correct its logits (B, C) in evaluation mode; until `assume_blood` as if it was trained on equal shares."""
     equal = np.full(len(class_names), 1 / len(class_names))
     network.register_buffer(BUFFER, torch.tensor(np.stack([blood_shares(class_names, equal), equal]), dtype=torch.float32))
     network.register_forward_hook(corrected)
 
 
-def expect_blood(network: nn.Module, class_names: Sequence[str], data: TrainingCells | None) -> None:
-    """Tell a network that corrects its answers which cells it is trained on.
+def assume_blood(network: nn.Module, class_names: Sequence[str], data: TrainingCells | None) -> None:
+    """Set the shares of the classes among the cells that a network is trained on.
 
     Raises:
         UserError: there is no data module that knows them.
@@ -114,7 +114,7 @@ def expect_blood(network: nn.Module, class_names: Sequence[str], data: TrainingC
     network.get_buffer(BUFFER).copy_(torch.from_numpy(np.stack([blood_shares(class_names, trained), trained])))
 
 
-def expected_by(network: nn.Module) -> Shares | None:
+def assumed_by(network: nn.Module) -> Shares | None:
     """Return the shares (C,) that a network corrects its answers for; None where it corrects nothing."""
     shares = getattr(network, BUFFER, None)
     return None if shares is None else shares[0].cpu().double().numpy()
